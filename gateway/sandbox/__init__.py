@@ -1,0 +1,35 @@
+"""The Go!Chat REST API, to run and test against: invented data, a log of the calls, and faults on request.
+
+from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
+
+sandbox = Sandbox()
+with BackgroundServer(sandbox_config(sandbox.app)) as server:
+    sandbox.faults.add(Fault("thread", times=1, status=503, headers={"retry-after": "1"}))
+    sandbox.faults.add(Fault("thread", "th-1", hold="slow"))
+    ...  # call server.url + "/api/v1/thread/th-1", as gateway@sandbox.example / sandbox-password
+    sandbox.wait_for_calls(1, route="thread")
+    sandbox.release("slow")
+    assert sandbox.calls[0].status == 503
+"""
+
+from gateway.sandbox.accounts import PASSWORD, USERNAME, Accounts
+from gateway.sandbox.app import Sandbox
+from gateway.sandbox.calls import Call
+from gateway.sandbox.faults import Fault
+from gateway.sandbox.patch import ABSENT
+from gateway.sandbox.seed import Seed, seed
+from gateway.sandbox.server import BackgroundServer, sandbox_config
+
+__all__ = [
+    "ABSENT",
+    "PASSWORD",
+    "USERNAME",
+    "Accounts",
+    "BackgroundServer",
+    "Call",
+    "Fault",
+    "Sandbox",
+    "Seed",
+    "sandbox_config",
+    "seed",
+]

@@ -1,0 +1,108 @@
+"""The endpoints of the contract: from a request to its answer, when nothing goes wrong."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from gateway.sandbox.accounts import Accounts
+from gateway.sandbox.answer import Answer, RefusedError
+from gateway.sandbox.bodies import ChatTokenRequest, NewMessage, ThreadUpdate, TokenRequest, parse
+from gateway.sandbox.exchange import Exchange
+from gateway.sandbox.routes import Target
+from gateway.sandbox.store import Store
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+"""A higher `limit` is cut to this without a word, as paged APIs do; what the REST API does is unknown."""
+
+
+class Api:
+    """Answers requests from a store, for the users of some accounts."""
+
+    def __init__(self, store: Store, accounts: Accounts, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._clock = clock
+        self._handlers: Mapping[str, Callable[[str, Exchange, str], Answer]] = {
+            "thread": self._thread,
+            "messages": self._messages,
+            "update_thread": self._update_thread,
+            "message": self._message,
+            "chat_token": self._chat_token,
+            "customer": self._customer,
+        }
+
+    def answer(self, target: Target, request: Exchange) -> Answer:
+        """Return the answer, which may well be one that says no."""
+        try:
+            if target.route == "token":
+                return self._token(request)
+            handler = self._handlers.get(target.route)
+            if handler is None:
+                raise _nothing_here(target)
+            caller = self._accounts.authenticate(request.headers.get("authorization"))
+            return handler(target.ident, request, caller)
+        except RefusedError as refusal:
+            return refusal.answer
+
+    def login_name(self, target: Target, request: Exchange) -> str | None:
+        """Return who asks for a token, for the call log; None for other calls and for what cannot be read."""
+        if target.route != "token":
+            return None
+        try:
+            return parse(request.body, TokenRequest).username
+        except RefusedError:
+            return None
+
+    def _token(self, request: Exchange) -> Answer:
+        login = parse(request.body, TokenRequest)
+        return _json(self._accounts.issue(login.username, login.password))
+
+    def _thread(self, ident: str, _request: Exchange, caller: str) -> Answer:
+        return Answer(body=self._store.thread(ident, caller))
+
+    def _customer(self, ident: str, _request: Exchange, caller: str) -> Answer:
+        return Answer(body=self._store.customer(ident, caller))
+
+    def _messages(self, ident: str, request: Exchange, _caller: str) -> Answer:
+        query = parse_qs(request.query, keep_blank_values=True)
+        offset = _count(query, "offset", 0)
+        limit = _count(query, "limit", DEFAULT_LIMIT)
+        return Answer(body=self._store.messages(ident, offset, min(limit, MAX_LIMIT)))
+
+    def _update_thread(self, ident: str, request: Exchange, caller: str) -> Answer:
+        self._store.update_thread(ident, parse(request.body, ThreadUpdate))
+        return Answer(body=self._store.thread(ident, caller))
+
+    def _message(self, _ident: str, request: Exchange, _caller: str) -> Answer:
+        self._store.add_message(parse(request.body, NewMessage))
+        return Answer(204)
+
+    def _chat_token(self, _ident: str, request: Exchange, _caller: str) -> Answer:
+        parse(request.body, ChatTokenRequest)
+        return _json({"expires_at": int(self._clock()) + 3600, "token": secrets.token_urlsafe(24)})
+
+
+def _json(body: object) -> Answer:
+    return Answer(body=msgspec.json.encode(body))
+
+
+def _count(query: Mapping[str, list[str]], name: str, default: int) -> int:
+    if name not in query:
+        return default
+    text = query[name][-1]
+    if not (text.isascii() and text.isdigit()):
+        raise RefusedError(
+            422, "validation_failed", f"{name} is {text!r}; it must be a whole number, 0 or more."
+        )
+    return int(text)
+
+
+def _nothing_here(target: Target) -> RefusedError:
+    if target.allowed:
+        allow = ", ".join(target.allowed)
+        return RefusedError(405, "method_not_allowed", f"This path takes {allow}.", {"allow": allow})
+    return RefusedError(404, "not_found", "There is nothing at this path.")

@@ -1,0 +1,170 @@
+"""The sandbox: an ASGI app that plays the REST API, with a log of its calls and faults on request."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.sandbox.accounts import Accounts
+from gateway.sandbox.answer import Answer, error_body
+from gateway.sandbox.api import Api
+from gateway.sandbox.calls import Call, Calls
+from gateway.sandbox.control import PREFIX, Control
+from gateway.sandbox.exchange import DisconnectedError, Exchange
+from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.routes import Target, locate, raw_path
+from gateway.sandbox.seed import Seed, seed
+from gateway.sandbox.store import Store
+
+_PIECES: Final = 10
+_CANNOT_RESET: Final = Answer(
+    500,
+    error_body(
+        "sandbox_server", "This server cannot drop a connection: run the sandbox with sandbox_config()."
+    ),
+)
+
+
+class Sandbox:
+    """Plays the REST API on `app`. All other methods may be called from any thread, also while it serves.
+
+    `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details: an
+    answer shows whose it is. `clock` is in seconds since the epoch; `sleep` is what delays wait with.
+    """
+
+    def __init__(
+        self,
+        data: Seed | None = None,
+        *,
+        accounts: Accounts | None = None,
+        echo_caller: bool = False,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.accounts = Accounts(clock=clock) if accounts is None else accounts
+        self.faults = Faults()
+        self.store = Store(seed() if data is None else data, echo_caller=echo_caller, clock=clock)
+        self._calls = Calls()
+        self._api = Api(self.store, self.accounts, clock)
+        self._control = Control(self.faults, self._calls).app()
+        self._clock = clock
+        self._sleep = sleep
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls so far, oldest first, with those that are not answered yet."""
+        return self._calls.entries()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are not answered yet."""
+        return self._calls.in_flight
+
+    @property
+    def max_concurrent(self) -> int:
+        """The highest number of calls that were in flight at the same time since the last `clear`."""
+        return self._calls.max_concurrent
+
+    def count(self, route: str | None = None) -> int:
+        """Return how many calls have arrived, of one route or of all."""
+        return self._calls.count(route)
+
+    def clear(self) -> None:
+        """Forget the calls so far."""
+        self._calls.clear()
+
+    def wait_for_calls(self, n: int, route: str | None = None, timeout: float = 5.0) -> None:
+        """Block this thread until `n` calls have arrived, answered or not; TimeoutError if they do not."""
+        self._calls.wait_for(n, route, timeout)
+
+    def wait_until_idle(self, timeout: float = 5.0) -> None:
+        """Block this thread until every call has ended; TimeoutError if they do not."""
+        self._calls.wait_until_idle(timeout)
+
+    def release(self, name: str) -> None:
+        """Let the requests go on that a fault holds, or would hold, under this name; KeyError if unknown."""
+        self.faults.gates.open(name)
+
+    @property
+    def app(self) -> ASGIApp:
+        """The ASGI app, which is the sandbox itself: uvicorn would take a bound method for an ASGI 2 app."""
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI has it."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"the sandbox speaks HTTP, not {scope['type']}")
+        path = raw_path(scope)
+        if path == "/" or path.startswith(f"{PREFIX}/"):
+            await self._control(scope, receive, send)
+        else:
+            await self._serve(Exchange(scope, receive, send))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        target = locate(exchange.method, exchange.path)
+        ticket = self._arrive(exchange, target)
+        try:
+            await exchange.read()
+            if exchange.body:
+                self._calls.amend(ticket, body=exchange.body, username=self._api.login_name(target, exchange))
+            fault = self.faults.take(target.route, target.ident)
+            if fault is None:
+                await self._deliver(exchange, ticket, self._api.answer(target, exchange))
+            else:
+                await self._misbehave(exchange, ticket, target, fault)
+        except DisconnectedError:
+            self._calls.finish(ticket, cancelled=True)
+        finally:
+            self._calls.finish(ticket)
+
+    def _arrive(self, exchange: Exchange, target: Target) -> int:
+        return self._calls.arrive(
+            Call(
+                route=target.route,
+                method=exchange.method,
+                path=exchange.path,
+                query=exchange.query,
+                headers=exchange.headers,
+                started=self._clock(),
+                username=self.accounts.identify(exchange.headers.get("authorization")),
+            )
+        )
+
+    async def _misbehave(self, exchange: Exchange, ticket: int, target: Target, fault: Fault) -> None:
+        if fault.delay:
+            await exchange.pause(self._sleep(fault.delay))
+        if fault.hold is not None:
+            await exchange.pause(self.faults.gates.wait(fault.hold))
+        if fault.drop is not None and not exchange.can_reset:
+            await self._deliver(exchange, ticket, _CANNOT_RESET)
+        elif fault.drop == "before":
+            self._calls.finish(ticket)
+            await exchange.reset()
+        elif fault.drop == "mid-body":
+            await self._break_off(exchange, ticket, self._answer(fault, target, exchange))
+        else:
+            await self._deliver(exchange, ticket, self._answer(fault, target, exchange), fault.trickle)
+
+    def _answer(self, fault: Fault, target: Target, exchange: Exchange) -> Answer:
+        return fault.answer(lambda: self._api.answer(target, exchange))
+
+    async def _deliver(self, exchange: Exchange, ticket: int, answer: Answer, trickle: float = 0.0) -> None:
+        *pieces, last = _cut(answer.body, _PIECES if trickle else 1)
+        for piece in pieces:
+            await exchange.write(answer, piece, last=False)
+            await exchange.pause(self._sleep(trickle))
+        # Before the last byte: a client that has its answer must find the call finished.
+        self._calls.finish(ticket, status=answer.status)
+        await exchange.write(answer, last, last=True)
+
+    async def _break_off(self, exchange: Exchange, ticket: int, answer: Answer) -> None:
+        await exchange.write(answer, answer.body[: len(answer.body) // 2], last=False)
+        self._calls.finish(ticket, status=answer.status)
+        await exchange.reset()
+
+
+def _cut(body: bytes, pieces: int) -> list[bytes]:
+    size = max(1, -(-len(body) // pieces))
+    return [body[start : start + size] for start in range(0, len(body), size)] or [b""]

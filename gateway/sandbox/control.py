@@ -1,0 +1,112 @@
+"""The sandbox's own routes, for a person or another process: the index page and all under `/_sandbox`."""
+
+from dataclasses import asdict
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from gateway.sandbox.accounts import PASSWORD, USERNAME
+from gateway.sandbox.calls import Call, Calls
+from gateway.sandbox.faults import Fault, Faults
+
+PREFIX: Final = "/_sandbox"
+
+_INDEX: Final = f"""\
+A sandbox of the Go!Chat REST API. All data is invented.
+
+The API (Basic {USERNAME} / {PASSWORD}, or a token):
+  POST /api/v1/token                    {{"grant_type": "password", "username": ..., "password": ...}}
+  GET  /api/v1/thread/{{id}}              th-1 rich, th-2 sparse, th-3 all null, th-4 nulls inside,
+                                        th-5 gaps inside, th-big, th-long, th-100 to th-199,
+                                        th-%C3%BCn%C3%AF%2Fcode%3F
+  GET  /api/v1/thread/{{id}}/messages     ?offset=0&limit=20
+  POST /api/v1/thread/{{id}}
+  POST /api/v1/message
+  POST /api/v1/chat/token
+  GET  /api/v1/customers/{{external_id}}  cu-1 to cu-12
+
+The sandbox itself (no login):
+  GET    /_sandbox/health
+  GET    /_sandbox/calls                what was called; ?route=thread for one route
+  DELETE /_sandbox/calls
+  GET    /_sandbox/faults               the faults in force
+  POST   /_sandbox/faults               {{"route": "thread", "match": "th-1", "status": 503}}, or a list
+  DELETE /_sandbox/faults
+  POST   /_sandbox/release/{{name}}       let the requests go on that a fault holds under this name
+"""
+
+
+class Control:
+    """Shows and sets faults, and shows the calls."""
+
+    def __init__(self, faults: Faults, calls: Calls) -> None:
+        self._faults = faults
+        self._calls = calls
+
+    def app(self) -> Starlette:
+        """Return the routes as an ASGI app."""
+        return Starlette(
+            routes=[
+                Route("/", self._index, methods=["GET"]),
+                Route(f"{PREFIX}/health", self._health, methods=["GET"]),
+                Route(f"{PREFIX}/calls", self._list_calls, methods=["GET"]),
+                Route(f"{PREFIX}/calls", self._clear_calls, methods=["DELETE"]),
+                Route(f"{PREFIX}/faults", self._list_faults, methods=["GET"]),
+                Route(f"{PREFIX}/faults", self._add_faults, methods=["POST"]),
+                Route(f"{PREFIX}/faults", self._clear_faults, methods=["DELETE"]),
+                Route(f"{PREFIX}/release/{{name:path}}", self._release, methods=["POST"]),
+            ]
+        )
+
+    async def _index(self, _request: Request) -> Response:
+        return PlainTextResponse(_INDEX)
+
+    async def _health(self, _request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def _list_calls(self, request: Request) -> Response:
+        calls = self._calls.entries(request.query_params.get("route"))
+        state = {"in_flight": self._calls.in_flight, "max_concurrent": self._calls.max_concurrent}
+        return _json({"calls": [_shown(call) for call in calls], **state})
+
+    async def _clear_calls(self, _request: Request) -> Response:
+        self._calls.clear()
+        return Response(status_code=204)
+
+    async def _list_faults(self, _request: Request) -> Response:
+        return self._current(200)
+
+    async def _add_faults(self, request: Request) -> Response:
+        try:
+            form = msgspec.json.decode(await request.body())
+            faults = [Fault.from_json(item) for item in (form if isinstance(form, list) else [form])]
+        except ValueError as exc:  # msgspec.DecodeError is one
+            return _json({"error": str(exc)}, 422)
+        self._faults.add(*faults)
+        return self._current(201)
+
+    async def _clear_faults(self, _request: Request) -> Response:
+        self._faults.clear()
+        return Response(status_code=204)
+
+    async def _release(self, request: Request) -> Response:
+        try:
+            self._faults.gates.open(request.path_params["name"])
+        except KeyError as exc:
+            return _json({"error": exc.args[0]}, 404)
+        return Response(status_code=204)
+
+    def _current(self, status: int) -> Response:
+        return _json({"faults": [fault.to_json() for fault in self._faults.pending()]}, status)
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _shown(call: Call) -> dict[str, object]:
+    return {**asdict(call), "body": call.body.decode(errors="backslashreplace")}

@@ -1,0 +1,78 @@
+"""A change to a JSON body: values set or deleted at dotted paths, to play drift from the contract."""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+
+class _Absent(enum.Enum):
+    """Its one member is `ABSENT`; an enum, so that it is compared by identity and type checkers know it."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = _Absent.ABSENT
+"""As the value of a patch: delete what is at the path. In JSON: `{"__absent__": true}`."""
+
+_ABSENT_JSON: Final = {"__absent__": True}
+
+
+class PatchError(ValueError):
+    """A path of a patch does not lead anywhere in the body."""
+
+
+def value_from_json(value: object) -> object:
+    """Read the value of a patch from its JSON form."""
+    return ABSENT if value == _ABSENT_JSON else value
+
+
+def value_to_json(value: object) -> object:
+    """Write the value of a patch in its JSON form."""
+    return dict(_ABSENT_JSON) if value is ABSENT else value
+
+
+def patched(body: bytes, patch: Mapping[str, object]) -> bytes:
+    """Apply every entry of `patch`, in order, to a JSON body.
+
+    A path names keys and list positions: `last_message.attachments.0.id`. Its last key may be new.
+
+    Raises `PatchError`: a path leads through a key or position that the body does not have.
+    """
+    document = msgspec.json.decode(body)
+    for path, value in patch.items():
+        *parents, last = path.split(".")
+        place = document
+        for step in parents:
+            place = _child(place, step, path)
+        _set(place, last, value, path)
+    return msgspec.json.encode(document)
+
+
+def _child(place: Any, step: str, path: str) -> Any:
+    try:
+        return place[int(step)] if isinstance(place, list) else place[step]
+    except (KeyError, IndexError, TypeError, ValueError) as exc:
+        raise PatchError(f"patch {path!r}: the body has nothing at {step!r}") from exc
+
+
+def _set(place: Any, step: str, value: object, path: str) -> None:
+    if isinstance(place, list):
+        _child(place, step, path)
+        _put(place, int(step), value)
+    elif isinstance(place, dict):
+        if value is ABSENT:
+            _child(place, step, path)
+        _put(place, step, value)
+    else:
+        raise PatchError(
+            f"patch {path!r}: {step!r} is inside a {type(place).__name__}, not an object or a list"
+        )
+
+
+def _put(place: Any, key: int | str, value: object) -> None:
+    if value is ABSENT:
+        del place[key]
+    else:
+        place[key] = value

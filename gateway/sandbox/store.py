@@ -1,0 +1,138 @@
+"""The data the sandbox serves: a seed, what was posted since, and the encoded bodies of both.
+
+Bodies are replaced, never changed in place, so the seed can be shared. An encoded body is kept until the next
+write: the benchmark measures the gateway, not this encoder.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gateway.sandbox.answer import RefusedError
+from gateway.sandbox.bodies import NewMessage, ThreadUpdate
+from gateway.sandbox.outbox import check_recipients, message_body
+from gateway.sandbox.people import Body
+from gateway.sandbox.seed import Seed
+
+
+class Store:
+    """Threads, messages and customers by id. With `echo_caller`, every body says who asked for it."""
+
+    def __init__(self, seed: Seed, *, echo_caller: bool, clock: Callable[[], float]) -> None:
+        self._threads = dict(seed.threads)
+        self._messages = dict(seed.messages)
+        self._customers = dict(seed.customers)
+        self._echo_caller = echo_caller
+        self._clock = clock
+        self._encoded: dict[tuple[str, str, str], bytes] = {}
+        self._lock = threading.RLock()
+
+    def thread(self, ident: str, caller: str) -> bytes:
+        """Return the body of a thread; 404 if there is none."""
+        with self._lock:
+            return self._encode("thread", ident, caller, lambda: self._echo_thread(ident, caller))
+
+    def customer(self, external_id: str, caller: str) -> bytes:
+        """Return the detail body of a customer; 404 if there is none."""
+        with self._lock:
+            return self._encode(
+                "customer", external_id, caller, lambda: self._echo_customer(external_id, caller)
+            )
+
+    def messages(self, ident: str, offset: int, limit: int) -> bytes:
+        """Return a page of a thread's messages, oldest first; 404 if there is no such thread."""
+        with self._lock:
+            _found("thread", ident, self._threads)
+            messages = self._messages.get(ident, [])
+        return msgspec.json.encode({"messages": messages[offset : offset + limit], "total": len(messages)})
+
+    def put_thread(self, body: Body, messages: Sequence[Body] = ()) -> None:
+        """Add or replace a thread, by the body's `id`."""
+        with self._lock:
+            self._threads[body["id"]] = body
+            self._messages[body["id"]] = list(messages)
+            self._encoded.clear()
+
+    def put_customer(self, external_id: str, body: Body) -> None:
+        """Add or replace the detail body of a customer."""
+        with self._lock:
+            self._customers[external_id] = body
+            self._encoded.clear()
+
+    def update_thread(self, ident: str, update: ThreadUpdate) -> None:
+        """Apply `POST /thread/{id}`. A comment is taken and shows nowhere: where it would is unknown."""
+        with self._lock:
+            thread = _found("thread", ident, self._threads)
+            changes: Body = {"updated_at": self._now()}
+            if update.status is not None:
+                changes["status"] = update.status
+            if update.tag_codes is not None:
+                changes["tags"] = update.tag_codes
+            if update.reminder is not None:
+                changes["reminder"] = {**msgspec.to_builtins(update.reminder), "next_date": None}
+            if update.customer_ids is not None or update.customer_external_ids is not None:
+                changes["customers"] = self._chosen(update)
+            self._replace(ident, {**thread, **changes})
+
+    def add_message(self, new: NewMessage) -> None:
+        """Apply `POST /message`; one without a `thread_id` is taken and shows nowhere."""
+        with self._lock:
+            if new.thread_id is None:
+                return
+            thread = _found("thread", new.thread_id, self._threads)
+            check_recipients(new, thread)
+            messages = self._messages.get(new.thread_id, [])
+            message = message_body(new, f"{new.thread_id}-m{len(messages) + 1}", self._now())
+            self._messages[new.thread_id] = [*messages, message]
+            changes: Body = {"last_message": message, "message_count": len(messages) + 1}
+            if new.set_reminder is not None:
+                changes["reminder"] = {**msgspec.to_builtins(new.set_reminder), "next_date": None}
+            self._replace(new.thread_id, {**thread, **changes, "updated_at": message["created_at"]})
+
+    def _encode(self, kind: str, ident: str, caller: str, body: Callable[[], Body]) -> bytes:
+        key = (kind, ident, caller if self._echo_caller else "")
+        if (encoded := self._encoded.get(key)) is None:
+            encoded = self._encoded[key] = msgspec.json.encode(body())
+        return encoded
+
+    def _echo_thread(self, ident: str, caller: str) -> Body:
+        thread = _found("thread", ident, self._threads)
+        if not self._echo_caller:
+            return thread
+        return {**thread, "tags": [*(thread.get("tags") or ()), f"caller:{caller}"]}
+
+    def _echo_customer(self, external_id: str, caller: str) -> Body:
+        detail = _found("customer", external_id, self._customers)
+        if not self._echo_caller or not detail.get("customer"):
+            return detail
+        return {**detail, "customer": {**detail["customer"], "comment": f"caller:{caller}"}}
+
+    def _chosen(self, update: ThreadUpdate) -> list[Body]:
+        known = [detail["customer"] for detail in self._customers.values() if detail.get("customer")]
+        return [
+            *(_pick(known, "id", ident) for ident in update.customer_ids or ()),
+            *(_pick(known, "external_id", ident) for ident in update.customer_external_ids or ()),
+        ]
+
+    def _replace(self, ident: str, thread: Body) -> None:
+        self._threads[ident] = thread
+        self._encoded.clear()
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _found(kind: str, ident: str, bodies: dict[str, Body]) -> Body:
+    if ident not in bodies:
+        raise RefusedError(404, f"{kind}_not_found", f"There is no {kind} {ident!r}.")
+    return bodies[ident]
+
+
+def _pick(customers: list[Body], key: str, ident: str) -> Any:
+    for customer in customers:
+        if customer.get(key) == ident:
+            return customer
+    raise RefusedError(422, "unknown_customer", f"There is no customer with {key} {ident!r}.")
