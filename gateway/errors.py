@@ -1,0 +1,145 @@
+"""Every way the gateway can fail, drawn at the top: each class owns its code and its public message.
+
+    GatewayError
+    ├── Unauthenticated             UNAUTHENTICATED             no or rejected credentials
+    ├── Forbidden                   FORBIDDEN                   the credentials do not reach this
+    ├── BadUserInput                BAD_USER_INPUT              the operation or its arguments are wrong
+    ├── RateLimited                 RATE_LIMITED                the REST API asks to slow down
+    ├── UpstreamTimeout             UPSTREAM_TIMEOUT            no answer in time
+    ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
+    ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
+    ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
+    └── InternalError               INTERNAL_ERROR              a bug of ours
+    ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
+
+A message is written by the gateway alone: no upstream text, address, credential or value is ever part of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFailure:
+    """What the REST API said of a failure: ``extensions.upstream`` of the GraphQL error.
+
+    ``status`` is the HTTP status, ``codes`` the upstream error codes, deprecated ones only where there is no other.
+    """
+
+    status: int
+    codes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"status": self.status, "codes": list(self.codes)}
+
+
+class GatewayError(Exception):
+    """A failure that a client is told of; ``extensions`` is the GraphQL error's (GraphQL spec, section 7.1.2)."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    default_message: ClassVar[str] = "The gateway failed."
+    retryable: ClassVar[bool] = False
+    """Whether the same call, sent again, may well succeed."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        upstream: UpstreamFailure | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Make the error; ``retry_after`` is in seconds."""
+        super().__init__(message or self.default_message)
+        self.upstream = upstream
+        self.retry_after = retry_after
+
+    @property
+    def message(self) -> str:
+        """The public message."""
+        return str(self.args[0])
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The machine-readable part: always ``code``, then what is known of ``retryAfter`` and ``upstream``."""
+        extensions: dict[str, Any] = {"code": self.code}
+        if self.retry_after is not None:
+            extensions["retryAfter"] = self.retry_after
+        if self.upstream is not None:
+            extensions["upstream"] = self.upstream.as_dict()
+        return extensions
+
+
+class Unauthenticated(GatewayError):
+    """No credentials came with the call, or the REST API rejected them (401)."""
+
+    code = "UNAUTHENTICATED"
+    default_message = "The REST API rejected the credentials."
+
+
+class Forbidden(GatewayError):
+    """The credentials are right, but do not reach this (403)."""
+
+    code = "FORBIDDEN"
+    default_message = "The credentials do not give access to this."
+
+
+class BadUserInput(GatewayError):
+    """The request, the operation or an argument is wrong (also the REST API's 400, 409 and 422)."""
+
+    code = "BAD_USER_INPUT"
+    default_message = "The REST API refused the arguments."
+
+
+class RateLimited(GatewayError):
+    """The REST API asks for fewer calls (429)."""
+
+    code = "RATE_LIMITED"
+    default_message = "The REST API limits the rate of calls."
+    retryable = True
+
+
+class UpstreamTimeout(GatewayError):
+    """No answer within the attempt's or the operation's time."""
+
+    code = "UPSTREAM_TIMEOUT"
+    default_message = "The REST API did not answer in time."
+    retryable = True
+
+
+class UpstreamUnavailable(GatewayError):
+    """No connection, a dropped one, or an answer that says so (502, 503, 504)."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+    default_message = "The REST API cannot be reached."
+    retryable = True
+
+
+class UpstreamInvalidResponse(GatewayError):
+    """The body is not the JSON document that the REST API promises, or a value in it has the wrong type."""
+
+    code = "UPSTREAM_INVALID_RESPONSE"
+    default_message = "The REST API sent something else than it promises."
+
+
+class UpstreamError(GatewayError):
+    """Any other failure that the REST API reports."""
+
+    code = "UPSTREAM_ERROR"
+    default_message = "The REST API failed."
+
+
+class InternalError(GatewayError):
+    """A bug of the gateway; the log has the details under the same request id."""
+
+    code = "INTERNAL_ERROR"
+    default_message = "The gateway failed. Its log has the details under this request id."
+
+
+class ConfigurationError(Exception):
+    """One or more settings are wrong; ``problems`` says for each what is wrong and what would be right."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)

@@ -1,0 +1,89 @@
+"""The scalars: upstream values that GraphQL's own scalars cannot carry, passed through unchanged.
+
+None of them formats or interprets: a date is the string the REST API sent, and the four enumerations, whose values
+nobody outside the vendor knows, are whatever string or integer came.
+"""
+
+from typing import Any, NewType
+
+from graphql import GraphQLError
+from graphql.language import IntValueNode, StringValueNode, ValueNode
+from strawberry.scalars import JSON
+from strawberry.types.scalar import ScalarDefinition, scalar
+
+DateTime = NewType("DateTime", str)
+Date = NewType("Date", str)
+BigInt = NewType("BigInt", int)
+ThreadStatus = NewType("ThreadStatus", object)
+MessageDelivery = NewType("MessageDelivery", object)
+MessageOrigin = NewType("MessageOrigin", object)
+CustomerAccountType = NewType("CustomerAccountType", object)
+
+_LONGEST_INTEGER_LITERAL = 100
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise GraphQLError("not a string")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise GraphQLError("not an integer")
+    return value
+
+
+def _open_value(value: Any) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise GraphQLError("neither a string nor an integer")
+    return value
+
+
+def _literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> str | int:
+    """Return the value of an integer or string literal: the only literals an open value can be."""
+    if isinstance(node, StringValueNode):
+        return node.value
+    if isinstance(node, IntValueNode) and len(node.value) <= _LONGEST_INTEGER_LITERAL:
+        return int(node.value)
+    raise GraphQLError("neither a string nor an integer", node)
+
+
+def _open_scalar(name: str, description: str) -> ScalarDefinition:
+    text = f"{description} The REST API does not publish its values: any string or integer, passed on unchanged."
+    return scalar(name=name, description=text, serialize=_open_value, parse_value=_open_value, parse_literal=_literal)
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    DateTime: scalar(
+        name="DateTime",
+        description="A moment as the REST API wrote it, usually like `2018-08-03T12:31:34Z`.",
+        serialize=_text,
+        parse_value=_text,
+    ),
+    Date: scalar(
+        name="Date",
+        description="A day as the REST API wrote it, usually like `2018-08-03`.",
+        serialize=_text,
+        parse_value=_text,
+    ),
+    BigInt: scalar(
+        name="BigInt",
+        description="An integer of any size, as a JSON number: sizes in bytes pass the 32 bits of `Int`.",
+        serialize=_integer,
+        parse_value=_integer,
+    ),
+    JSON: scalar(
+        name="JSON",
+        description="Any JSON value, passed on unchanged.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
+    ),
+    ThreadStatus: _open_scalar("ThreadStatus", "Whether a thread waits for an agent, for the customer, or is closed."),
+    MessageDelivery: _open_scalar("MessageDelivery", "How far a message has come: a draft, sent, and the like."),
+    MessageOrigin: _open_scalar("MessageOrigin", "Where a message came from."),
+    CustomerAccountType: _open_scalar("CustomerAccountType", "Whether a customer is a firm or an individual."),
+}

@@ -1,0 +1,250 @@
+"""The types of the Go!Chat REST API. Attributes have the REST names; the records behind them are plain dicts.
+
+A field with a description and no resolver is read from the REST document by `gateway.schema.records`; a field with a
+resolver costs a REST call of its own when it is selected.
+"""
+
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.federation.schema_directives import Key
+from strawberry.federation.types import FieldSet
+from strawberry.scalars import JSON
+
+from gateway.errors import UpstreamInvalidResponse
+from gateway.schema.context import GatewayInfo
+from gateway.schema.pagination import connection, page_of
+from gateway.schema.records import Record, read_text
+from gateway.schema.scalars import (
+    BigInt,
+    CustomerAccountType,
+    Date,
+    DateTime,
+    MessageDelivery,
+    MessageOrigin,
+    ThreadStatus,
+)
+
+DEFAULT_PAGE_SIZE = 20
+
+
+def _field(description: str, *, name: str | None = None, deprecated: str | None = None) -> Any:
+    return strawberry.field(description=description, name=name, deprecation_reason=deprecated)
+
+
+async def _profile(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
+    """``GET /api/v1/customers/{customer_external_id}``."""
+    external_id = read_text(root, "external_id")
+    if external_id is None:
+        return None
+    document = await info.context.loaders.customers.load(external_id)
+    return None if document is None else document.record()
+
+
+async def _messages(
+    root: strawberry.Parent[Record],
+    info: GatewayInfo,
+    first: Annotated[int | None, strawberry.argument(description="How many messages, at most.")] = DEFAULT_PAGE_SIZE,
+    after: Annotated[str | None, strawberry.argument(description="Only messages after this cursor.")] = None,
+) -> Any:
+    """``GET /api/v1/thread/{id}/messages``."""
+    page = page_of(first, after, default=DEFAULT_PAGE_SIZE, largest=info.context.max_page_size)
+    thread_id = read_text(root, "id")
+    if thread_id is None:
+        raise UpstreamInvalidResponse("The REST API left out the thread's id.")
+    document = await info.context.loaders.messages.load((thread_id, page))
+    return None if document is None else connection(document.record(), "messages", page)
+
+
+# Other subgraphs can add fields to what was reached through a thread, but cannot return it by `id`: no REST call
+# finds it by that.
+_BY_ID_ELSEWHERE = Key(fields=FieldSet("id"), resolvable=False)
+
+
+@strawberry.type(description="Who filed an attachment as a customer's document, and as which.")
+class AttachmentMovedTo:
+    """REST: AttachmentMovedTo."""
+
+    agent_id: int | None = _field("The agent who filed the attachment.")
+    customer_id: str | None = _field("The customer whose document it became.")
+    file_id: str | None = _field("The document it became.")
+
+
+@strawberry.type(description="Where an attachment was filed.")
+class AttachmentMovements:
+    """REST: AttachmentMovements."""
+
+    movements: list[AttachmentMovedTo] = _field("Each time the attachment was filed as a customer's document.")
+    total: int | None = _field("How many times it was filed.")
+
+
+@strawberry.federation.type(keys=[_BY_ID_ELSEWHERE], description="A file that came with a message.")
+class Attachment:
+    """REST: Attachment."""
+
+    attachment_movements: AttachmentMovements | None = _field("Where the attachment was filed.")
+    file_mime: str | None = _field("The file's media type, such as `application/pdf`.")
+    file_name: str | None = _field("The file's name.")
+    file_not_dangerous: bool | None = _field("Whether the file was found harmless; null: not verified yet.")
+    file_size: BigInt | None = _field("The file's size in bytes.")
+    file_type: str | None = _field("The kind of file.")
+    id: strawberry.ID = _field("The attachment's id.")
+
+
+@strawberry.federation.type(keys=[_BY_ID_ELSEWHERE], description="One message of a chat thread.")
+class Message:
+    """REST: Message."""
+
+    agent_id: int | None = _field("The agent who wrote the message; null where a customer did.")
+    attachments: list[Attachment] = _field("The files that came with the message.")
+    bcc: str | None = _field("Who got a blind copy.")
+    cc: str | None = _field("Who got a copy.")
+    content: str | None = _field("The text, possibly HTML.")
+    created_at: DateTime | None = _field("When the message was made.")
+    delivery: MessageDelivery | None = _field("How far the message has come: a draft, sent, and the like.")
+    error_when_trying_to_send: str | None = _field("Why the message could not be sent.")
+    external_message_id: str | None = _field("The id the message has in the system it came from.")
+    from_: str | None = _field("Who sent the message.", name="from")
+    id: strawberry.ID = _field("The message's id.")
+    mailbox_id: str | None = _field("The mailbox the message belongs to.")
+    origin: MessageOrigin | None = _field("Where the message came from.")
+    priority: int | None = _field("The message's priority.")
+    raw_message: str | None = _field("The message as it came, before it was read.")
+    read_by_agents: list[int] = _field("The agents who have read the message.")
+    reply_to_external_message_id: str | None = _field("The external id of the message this one answers.")
+    subject: str | None = _field("The subject line.")
+    to: str | None = _field("Who the message is for.")
+
+
+@strawberry.type(description="Another name a customer goes by.")
+class CustomerNameVariation:
+    """REST: CustomerNameVariation."""
+
+    company_name: str | None = _field("The company's name.")
+    first_name: str | None = _field("The first name.")
+    last_name: str | None = _field("The last name.")
+    middle_name: str | None = _field("The middle name.")
+    trading_name: str | None = _field("The name a company trades under.")
+
+
+@strawberry.federation.type(
+    keys=[Key(fields=FieldSet("externalId")), _BY_ID_ELSEWHERE],
+    description="A customer: an individual or a firm.",
+)
+class Customer:
+    """REST: Customer."""
+
+    account_number: str | None = _field("The customer's account number.")
+    account_type: CustomerAccountType | None = _field("Whether the customer is a firm or an individual.")
+    alias_ids: list[str] = _field("Further ids of the same customer.")
+    client_id: str | None = _field("The vendor's client the customer belongs to.")
+    comment: str | None = _field("What agents noted about the customer.")
+    company_name: str | None = _field("The company's name.")
+    contacts: str | None = _field("How to reach the customer.")
+    created_at: DateTime | None = _field("When the customer was recorded.")
+    created_by: int | None = _field("The agent who recorded the customer.")
+    custom_fields: JSON | None = _field("The fields this installation adds to customers, by name.")
+    customer_type: str | None = _field("The kind of customer.")
+    date_of_birth: Date | None = _field("The day of birth.")
+    disabled: bool | None = _field("Whether the customer is disabled.")
+    domicile_code: str | None = _field("The country of domicile.")
+    domicile_codes: list[str] = _field("The countries of domicile.")
+    external_id: str | None = _field("The id the customer has in your own systems.")
+    first_name: str | None = _field("The first name.")
+    id: strawberry.ID = _field("The customer's id.")
+    kyc_level: int | None = _field("The level of due diligence; only newer installations send it.")
+    last_name: str | None = _field("The last name.")
+    middle_name: str | None = _field("The middle name.")
+    name_variations: list[CustomerNameVariation] = _field("Other names the customer goes by.")
+    nationality_code: str | None = _field("The nationality.", deprecated="Use `nationalityCodes`.")
+    nationality_codes: list[str] = _field("The nationalities.")
+    phone: str | None = _field("The phone number; only newer installations send it.")
+    registration_number: str | None = _field("The company's registration number.")
+    review_groups: list[str] = _field("The groups of agents who review the customer.")
+    revision_number: str | None = _field("The revision of the customer's record.")
+    trading_name: str | None = _field("The name the company trades under.")
+
+    profile: Annotated["CustomerProfile", strawberry.lazy("gateway.schema.types")] | None = strawberry.field(
+        resolver=_profile,
+        description="The customer in full. Costs one REST call; null where the customer has no external id.",
+    )
+
+
+@strawberry.type(description="One custom field of a customer's profile.")
+class Field:
+    """REST: Field."""
+
+    fieldtype: str | None = _field("The kind of field.")
+    id: int | None = _field("The field's id.")
+    name: str | None = _field("The field's name.")
+    value: JSON | None = _field("The field's value, of whatever type the field has.")
+
+
+@strawberry.type(description="A customer in full, as the customer detail call gives it.")
+class CustomerProfile:
+    """REST: the body of ``GET /api/v1/customers/{customer_external_id}``."""
+
+    customer: Customer | None = _field("The customer.")
+    custom_fields: list[Field] = _field("The fields this installation adds to customers.")
+    closed_chat_categories: Field | None = _field("The categories of the customer's closed chats.")
+
+
+@strawberry.type(description="When a thread comes back to the agents' attention.")
+class ThreadReminder:
+    """REST: ThreadReminder."""
+
+    delay: int | None = _field("The time between two reminders.")
+    next_date: str | None = _field("When the next reminder is due.")
+    number_left: int | None = _field("How many reminders are left.")
+
+
+@strawberry.federation.type(shareable=True, description="Where a page lies in its connection (Relay).")
+class PageInfo:
+    """Relay: PageInfo."""
+
+    has_next_page: bool = _field("Whether there are edges after this page.")
+    has_previous_page: bool = _field("Whether there are edges before this page.")
+    start_cursor: str | None = _field("The cursor of the page's first edge.")
+    end_cursor: str | None = _field("The cursor of the page's last edge: the next page's `after`.")
+
+
+@strawberry.type(description="One message in a page of messages.")
+class MessageEdge:
+    """Relay: an edge."""
+
+    cursor: str = _field("The edge's position, for `after`.")
+    node: Message = _field("The message.")
+
+
+@strawberry.type(description="One page of a thread's messages, in the order of the REST API.")
+class MessageConnection:
+    """Relay: a connection."""
+
+    edges: list[MessageEdge] = _field("The messages of the page with their cursors.")
+    nodes: list[Message] = _field("The messages of the page.")
+    page_info: PageInfo = _field("Where the page lies.")
+    total_count: int | None = _field("How many messages the thread has.")
+
+
+@strawberry.federation.type(keys=[Key(fields=FieldSet("id"))], description="A chat thread.")
+class Thread:
+    """REST: Thread."""
+
+    attachments: list[Attachment] = _field("The files of the thread.")
+    client_id: int | None = _field("The vendor's client the thread belongs to.")
+    contacts: list[str] = _field("The addresses that take part.")
+    created_at: DateTime | None = _field("When the thread was opened.")
+    customers: list[Customer] = _field("The customers the thread is about.")
+    external_message_ids: list[str] = _field("The external ids of the thread's messages.")
+    id: strawberry.ID = _field("The thread's id.")
+    last_message: Message | None = _field("The thread's newest message.")
+    message_count: int | None = _field("How many messages the thread has.")
+    reminder: ThreadReminder | None = _field("When the thread comes back to attention.")
+    review_groups: list[str] = _field("The groups of agents who review the thread.")
+    status: ThreadStatus | None = _field("Whether the thread waits for an agent, for the customer, or is closed.")
+    tags: list[str] = _field("The thread's tags.")
+    updated_at: DateTime | None = _field("When the thread last changed.")
+
+    messages: MessageConnection | None = strawberry.field(
+        resolver=_messages, description="The thread's messages, page by page. Each page costs one REST call."
+    )

@@ -1,0 +1,178 @@
+"""The settings: one row per environment variable, checked once at start.
+
+Every value comes from the environment or a ``.env`` file; flags of the command line override both.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from dotenv import dotenv_values
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.errors import ConfigurationError
+
+PREFIX = "GATEWAY_"
+
+
+class UpstreamIdentity(StrEnum):
+    """Whose account is used upstream."""
+
+    PASSTHROUGH = "passthrough"
+    SERVICE = "service"
+
+
+class UpstreamAuth(StrEnum):
+    """How the service account authenticates upstream."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a method, not a secret
+    BASIC = "basic"
+
+
+class InboundAuth(StrEnum):
+    """How callers authenticate to the gateway in service mode."""
+
+    NONE = "none"
+
+
+class LogLevel(StrEnum):
+    """The least severe log lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Each field is the environment variable ``GATEWAY_<NAME>``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    upstream_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("https://api.algoreg.com"),
+        description="Address of the REST API; a dedicated instance is `https://api.{instance}.algoreg.com`.",
+    )
+    upstream_identity: UpstreamIdentity = Field(
+        default=UpstreamIdentity.PASSTHROUGH,
+        description="`passthrough` sends the caller's own `Authorization` header upstream, "
+        "`service` uses the gateway's account.",
+    )
+    upstream_username: str | None = Field(
+        default=None, min_length=1, description="The service account's email address (service mode)."
+    )
+    upstream_password: SecretStr | None = Field(
+        default=None, min_length=1, description="The service account's password (service mode)."
+    )
+    upstream_auth: UpstreamAuth = Field(
+        default=UpstreamAuth.TOKEN,
+        description="How the service account logs in: `token` (one-hour tokens) or `basic`.",
+    )
+    upstream_login_pause: float = Field(
+        default=900,
+        gt=0,
+        description="Seconds after a rejected login before the next attempt; "
+        "the REST API locks an account after too many.",
+    )
+    upstream_connect_timeout: float = Field(default=3, gt=0, description="Seconds to open a connection.")
+    upstream_read_timeout: float = Field(
+        default=8, gt=0, description="Seconds without a byte from the REST API before a call is given up."
+    )
+    upstream_max_concurrency: int = Field(
+        default=64, ge=1, le=10_000, description="REST calls at the same moment, per worker."
+    )
+    upstream_max_body: int = Field(
+        default=32 * 1024 * 1024, ge=1024, description="Largest body accepted from the REST API, in bytes."
+    )
+    upstream_ca_file: Path | None = Field(
+        default=None, description="A PEM file with further certificate authorities to trust upstream."
+    )
+    inbound_auth: InboundAuth | None = Field(
+        default=None,
+        description="How callers authenticate in service mode. Only `none` (every caller is let in) so far.",
+    )
+    operation_timeout: float = Field(
+        default=10, gt=0, le=300, description="Seconds for one operation, all of its REST calls included."
+    )
+    max_body: int = Field(default=1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    max_page_size: int = Field(default=100, ge=1, le=10_000, description="Largest `first:` of a connection.")
+    max_tokens: int = Field(default=20_000, ge=100, description="Largest GraphQL document, in lexical tokens.")
+    document_cache_size: int = Field(
+        default=1000, ge=0, description="How many parsed and validated documents are kept, per worker."
+    )
+    graphiql: bool = Field(default=True, description="Serve GraphiQL to browsers at `/graphql`.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+    workers: int = Field(default=1, ge=1, le=256, description="Worker processes.")
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _plain_base_url(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        if url.query or url.fragment or url.username or url.password:
+            raise ValueError("must have no user, password, query or fragment: only scheme, host, port and path")
+        return url
+
+    @field_validator("upstream_ca_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError("must be a PEM file that can be read")
+        return path
+
+    @model_validator(mode="after")
+    def _service_account_complete(self) -> Self:
+        if self.upstream_identity is not UpstreamIdentity.SERVICE:
+            return self
+        missing = [
+            PREFIX + name.upper() for name in ("upstream_username", "upstream_password") if getattr(self, name) is None
+        ]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} must be set when GATEWAY_UPSTREAM_IDENTITY is `service`")
+        if ":" in (self.upstream_username or ""):
+            raise ValueError("GATEWAY_UPSTREAM_USERNAME must have no colon (RFC 7617, section 2)")
+        return self
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path = Path(".env")) -> Settings:
+    """Read the settings from ``env_file``, then the environment, then ``overrides`` (field name → value).
+
+    Raises ConfigurationError that names every wrong setting, and never shows a value.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    try:
+        return Settings(_env_file=env_file, **given)
+    except ValidationError as exc:
+        raise ConfigurationError([_explain(dict(error)) for error in exc.errors()]) from None
+
+
+def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
+    """Return one line for each ``GATEWAY_`` variable that is not a setting, with the nearest one that is."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    lines = []
+    for name in sorted({*os.environ, *dotenv_values(env_file)}):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{name} is not a setting and is ignored{hint}")
+    return lines
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """One line of a pydantic error: which variable, and what would be right."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = PREFIX + str(error["loc"][0]).upper()
+    field = Settings.model_fields[str(error["loc"][0])]
+    return f"{name}: {message[0].lower()}{message[1:]}. {field.description}"

@@ -1,0 +1,100 @@
+"""From an HTTP answer of the REST API to a body or to one of our errors (upstream contract: Errors)."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.errors import (
+    BadUserInput,
+    Forbidden,
+    GatewayError,
+    RateLimited,
+    Unauthenticated,
+    UpstreamError,
+    UpstreamFailure,
+    UpstreamInvalidResponse,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+_BY_STATUS: Mapping[int, type[GatewayError]] = {
+    400: BadUserInput,
+    401: Unauthenticated,
+    403: Forbidden,
+    408: UpstreamTimeout,
+    409: BadUserInput,
+    422: BadUserInput,
+    429: RateLimited,
+    502: UpstreamUnavailable,
+    503: UpstreamUnavailable,
+    504: UpstreamUnavailable,
+}
+# A code is shown to clients, so it must look like one: a server may write anything into the list.
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MOST_CODES = 10
+
+
+def body_or_error(response: httpx.Response, *, now: Callable[[], float] = time.time) -> bytes | None:
+    """Return the body of a 200, None for a 404, and raise the GatewayError that any other status stands for.
+
+    ``response`` has been read; ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
+    """
+    if response.status_code == httpx.codes.OK:
+        return response.content
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return None
+    raise error_of(response, now=now)
+
+
+def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) -> GatewayError:
+    """Return the error that an answer other than a success stands for."""
+    status = response.status_code
+    default = UpstreamError if status >= httpx.codes.BAD_REQUEST else UpstreamInvalidResponse
+    return _BY_STATUS.get(status, default)(
+        upstream=UpstreamFailure(status, error_codes(response.content)),
+        retry_after=retry_after(response.headers.get("retry-after"), now=now),
+    )
+
+
+def error_codes(body: bytes) -> tuple[str, ...]:
+    """Return the codes of the documented error body, without repeats; deprecated ones only if there is no other."""
+    try:
+        document: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ()
+    entries = document.get("errors") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return ()
+    entries = [entry for entry in entries if isinstance(entry, dict)]
+    current = _codes(entry for entry in entries if entry.get("deprecated") is not True)
+    return current or _codes(iter(entries))
+
+
+def _codes(entries: Any) -> tuple[str, ...]:
+    codes = (entry.get("code") for entry in entries)
+    shown = [code for code in codes if isinstance(code, str) and _CODE.fullmatch(code)]
+    return tuple(dict.fromkeys(shown))[:_MOST_CODES]
+
+
+def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for in either form (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now()
+    if not math.isfinite(seconds):
+        return None
+    return float(max(0, math.ceil(seconds)))

@@ -1,0 +1,100 @@
+"""One method per REST endpoint, and the only place where an httpx error becomes one of ours.
+
+A body is handed on as bytes: whoever needs a value decodes it, and knows which fields are asked for.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from gateway import __version__
+from gateway.auth import Viewer
+from gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
+from gateway.upstream.answers import body_or_error
+from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
+
+_HEADERS = [("accept", "application/json"), ("user-agent", f"gochat-gateway/{__version__}")]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom a call is made, and until when: ``deadline`` is a time of the running event loop, in seconds."""
+
+    viewer: Viewer
+    deadline: float
+
+
+class UpstreamClient:
+    """The Go!Chat REST API. Every method raises a GatewayError for whatever goes wrong, and nothing else.
+
+    ``transport`` is the whole stack of `gateway.upstream.stack`; calls go straight to it, without
+    `httpx.AsyncClient`: that spares a third of the cost of a call (tests/bench/transports.py), and with it go cookies
+    and redirects, which a gateway must not share or follow.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
+        self._transport = transport
+        self._base_url = base_url.rstrip("/")
+        self._extensions = {"timeout": timeout.as_dict()}
+
+    async def thread(self, caller: Caller, thread_id: str) -> bytes | None:
+        """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
+        return await self._get(caller, THREAD, THREAD.path(thread_id))
+
+    async def messages(self, caller: Caller, thread_id: str, offset: int, limit: int) -> bytes | None:
+        """``GET /api/v1/thread/{id}/messages``: the body ``{"messages": [Message], "total": int}``."""
+        return await self._get(caller, MESSAGES, f"{MESSAGES.path(thread_id)}?offset={offset}&limit={limit}")
+
+    async def customer(self, caller: Caller, external_id: str) -> bytes | None:
+        """``GET /api/v1/customers/{customer_external_id}``: the body with ``customer``, ``custom_fields``, …."""
+        return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id))
+
+    async def _get(self, caller: Caller, route: Route, target: str) -> bytes | None:
+        request = httpx.Request(
+            "GET",
+            self._base_url + target,
+            headers=_headers(caller.viewer),
+            extensions={**self._extensions, "route": route.template},
+        )
+        try:
+            async with asyncio.timeout_at(caller.deadline):
+                response = await self._transport.handle_async_request(request)
+        except GatewayError:
+            raise
+        except Exception as exc:
+            raise translate(exc) from exc
+        return body_or_error(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _headers(viewer: Viewer) -> list[tuple[str, str]]:
+    if viewer.authorization is None:
+        return _HEADERS
+    return [*_HEADERS, ("authorization", viewer.authorization)]
+
+
+def translate(exc: Exception) -> GatewayError:
+    """Return our error for any exception of the HTTP client; re-raise what is none of its."""
+    match exc:
+        case TimeoutError() | httpx.TimeoutException():
+            return UpstreamTimeout()
+        case httpx.DecodingError():
+            return UpstreamInvalidResponse()
+        case httpx.HTTPError() | httpx.StreamError() | httpx.InvalidURL():
+            return UpstreamUnavailable()
+        case _:
+            raise exc

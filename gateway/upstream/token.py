@@ -1,0 +1,209 @@
+"""Token authentication upstream: one login for any number of calls, and none that is known to be wrong.
+
+A token is valid for an hour, or for ``expires_in`` seconds where the answer says so. It is renewed in the background
+shortly before that; calls go on with the old one meanwhile. A 401 renews it once and repeats the call. A rejected
+login is remembered, for the REST API locks an account after too many, and only the vendor unlocks it.
+
+    none ──login──▶ fresh ──renew_at──▶ stale (renewed behind the scenes) ──expires_at──▶ none
+      └──400/401/403/422──▶ rejected until ``pause`` is over
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.errors import Unauthenticated, UpstreamFailure, UpstreamInvalidResponse
+from gateway.telemetry import logger
+from gateway.upstream.answers import error_codes, error_of
+
+_DEFAULT_LIFETIME = 3600.0
+_LONGEST_MARGIN = 60.0
+_REJECTIONS = frozenset({400, 401, 403, 422})
+# After a fresh token was answered with a 401 as well, logging in again would not help: the account lacks the right.
+_FRUITLESS_RENEWAL_PAUSE = 60.0
+
+
+@dataclass(slots=True)
+class Token:
+    """An access token; times are of the login's clock, in seconds."""
+
+    authorization: str
+    renew_at: float
+    expires_at: float
+    no_renewal_before: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    until: float
+    failure: UpstreamFailure
+
+
+class TokenLogin:
+    """Gets tokens from ``POST /api/v1/token``, one call at a time.
+
+    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        request: Callable[[], httpx.Request],
+        pause: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._request = request
+        self._pause = pause
+        self._clock = clock
+        self._token: Token | None = None
+        self._rejection: _Rejection | None = None
+        self._login: asyncio.Task[Token] | None = None
+
+    async def token(self, *, refused: Token | None = None) -> Token:
+        """Return a token that is valid now, and not the one that was ``refused``.
+
+        Raises Unauthenticated while a rejected login is remembered, and what the login call raises.
+        """
+        now = self._clock()
+        token = self._token
+        if token is not None and token is not refused and now < token.expires_at:
+            if now >= token.renew_at and self._may_log_in(now):
+                _ = self._start_login()
+            return token
+        if not self._may_log_in(now):
+            raise self._rejected(now)
+        # Shielded: a caller who hangs up does not take the login away from the others.
+        return await asyncio.shield(self._start_login())
+
+    def _may_log_in(self, now: float) -> bool:
+        return self._rejection is None or now >= self._rejection.until
+
+    def _rejected(self, now: float) -> Unauthenticated:
+        assert self._rejection is not None  # noqa: S101 - for the type checker: asked only after _may_log_in
+        return Unauthenticated(
+            "The REST API rejected the gateway's own account. It is not tried again before the pause is over, "
+            "because too many wrong logins lock it.",
+            upstream=self._rejection.failure,
+            retry_after=float(math.ceil(self._rejection.until - now)),
+        )
+
+    def _start_login(self) -> asyncio.Task[Token]:
+        if self._login is None:
+            self._login = asyncio.create_task(self._log_in(), name="upstream-login")
+            self._login.add_done_callback(self._login_done)
+        return self._login
+
+    def _login_done(self, login: asyncio.Task[Token]) -> None:
+        self._login = None
+        if login.cancelled():
+            return
+        exc = login.exception()  # noqa: LOG004 - a task's; asking marks it as seen where no one awaits a renewal
+        if exc is not None:
+            logger.warning("the login at the REST API failed: %s", type(exc).__name__)
+
+    async def _log_in(self) -> Token:
+        started = self._clock()
+        response = await self._transport.handle_async_request(self._request())
+        if response.status_code in _REJECTIONS:
+            self._rejection = _Rejection(
+                self._clock() + self._pause,
+                UpstreamFailure(response.status_code, error_codes(response.content)),
+            )
+            raise self._rejected(self._clock())
+        if response.status_code != httpx.codes.OK:
+            raise error_of(response)
+        self._rejection = None
+        self._token = _parse(response.content, started)
+        return self._token
+
+    async def aclose(self) -> None:
+        """Give up a login that is under way."""
+        if self._login is not None:
+            self._login.cancel()
+
+
+def _parse(body: bytes, started: float) -> Token:
+    try:
+        document: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document = None
+    access_token = document.get("access_token") if isinstance(document, dict) else None
+    if not isinstance(access_token, str) or not _sendable(access_token):
+        raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
+    lifetime = _lifetime(document.get("expires_in"))
+    margin = min(_LONGEST_MARGIN, lifetime / 10)
+    return Token(f"Bearer {access_token}", started + lifetime - margin, started + lifetime)
+
+
+def _sendable(access_token: str) -> bool:
+    return access_token.isascii() and access_token.isprintable() and access_token != ""
+
+
+def _lifetime(expires_in: object) -> float:
+    """Return ``expires_in`` where it is a number of seconds above zero, else the documented hour."""
+    if isinstance(expires_in, str):
+        try:
+            expires_in = float(expires_in)
+        except ValueError:
+            return _DEFAULT_LIFETIME
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float)):
+        return _DEFAULT_LIFETIME
+    return float(expires_in) if 0 < expires_in < math.inf else _DEFAULT_LIFETIME
+
+
+class TokenAccount(httpx.AsyncBaseTransport):
+    """Sends the gateway's own token with every request; after a 401 once more with a new one."""
+
+    def __init__(
+        self,
+        following: httpx.AsyncBaseTransport,
+        login: TokenLogin,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._following = following
+        self._login = login
+        self._clock = clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request with a token. A 401 means that it was not carried out, so repeating it is safe."""
+        token = await self._login.token()
+        response = await self._send(request, token)
+        if response.status_code != httpx.codes.UNAUTHORIZED or self._clock() < token.no_renewal_before:
+            return response
+        renewed = await self._login.token(refused=token)
+        response = await self._send(request, renewed)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            renewed.no_renewal_before = self._clock() + _FRUITLESS_RENEWAL_PAUSE
+        return response
+
+    async def _send(self, request: httpx.Request, token: Token) -> httpx.Response:
+        request.headers["authorization"] = token.authorization
+        return await self._following.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Give up a login that is under way and close the transport that follows."""
+        await self._login.aclose()
+        await self._following.aclose()
+
+
+def token_request(url: str, username: str, password: str, timeout: httpx.Timeout) -> Callable[[], httpx.Request]:
+    """Return a function that makes the documented login call: ``{"grant_type": "password", …}``."""
+    content = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
+
+    def build() -> httpx.Request:
+        return httpx.Request(
+            "POST",
+            url,
+            headers={"content-type": "application/json", "accept": "application/json"},
+            content=content,
+            extensions={"timeout": timeout.as_dict(), "route": "/api/v1/token"},
+        )
+
+    return build

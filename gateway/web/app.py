@@ -1,0 +1,60 @@
+"""The one place where everything is built and joined."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gateway.auth import build_authenticator
+from gateway.execution.engine import Engine
+from gateway.schema import build_schema
+from gateway.schema.context import ContextFactory
+from gateway.settings import Settings, load_settings
+from gateway.telemetry import configure_logging
+from gateway.upstream.stack import build_client
+from gateway.web.graphql import GraphQLEndpoint
+from gateway.web.middleware import RequestId
+from gateway.web.pages import graphiql_page
+
+GRAPHQL_PATH = "/graphql"
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
+    client = build_client(settings)
+    endpoint = GraphQLEndpoint(
+        engine=Engine(build_schema(), document_cache_size=settings.document_cache_size, max_tokens=settings.max_tokens),
+        authenticator=build_authenticator(settings),
+        contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
+        max_body=settings.max_body,
+        page=graphiql_page() if settings.graphiql else None,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    graphql: ASGIApp = endpoint
+    return Starlette(
+        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health)],
+        middleware=[Middleware(RequestId)],
+        lifespan=lifespan,
+    )
+
+
+def create_app_from_environment() -> Starlette:
+    """Return the gateway for the settings in the environment: what a worker process starts with."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+async def _health(_request: Request) -> JSONResponse:
+    """Say that the process is alive."""
+    return JSONResponse({"status": "ok"})

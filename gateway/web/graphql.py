@@ -1,0 +1,150 @@
+"""The endpoint: decode, authenticate, build the context, execute, encode (GraphQL over HTTP).
+
+request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewer ─▶ engine ─▶ status and media type ─▶ response
+"""
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.auth import Authenticator
+from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
+from gateway.execution.documents import RequestError
+from gateway.execution.engine import Engine, Operation
+from gateway.execution.result import Result, failed
+from gateway.schema.context import ContextFactory
+from gateway.telemetry import logger
+from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
+from gateway.web.requests import (
+    BodyTooLarge,
+    ClientDisconnected,
+    operation_of_body,
+    operation_of_query_string,
+    read_body,
+)
+
+_ANSWERS = (JSON, GRAPHQL_RESPONSE)
+_ANSWERS_AND_PAGE = (JSON, GRAPHQL_RESPONSE, HTML)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpError(Exception):
+    """A request that HTTP itself answers: its status, and a header that belongs to it."""
+
+    status: int
+    error: GatewayError
+    header: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLEndpoint:
+    """The ASGI application at ``/graphql``. ``page`` is what a browser gets, None for nothing."""
+
+    engine: Engine
+    authenticator: Authenticator
+    contexts: ContextFactory
+    max_body: int
+    page: str | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
+        headers = Headers(scope=scope)
+        identifier: str = scope["request_id"]
+        try:
+            response = await self._respond(scope, headers, receive)
+        except ClientDisconnected:
+            return
+        except HttpError as exc:
+            response = _encode(failed(exc.error, identifier), JSON, exc.status)
+            if exc.header is not None:
+                response.headers[exc.header[0]] = exc.header[1]
+        except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
+            logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
+            response = _encode(failed(InternalError(), identifier), JSON, 500)
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        reads_only = scope["method"] == "GET"
+        offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
+        media_type = negotiate(headers.get("accept"), offered)
+        if media_type is None:
+            raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
+        if media_type == HTML:
+            return Response(self.page, media_type=HTML, headers={"vary": "accept"})
+        operation = await self._operation(scope, headers, receive)
+        started = time.perf_counter()
+        result = await self._execute(operation, scope, headers, reads_only=reads_only)
+        _log(result, operation, scope["request_id"], time.perf_counter() - started)
+        return _encode(result, media_type, _status(result, media_type))
+
+    async def _operation(self, scope: Scope, headers: Headers, receive: Receive) -> Operation:
+        try:
+            if scope["method"] == "GET":
+                return operation_of_query_string(scope["query_string"])
+            if scope["method"] != "POST":
+                message = "GraphQL is asked with GET or POST."
+                raise HttpError(405, BadUserInput(message), ("allow", "GET, POST"))
+            _require_json(headers.get("content-type"))
+            return operation_of_body(await read_body(receive, self.max_body))
+        except BodyTooLarge as exc:
+            raise HttpError(413, exc) from exc
+        except BadUserInput as exc:
+            raise HttpError(400, exc) from exc
+
+    async def _execute(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
+        try:
+            viewer = self.authenticator.authenticate(headers.get("authorization"))
+        except Unauthenticated as exc:
+            raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
+        if reads_only and not self._is_query(operation):
+            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
+        return await self.engine.execute(operation, self.contexts.build(viewer, scope["request_id"]))
+
+    def _is_query(self, operation: Operation) -> bool:
+        try:
+            return self.engine.documents.get(operation.document).is_query(operation.name)
+        except RequestError:
+            return True  # the engine says what is wrong with it
+
+
+def _require_json(content_type: str | None) -> None:
+    """A body must be JSON, and say so: a browser can send any other type across origins unasked (CSRF)."""
+    name, _, parameters = (content_type or "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
+        message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
+        raise HttpError(415, BadUserInput(message), ("accept-post", JSON))
+
+
+def _status(result: Result, media_type: str) -> int:
+    """Return the HTTP status (GraphQL over HTTP, section Status Codes).
+
+    Request errors are 400 as ``application/graphql-response+json``. As ``application/json``, where a client may take
+    any other status than 200 for a failure of something in between, only what is no GraphQL at all is.
+    """
+    if not result.is_request_error:
+        return 200
+    if media_type == GRAPHQL_RESPONSE or result.is_unanswerable:
+        return 400
+    return 200
+
+
+def _encode(result: Result, media_type: str, status: int) -> Response:
+    response = Response(msgspec.json.encode(result.payload), status)
+    response.headers["content-type"] = f"{media_type}; charset=utf-8"
+    response.headers["vary"] = "accept"
+    return response
+
+
+def _log(result: Result, operation: Operation, identifier: str, seconds: float) -> None:
+    fields = {
+        "requestId": identifier,
+        "operation": operation.name,
+        "ms": round(seconds * 1000, 1),
+        "errors": list(result.codes),
+    }
+    logger.info("operation", extra={"fields": fields})

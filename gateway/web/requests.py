@@ -1,0 +1,93 @@
+"""From an HTTP request to a GraphQL operation (GraphQL over HTTP, section Request)."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive
+
+from gateway.errors import BadUserInput
+from gateway.execution.engine import Operation
+
+# A client that is cut off while it sends may never read the answer: so what it still sends is read and thrown away.
+_MOST_DISCARDED = 64 * 1024 * 1024
+
+
+class BodyTooLarge(BadUserInput):
+    """The request's body is over the limit (HTTP 413)."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return the whole body; raise BodyTooLarge over ``limit`` bytes, ClientDisconnected where it breaks off."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) <= limit:
+            return body
+    chunks: list[bytes] = []
+    size = 0
+    while message["type"] == "http.request":
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        if not message.get("more_body") or size > _MOST_DISCARDED:
+            if size > limit:
+                raise BodyTooLarge(f"The request's body is larger than {limit} bytes.")
+            return b"".join(chunks)
+        message = await receive()
+    raise ClientDisconnected
+
+
+def operation_of_body(body: bytes) -> Operation:
+    """Return the operation that a POST's JSON body holds; raise BadUserInput that says what is wrong with it."""
+    return _operation(_json(body, "The request's body"))
+
+
+def operation_of_query_string(query_string: bytes) -> Operation:
+    """Return the operation that a GET's query string holds; raise BadUserInput that says what is wrong with it."""
+    try:
+        parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("ascii"), errors="strict"))
+    except ValueError as exc:
+        raise BadUserInput("The query string is not valid percent-encoded UTF-8.") from exc
+    for name in ("variables", "extensions"):
+        if parameters.get(name):
+            parameters[name] = _json(parameters[name].encode(), f"The parameter `{name}`")
+    return _operation(parameters)
+
+
+def _json(text: bytes, what: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError as exc:
+        raise BadUserInput(f"{what} is nested too deeply.") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise BadUserInput(f"{what} is not JSON.") from exc
+
+
+def _operation(parameters: Any) -> Operation:
+    if isinstance(parameters, list):
+        raise BadUserInput("Batching is not enabled: send one operation per request.")
+    if not isinstance(parameters, dict):
+        raise BadUserInput("The request's body must be a JSON object with `query`.")
+    document = parameters.get("query")
+    if document is None or document == "":
+        raise BadUserInput("`query` is missing: it holds the GraphQL document.")
+    if not isinstance(document, str):
+        raise BadUserInput("`query` must be a string that holds the GraphQL document.")
+    name = parameters.get("operationName")
+    if name is not None and not isinstance(name, str):
+        raise BadUserInput("`operationName` must be a string or null.")
+    _require_object(parameters, "extensions")
+    return Operation(document, name, _require_object(parameters, "variables"))
+
+
+def _require_object(parameters: dict[str, Any], name: str) -> dict[str, Any] | None:
+    value = parameters.get(name)
+    if value is None or isinstance(value, dict):
+        return value
+    raise BadUserInput(f"`{name}` must be a JSON object or null.")
