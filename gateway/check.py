@@ -1,0 +1,98 @@
+"""Looks whether the settings work: the upstream is reached, and the credentials are tried once, never twice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from gateway.auth import Viewer, build_authenticator
+from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
+from gateway.settings import Settings, UpstreamIdentity, unknown_variables
+from gateway.upstream.client import Caller
+from gateway.upstream.stack import build_client
+
+# An id that no thread has: the answer to a caller who is let in is 404.
+_NO_THREAD = "gochat-gateway-check"
+# A header that is no login: the REST API refuses it without counting an attempt.
+_NO_LOGIN = "Bearer none"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    ok: bool
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok   ' if self.ok else 'FAIL '} {self.subject}: {self.text}"
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Return the findings, in the order they were made; a failed one is the last where nothing can follow it."""
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in _findings(settings)]
+
+    return asyncio.run(collect())
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    for line in unknown_variables():
+        yield Finding(ok=True, subject="settings", text=f"note: {line}")
+    try:
+        build_authenticator(settings)
+        yield Finding(ok=True, subject="settings", text="they are complete and fit together")
+    except ConfigurationError as exc:
+        yield Finding(ok=False, subject="settings", text=str(exc))
+    reached = await _reach(settings)
+    yield reached
+    if not reached.ok:
+        return
+    if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
+        text = "none of the gateway's own: callers send theirs (passthrough)"
+        yield Finding(ok=True, subject="credentials", text=text)
+        return
+    yield await _log_in(settings)
+
+
+async def _reach(settings: Settings) -> Finding:
+    """Ask for a thread without credentials: the answer of the right server is a refusal."""
+    anonymous = settings.model_copy(update={"upstream_identity": UpstreamIdentity.PASSTHROUGH})
+    url = settings.upstream_url
+    started = time.perf_counter()
+    try:
+        await _ask(anonymous, Viewer(_NO_LOGIN))
+    except Unauthenticated:
+        milliseconds = (time.perf_counter() - started) * 1000
+        return Finding(ok=True, subject="upstream", text=f"{url} answered in {milliseconds:.0f} ms")
+    except GatewayError as exc:
+        status = f" (HTTP {exc.upstream.status})" if exc.upstream else ""
+        text = f"{url}: {exc.message}{status} Check GATEWAY_UPSTREAM_URL, and that this machine may connect to it."
+        return Finding(ok=False, subject="upstream", text=text)
+    text = f"{url} let a call without credentials in, which the REST API never does: check GATEWAY_UPSTREAM_URL."
+    return Finding(ok=False, subject="upstream", text=text)
+
+
+async def _log_in(settings: Settings) -> Finding:
+    who = f"{settings.upstream_username} ({settings.upstream_auth})"
+    try:
+        await _ask(settings, Viewer(None))
+    except Unauthenticated as exc:
+        codes = f" ({', '.join(exc.upstream.codes)})" if exc.upstream and exc.upstream.codes else ""
+        text = (
+            f"{who} was rejected{codes}. Correct GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD before "
+            "you try again: the REST API locks an account after too many wrong logins."
+        )
+        return Finding(ok=False, subject="credentials", text=text)
+    except GatewayError as exc:
+        text = f"{who} could not be tried: {exc.message} Nothing is known of the credentials; try again later."
+        return Finding(ok=False, subject="credentials", text=text)
+    return Finding(ok=True, subject="credentials", text=f"{who} was let in")
+
+
+async def _ask(settings: Settings, viewer: Viewer) -> bytes | None:
+    async with build_client(settings) as client:
+        deadline = asyncio.get_running_loop().time() + settings.operation_timeout
+        return await client.thread(Caller(viewer, deadline), _NO_THREAD)

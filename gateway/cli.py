@@ -1,0 +1,105 @@
+"""The command line: serve, demo, schema, check."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.check import check as check_settings
+from gateway.demo import demo as run_demo
+from gateway.errors import ConfigurationError
+from gateway.schema import build_schema
+from gateway.server import serve as run_server
+from gateway.settings import LogLevel, load_settings, unknown_variables
+
+app = typer.Typer(
+    name="gochat-gateway",
+    help="A GraphQL gateway over the Go!Chat REST API. Settings come from GATEWAY_… variables or a .env file.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a wrong setting is a line on standard error and exit status 2."""
+    try:
+        app()
+    except ConfigurationError as exc:
+        for problem in exc.problems:
+            typer.echo(f"gochat-gateway: {problem}", err=True)
+        sys.exit(2)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gochat-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Overrides GATEWAY_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Overrides GATEWAY_PORT; 0 picks a free port.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Overrides GATEWAY_WORKERS.")] = None,
+    log_level: Annotated[LogLevel | None, typer.Option(help="Overrides GATEWAY_LOG_LEVEL.")] = None,
+) -> None:
+    """Run the gateway; everything comes from the settings, flags override them."""
+    overrides = {"host": host, "port": port, "workers": workers, "log_level": log_level}
+    settings = load_settings(overrides)
+    for line in unknown_variables():
+        typer.echo(f"gochat-gateway: note: {line}", err=True)
+    run_server(settings, overrides)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 picks a free one.")] = 8000,
+    sandbox_port: Annotated[int, typer.Option(min=0, max=65_535, help="The sandbox's port; 0: a free one.")] = 0,
+) -> None:
+    """Run the gateway in front of a sandbox of the REST API, on this machine alone."""
+    run_demo(port, sandbox_port)
+
+
+@app.command()
+def schema(
+    check: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Exit with 1 and a diff where this file is not the schema."),
+    ] = None,
+) -> None:
+    """Print the schema (SDL)."""
+    current = build_schema().as_str() + "\n"
+    if check is None:
+        typer.echo(current, nl=False)
+        return
+    given = check.read_text(encoding="utf-8")
+    diff = difflib.unified_diff(given.splitlines(), current.splitlines(), str(check), "the schema", lineterm="")
+    lines = list(diff)
+    if lines or given != current:
+        typer.echo("\n".join(lines))
+        typer.echo(f"{check} is stale: write it anew with `gochat-gateway schema > {check}`", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{check} is up to date")
+
+
+@app.command()
+def check() -> None:
+    """Look whether the settings work: reach the REST API, and try the credentials once."""
+    findings = check_settings(load_settings())
+    for finding in findings:
+        typer.echo(str(finding))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""The gateway in front of the sandbox, on loopback, for a first look."""
+
+import json
+import signal
+import threading
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+
+from gateway.errors import ConfigurationError
+from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config
+from gateway.server import gateway_config
+from gateway.settings import load_settings
+from gateway.telemetry import configure_logging
+from gateway.web.app import GRAPHQL_PATH, create_app
+
+QUERY = """{
+  thread(id: "th-1") {
+    status
+    lastMessage {
+      subject
+      attachments {
+        fileName
+        attachmentMovements { total movements { agentId customerId fileId } }
+      }
+    }
+  }
+}"""
+"""The query that the demo shows; the README shows it too, with its answer."""
+
+_HOST = "127.0.0.1"
+
+
+def demo(port: int, sandbox_port: int) -> None:
+    """Start both, show what to do with them, and stop both on Ctrl-C or SIGTERM.
+
+    Raises ConfigurationError where a port is taken.
+    """
+    configure_logging("warning")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as servers:
+        sandbox = servers.enter_context(_server(sandbox_config(Sandbox().app), sandbox_port, "--sandbox-port"))
+        gateway = servers.enter_context(_server(gateway_config(create_app(_settings(sandbox.url))), port, "--port"))
+        print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - what the demo is for
+        stop.wait()
+    print("Stopped.")  # noqa: T201 - as above
+
+
+def _server(config: Any, port: int, option: str) -> BackgroundServer:
+    try:
+        return BackgroundServer(config, port=port)
+    except OSError as exc:
+        problem = f"Cannot listen on port {port} of {_HOST}: {exc.strerror}. Choose another with {option}; 0 picks one."
+        raise ConfigurationError([problem]) from exc
+
+
+def _settings(upstream_url: str) -> Any:
+    """Return settings that reach the sandbox and nothing else, whatever the environment says."""
+    return load_settings(
+        {
+            "upstream_url": upstream_url,
+            "upstream_identity": "service",
+            "upstream_auth": "token",
+            "upstream_username": USERNAME,
+            "upstream_password": PASSWORD,
+            "inbound_auth": "none",
+            "graphiql": True,
+        }
+    )
+
+
+def _welcome(graphql_url: str, sandbox_url: str) -> str:
+    answer = httpx.post(graphql_url, json={"query": QUERY}, trust_env=False).raise_for_status().json()
+    body = json.dumps({"query": " ".join(QUERY.split())})
+    return f"""
+The gateway runs in front of a sandbox of the REST API ({sandbox_url}).
+
+  GraphiQL   {graphql_url}
+
+  curl -s {graphql_url} -H 'content-type: application/json' -d '{body}'
+
+answers
+
+{json.dumps(answer, indent=2, ensure_ascii=False)}
+
+Ctrl-C stops both.
+"""

@@ -1,0 +1,77 @@
+"""Binds the port and runs the gateway on it, in one process or several."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from gateway.auth import build_authenticator
+from gateway.errors import ConfigurationError
+from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity
+from gateway.telemetry import configure_logging, logger
+from gateway.web.app import create_app
+
+_GRACEFUL_SHUTDOWN = 10
+
+
+def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
+    """Run the gateway until it is told to stop.
+
+    ``overrides`` are the settings that came as flags; worker processes get them through the environment. Raises
+    ConfigurationError before anything starts.
+    """
+    configure_logging(settings.log_level)
+    build_authenticator(settings)
+    _warn_of_open_door(settings)
+    with bind(settings.host, settings.port, option="--port or GATEWAY_PORT") as listener:
+        logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
+        if settings.workers == 1:
+            uvicorn.Server(gateway_config(create_app(settings))).run(sockets=[listener])
+            return
+        for name, value in overrides.items():
+            if value is not None:
+                os.environ[PREFIX + name.upper()] = str(value)
+        config = gateway_config("gateway.web.app:create_app_from_environment", workers=settings.workers)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
+    """Return the uvicorn configuration of the gateway; ``app`` is the application, or where a worker finds it."""
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN,
+    )
+
+
+def bind(host: str, port: int, *, option: str) -> socket.socket:
+    """Return a socket bound to ``port`` of ``host``; ConfigurationError that names ``option`` where it is taken."""
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(address[0], address[1])
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address[4])
+        except OSError:
+            listener.close()
+            raise
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        problem = f"Cannot listen on port {port} of {host}: {reason}. Choose another with {option}; 0 picks a free one."
+        raise ConfigurationError([problem]) from exc
+    return listener
+
+
+def _warn_of_open_door(settings: Settings) -> None:
+    if settings.upstream_identity is UpstreamIdentity.SERVICE and settings.inbound_auth is InboundAuth.NONE:
+        logger.warning("GATEWAY_INBOUND_AUTH=none: every caller reads with the gateway's own account")
