@@ -28,8 +28,6 @@ def error_body(code: str, message: str) -> bytes:
 class RefusedError(Exception):
     """A request the sandbox will not serve, with the status and error code it says so with."""
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.answer = Answer(status, error_body(code, message), headers=headers or {})

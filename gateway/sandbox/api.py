@@ -95,9 +95,7 @@ def _count(query: Mapping[str, list[str]], name: str, default: int) -> int:
         return default
     text = query[name][-1]
     if not (text.isascii() and text.isdigit()):
-        raise RefusedError(
-            422, "validation_failed", f"{name} is {text!r}; it must be a whole number, 0 or more."
-        )
+        raise RefusedError(422, "validation_failed", f"{name} is {text!r}; it must be a whole number, 0 or more.")
     return int(text)
 
 

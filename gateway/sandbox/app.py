@@ -21,17 +21,15 @@ from gateway.sandbox.store import Store
 _PIECES: Final = 10
 _CANNOT_RESET: Final = Answer(
     500,
-    error_body(
-        "sandbox_server", "This server cannot drop a connection: run the sandbox with sandbox_config()."
-    ),
+    error_body("sandbox_server", "This server cannot drop a connection: run the sandbox with sandbox_config()."),
 )
 
 
 class Sandbox:
     """Plays the REST API on `app`. All other methods may be called from any thread, also while it serves.
 
-    `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details: an
-    answer shows whose it is. `clock` is in seconds since the epoch; `sleep` is what delays wait with.
+    `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details:
+    an answer shows whose it is. `clock` is in seconds since the epoch; `sleep` is what delays wait with.
     """
 
     def __init__(

@@ -49,9 +49,7 @@ class Exchange:
         """Send one piece of an answer's body, before the first one the status and the headers."""
         if not self._started:
             self._started = True
-            await self._send(
-                {"type": "http.response.start", "status": answer.status, "headers": _headers(answer)}
-            )
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer)})
         await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     async def pause(self, until: Awaitable[object]) -> None:

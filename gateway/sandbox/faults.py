@@ -14,7 +14,7 @@ from gateway.sandbox.routes import ROUTES, ROUTES_WITH_ID
 _WHERE: Final = (*ROUTES, "*")
 _DROPS: Final = ("before", "mid-body")
 _NUMBER: Final = (int, float)
-_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+_KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "route": (str,),
     "match": (str,),
     "times": (int,),
@@ -22,11 +22,11 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "hold": (str,),
     "status": (int,),
     "body": (str, bytes),
-    "headers": (dict,),
+    "headers": (Mapping,),
     "content_type": (str,),
     "drop": (str,),
     "trickle": _NUMBER,
-    "patch": (dict,),
+    "patch": (Mapping,),
 }
 
 
@@ -57,13 +57,13 @@ class Fault:
     """Answer with this status; the body is the contract's error list unless `body` says otherwise."""
     body: str | bytes | None = field(default=None, kw_only=True)
     """Answer with this body, with status 200 unless `status` says otherwise."""
-    headers: dict[str, str] = field(default_factory=dict, kw_only=True)
+    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     content_type: str | None = field(default=None, kw_only=True)
     drop: str | None = field(default=None, kw_only=True)
     """Reset the connection: `before` any byte, or `mid-body`, after half of it."""
     trickle: float = field(default=0.0, kw_only=True)
     """Seconds between the pieces of the body; it is sent in ten."""
-    patch: dict[str, object] = field(default_factory=dict, kw_only=True)
+    patch: Mapping[str, object] = field(default_factory=dict, kw_only=True)
     """Values to put at dotted paths of a 200 body; `ABSENT` deletes."""
 
     def __post_init__(self) -> None:
@@ -102,9 +102,7 @@ class Fault:
     def _own(self) -> Answer:
         status = 200 if self.status is None else self.status
         if self.body is None:
-            return Answer(
-                status, error_body(f"sandbox_{status}", f"The sandbox was told to answer {status}.")
-            )
+            return Answer(status, error_body(f"sandbox_{status}", f"The sandbox was told to answer {status}."))
         return Answer(status, self.body.encode() if isinstance(self.body, str) else self.body, JSON)
 
     def _patched(self, ordinary: Answer) -> Answer:
@@ -129,9 +127,7 @@ class Fault:
 
     def to_json(self) -> dict[str, Any]:
         """Write the JSON form, without what is at its default; bytes that are no text are shown in base64."""
-        form = {
-            f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, 0, {})
-        }
+        form = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, 0, {})}
         if self.patch:
             form["patch"] = {path: value_to_json(value) for path, value in self.patch.items()}
         if isinstance(self.body, bytes):
@@ -139,7 +135,7 @@ class Fault:
         return form
 
 
-def _check_kind(name: str, value: object, kinds: tuple[type, ...]) -> None:
+def _check_kind(name: str, value: object, kinds: tuple[Any, ...]) -> None:
     nullable = name in ("match", "times", "hold", "status", "body", "content_type", "drop")
     if value is None and nullable:
         return

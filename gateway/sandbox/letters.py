@@ -11,7 +11,7 @@ _START: Final = datetime(2024, 3, 1, 9, tzinfo=UTC)
 
 def stamp(minutes: int) -> str:
     """Return a time as the REST API writes it, so many minutes after the start of the story."""
-    return (_START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (_START + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
 
 
 def moved_to(n: int) -> Body:
@@ -71,7 +71,7 @@ def conversation(thread_id: str, count: int) -> list[Body]:
 
 def _turn(ident: str, n: int) -> Body:
     if n % 2:
-        return message(ident, n, content=f"Question {n}", delivery=1, origin=2)
+        return message(ident, n, content=f"Question {n}", delivery=1, origin=2, read_by_agents=[])
     return message(ident, n, content=f"Answer {n}", agent_id=42, to=contact(1), **{"from": DESK})
 
 
@@ -79,12 +79,8 @@ def rich_letter() -> Body:
     """Return the last message of `th-1`: three files, one of them huge, one unverified, one dangerous."""
     files = [
         attachment("at-1", moved=3, file_name="Fluglizenz für Drachen 🪁.pdf"),
-        attachment(
-            "at-2", moved=1, file_size=2**40, file_not_dangerous=None, file_name="صورة.tiff", file_type="tiff"
-        ),
-        attachment(
-            "at-3", moved=0, file_not_dangerous=False, file_mime="application/x-msdownload", file_type="exe"
-        ),
+        attachment("at-2", moved=1, file_size=2**40, file_not_dangerous=None, file_name="صورة.tiff", file_type="tiff"),
+        attachment("at-3", moved=0, file_not_dangerous=False, file_mime="application/x-msdownload", file_type="exe"),
     ]
     return message(
         "th-1-m4",

@@ -66,9 +66,7 @@ def _set(place: Any, step: str, value: object, path: str) -> None:
             _child(place, step, path)
         _put(place, step, value)
     else:
-        raise PatchError(
-            f"patch {path!r}: {step!r} is inside a {type(place).__name__}, not an object or a list"
-        )
+        raise PatchError(f"patch {path!r}: {step!r} is inside a {type(place).__name__}, not an object or a list")
 
 
 def _put(place: Any, key: int | str, value: object) -> None:

@@ -36,7 +36,7 @@ def seed() -> Seed:
         _rich(messages["th-1"]),
         _sparse(),
         _null(),
-        _nulls_inside(),
+        _nulls_inside(messages["th-4"]),
         _gaps_inside(),
         _big(messages["th-big"]),
         _ordinary("th-long", 0, messages["th-long"]),
@@ -55,7 +55,7 @@ def _messages() -> dict[str, list[Body]]:
         "th-1": [*conversation("th-1", 3), rich_letter()],
         "th-2": [],
         "th-3": [],
-        "th-4": [_null_letter(), {"id": "th-4-m2"}],
+        "th-4": [{"id": "th-4-m1"}, nulls(message("th-4-m2", 0), id="th-4-m2"), _null_letter()],
         "th-5": [{"id": "th-5-m1"}],
         "th-big": [_big_letter()],
         "th-long": conversation("th-long", 1000),
@@ -71,7 +71,7 @@ def _thread(ident: str, messages: list[Body], **changes: object) -> Body:
         "contacts": [contact(1), DESK],
         "created_at": stamp(0),
         "customers": [],
-        "external_message_ids": [letter["external_message_id"] for letter in messages[:5]],
+        "external_message_ids": [letter.get("external_message_id") for letter in messages[:5]],
         "id": ident,
         "last_message": messages[-1],
         "message_count": len(messages),
@@ -79,7 +79,7 @@ def _thread(ident: str, messages: list[Body], **changes: object) -> Body:
         "review_groups": [],
         "status": "Open",
         "tags": [],
-        "updated_at": messages[-1]["created_at"],
+        "updated_at": messages[-1].get("created_at"),
     }
     return {**body, **changes}
 
@@ -105,20 +105,21 @@ def _null() -> Body:
     return nulls(_thread("th-3", conversation("th-3", 1)), id="th-3")
 
 
-def _nulls_inside() -> Body:
+def _nulls_inside(messages: list[Body]) -> Body:
     """Return a thread whose objects are there, but with nothing in them but nulls."""
     return _thread(
         "th-4",
-        [_null_letter()],
+        messages,
         attachments=[nulls(attachment("at-40", moved=0), id="at-40")],
         customers=[
             nameless(),
             nulls(individual(0), id="c-no-external-id"),
             individual(0, external_id=None, name_variations=[nulls(name_variation(0))]),
         ],
+        contacts=[],
+        external_message_ids=[],
         reminder={"delay": None, "next_date": None, "number_left": None},
         status="Waiting",
-        updated_at=None,
     )
 
 
@@ -137,11 +138,9 @@ def _gaps_inside() -> Body:
 def _null_letter() -> Body:
     files = [
         attachment("at-41", moved=0, attachment_movements=nulls(movements(0))),
-        attachment(
-            "at-42", moved=0, attachment_movements={"movements": [nulls(movements(1)["movements"][0]), {}]}
-        ),
+        attachment("at-42", moved=0, attachment_movements={"movements": [nulls(movements(1)["movements"][0]), {}]}),
     ]
-    return nulls(message("th-4-m1", 0), id="th-4-m1", attachments=files, external_message_id=None)
+    return nulls(message("th-4-m3", 0), id="th-4-m3", attachments=files)
 
 
 def _big(messages: list[Body]) -> Body:
@@ -163,7 +162,5 @@ def _big_letter() -> Body:
 
 def _ordinary(ident: str, n: int, messages: list[Body]) -> Body:
     statuses: tuple[int | str, ...] = ("Open", 1, "Waiting", 2, "Reminder", 3, "Closed")
-    person = individual(5) if n % 2 else firm(6)
-    return _thread(
-        ident, messages, customers=[person], status=statuses[n % len(statuses)], tags=[f"batch-{n % 10}"]
-    )
+    people = ([], [individual(5)], [firm(6)], [individual(7), firm(8)])[n % 4]
+    return _thread(ident, messages, customers=people, status=statuses[n % len(statuses)], tags=[f"batch-{n % 10}"])

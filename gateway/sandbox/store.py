@@ -38,9 +38,7 @@ class Store:
     def customer(self, external_id: str, caller: str) -> bytes:
         """Return the detail body of a customer; 404 if there is none."""
         with self._lock:
-            return self._encode(
-                "customer", external_id, caller, lambda: self._echo_customer(external_id, caller)
-            )
+            return self._encode("customer", external_id, caller, lambda: self._echo_customer(external_id, caller))
 
     def messages(self, ident: str, offset: int, limit: int) -> bytes:
         """Return a page of a thread's messages, oldest first; 404 if there is no such thread."""

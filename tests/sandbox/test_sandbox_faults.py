@@ -1,0 +1,269 @@
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.sandbox import ABSENT, PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config, seed
+from gateway.sandbox.faults import Faults
+
+THREAD = "/api/v1/thread/th-1"
+
+# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+DATA = seed()  # nothing changes it: one for all tests
+
+
+class Naps:
+    """Stands in for sleeping: notes how long, and gives way once."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def naps() -> Naps:
+    return Naps()
+
+
+@pytest.fixture
+def sandbox(naps: Naps) -> Sandbox:
+    return Sandbox(DATA, sleep=naps)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
+    with (
+        BackgroundServer(sandbox_config(sandbox.app)) as server,
+        httpx.Client(verify=NO_TLS, base_url=server.url, auth=(USERNAME, PASSWORD)) as http,
+    ):
+        yield http
+
+
+def statuses(client: httpx.Client, *paths: str) -> list[int]:
+    return [client.get(path).status_code for path in paths]
+
+
+def test_a_status_comes_with_the_errors_of_the_contract_and_the_given_headers(
+    client: httpx.Client, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("thread", status=429, headers={"Retry-After": "2"}))
+    answer = client.get(THREAD)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
+    assert [error["deprecated"] for error in answer.json()["errors"]] == [True, False]
+
+
+def test_a_status_comes_before_any_look_at_the_credentials(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("token", status=503))
+    wrong = {"grant_type": "password", "username": USERNAME, "password": "wrong"}
+    assert client.post("/api/v1/token", json=wrong).status_code == 503
+    assert sandbox.accounts.wrong_logins() == 0
+
+
+def test_a_post_that_is_answered_by_a_fault_has_no_effect(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("update_thread", status=500), Fault("message", drop="before"))
+    assert client.post(THREAD, json={"status": 5}).status_code == 500
+    with pytest.raises(httpx.ReadError):
+        client.post("/api/v1/message", json={"thread_id": "th-1"})
+    assert client.get(THREAD).json() == DATA.threads["th-1"]
+
+
+@pytest.mark.parametrize("body", ["<html>502</html>", '{"id": "th-1', "", "[]", b"\xff\xfe", "null"])
+def test_a_body_is_sent_as_it_is_with_status_200(client: httpx.Client, sandbox: Sandbox, body: str | bytes) -> None:
+    sandbox.faults.add(Fault("thread", body=body, content_type="text/html"))
+    answer = client.get(THREAD)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
+    assert answer.content == (body if isinstance(body, bytes) else body.encode())
+
+
+def test_a_status_and_a_body_go_together(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", status=502, body="<h1>Bad gateway</h1>", content_type="text/html"))
+    assert client.get(THREAD).text == "<h1>Bad gateway</h1>"
+
+
+def test_a_content_type_alone_changes_the_ordinary_answer(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", content_type="text/plain", headers={"x-cache": "MISS"}))
+    answer = client.get(THREAD)
+    assert (answer.headers["content-type"], answer.headers["x-cache"]) == ("text/plain", "MISS")
+    assert answer.json() == DATA.threads["th-1"]
+
+
+def test_a_status_without_content_has_none(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", status=204))
+    assert client.get(THREAD).content == b""
+
+
+def test_drop_before_resets_the_connection_and_the_next_call_is_fine(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", drop="before", times=1))
+    with pytest.raises(httpx.ReadError, match="reset"):
+        client.get(THREAD)
+    assert [call.status for call in sandbox.calls] == [None]
+    assert client.get(THREAD).status_code == 200
+
+
+@pytest.mark.parametrize("ident", ["th-1", "th-big"])
+def test_drop_mid_body_sends_the_full_length_and_half_of_the_body(
+    client: httpx.Client, sandbox: Sandbox, ident: str
+) -> None:
+    sandbox.faults.add(Fault("thread", drop="mid-body"))
+    body = msgspec.json.encode(DATA.threads[ident])
+    got: list[bytes] = []
+    with client.stream("GET", f"/api/v1/thread/{ident}") as answer:
+        assert answer.headers["content-length"] == str(len(body))
+        with pytest.raises(httpx.ReadError, match="reset"):
+            got.extend(answer.iter_raw())
+    assert b"".join(got) == body[: len(body) // 2]
+
+
+def test_trickle_sends_the_whole_body_in_ten_pieces(client: httpx.Client, sandbox: Sandbox, naps: Naps) -> None:
+    sandbox.faults.add(Fault("thread", trickle=0.5))
+    assert client.get(THREAD).json() == DATA.threads["th-1"]
+    assert naps.taken == [0.5] * 9
+
+
+def test_a_delay_comes_before_anything_else(client: httpx.Client, sandbox: Sandbox, naps: Naps) -> None:
+    sandbox.faults.add(Fault("thread", delay=30, status=504))
+    assert client.get(THREAD).status_code == 504
+    assert naps.taken == [30]
+
+
+def test_a_patch_changes_adds_and_deletes_at_dotted_paths(client: httpx.Client, sandbox: Sandbox) -> None:
+    patch = {
+        "message_count": "many",
+        "customers.0": None,
+        "customers.1.name_variations": ABSENT,
+        "last_message.attachments.0": "x",
+        "last_message.attachments.1.attachment_movements.movements.0.agent_id": 2**60,
+        "attachments.0": ABSENT,
+        "brand_new": {"a": [1]},
+        "status": ABSENT,
+    }
+    sandbox.faults.add(Fault("thread", patch=patch))
+    expected = DATA.threads["th-1"]
+    got = client.get(THREAD).json()
+    assert got["message_count"] == "many"
+    assert got["customers"][0] is None
+    assert "name_variations" not in got["customers"][1]
+    assert got["last_message"]["attachments"][0] == "x"
+    assert got["last_message"]["attachments"][1]["attachment_movements"]["movements"][0]["agent_id"] == 2**60
+    assert got["attachments"] == expected["attachments"][1:]
+    assert got["brand_new"] == {"a": [1]}
+    assert "status" not in got
+    assert got["tags"] == expected["tags"]
+
+
+def test_a_patch_leaves_a_refusal_as_it_is(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", patch={"status": 1}))
+    assert "errors" in client.get("/api/v1/thread/th-0").json()
+
+
+@pytest.mark.parametrize("path", ["customers.9", "nowhere.x", "id.x", "customers.x", "tags.-99", "gone"])
+def test_a_patch_that_leads_nowhere_is_a_500_that_says_where(client: httpx.Client, sandbox: Sandbox, path: str) -> None:
+    sandbox.faults.add(Fault("thread", patch={path: ABSENT}))
+    answer = client.get(THREAD)
+    assert answer.status_code == 500
+    assert path in answer.json()["errors"][1]["message"]
+
+
+def test_a_fault_is_for_its_route_and_its_id(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-ünï/code?", status=503), Fault("messages", status=500))
+    encoded = "/api/v1/thread/th-%C3%BCn%C3%AF%2Fcode%3F"
+    assert statuses(client, THREAD, encoded, f"{THREAD}/messages", "/api/v1/customers/cu-1") == [200, 503, 500, 200]
+
+
+def test_faults_are_used_in_the_order_added_and_each_is_counted_down(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=2, status=503), Fault(times=1, status=500))
+    assert statuses(client, THREAD, THREAD, THREAD, THREAD) == [503, 503, 500, 200]
+    assert sandbox.faults.pending() == ()
+
+
+def test_a_fault_without_a_number_of_times_stays_until_it_is_cleared(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(status=503))
+    assert statuses(client, THREAD, THREAD, "/elsewhere") == [503, 503, 503]
+    sandbox.faults.clear()
+    assert statuses(client, THREAD) == [200]
+
+
+def test_what_is_left_of_a_fault_can_be_asked() -> None:
+    faults = Faults()
+    faults.add(Fault("thread", times=3, status=503))
+    faults.take("thread", "th-1")
+    assert faults.pending() == (Fault("thread", times=2, status=503),)
+
+
+def test_held_requests_wait_until_they_are_released(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="gate"))
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.extend(statuses(client, THREAD))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    sandbox.wait_for_calls(3, route="thread")
+    assert (sandbox.in_flight, answers) == (3, [])
+    sandbox.release("gate")
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 3
+
+
+def test_a_released_gate_stays_open_until_a_fault_closes_it_anew(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="gate"))
+    sandbox.release("gate")
+    assert statuses(client, THREAD) == [200]
+    sandbox.faults.clear()
+    sandbox.faults.add(Fault("thread", hold="gate"))
+    thread = threading.Thread(target=lambda: statuses(client, THREAD))
+    thread.start()
+    sandbox.wait_for_calls(2)
+    assert sandbox.in_flight == 1
+    sandbox.faults.clear()  # lets it go, too
+    thread.join()
+
+
+def test_releasing_what_nothing_is_held_under_is_a_mistake(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(hold="gate"))
+    with pytest.raises(KeyError, match=r"gaet.*gate"):
+        sandbox.release("gaet")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"route": "threads"}, "unknown route 'threads'; allowed: .*'thread'"),
+        ({"rout": "thread"}, r"unknown field \['rout'\]; allowed: .*'route'"),
+        ({"drop": "after"}, "unknown drop 'after'; allowed: .*'mid-body'"),
+        ({"route": "token", "match": "th-1"}, "'token' has no id to match; those that have: .*'customer'"),
+        ({"times": 0}, "times is 0; allowed: 1 or more"),
+        ({"times": "2"}, "times is '2'; allowed: int or None"),
+        ({"times": True}, "times is True"),
+        ({"status": 99}, "status is 99; allowed: 200 to 599"),
+        ({"status": 200, "patch": {"a": 1}}, "patch .* excludes status and body"),
+        ({"delay": -1}, "seconds, 0 or more"),
+        ({"delay": "1"}, "delay is '1'; allowed: int or float"),
+        ({"headers": {"retry-after": 1}}, "'retry-after': 1; both must be str"),
+        ({"body": {"a": 1}}, "body is .*; allowed: str or bytes or None"),
+        (["thread"], "a fault is a JSON object"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_with_what_is_allowed(form: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fault.from_json(form)
+
+
+def test_a_fault_survives_its_json_form() -> None:
+    fault = Fault("thread", "th-1", times=2, delay=0.5, patch={"a.b": ABSENT, "c": None}, headers={"x": "y"})
+    form = msgspec.json.decode(msgspec.json.encode(fault.to_json()))
+    assert form["patch"] == {"a.b": {"__absent__": True}, "c": None}
+    assert Fault.from_json(form) == fault
+
+
+def test_bytes_that_are_no_text_are_shown_in_base64() -> None:
+    assert Fault(body=b"text").to_json()["body"] == "text"
+    assert Fault(body=b"\xff").to_json()["body"] == "base64:/w=="
