@@ -230,9 +230,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="per way and round")
     parser.add_argument("--only", default="", help="only the ways whose name contains this")
-    parser.add_argument(
-        "--serve", type=int, metavar="PORT", help="only be the upstream, where nginx is missing"
-    )
+    parser.add_argument("--serve", type=int, metavar="PORT", help="only be the upstream, where nginx is missing")
     options = parser.parse_args()
     if options.serve:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
