@@ -10,12 +10,21 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and headers, before any fault has touched them."""
+    """What is sent: status, body and headers. HTTP gives some statuses no body: theirs is emptied."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.bodiless and self.body:
+            object.__setattr__(self, "body", b"")
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether the status allows neither a body nor its length and type."""
+        return self.status in (204, 304)
 
 
 def error_body(code: str, message: str) -> bytes:

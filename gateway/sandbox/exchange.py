@@ -90,6 +90,6 @@ class Exchange:
 
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     headers = {"content-length": str(len(answer.body)), "content-type": answer.content_type, **answer.headers}
-    if answer.status == 204:
+    if answer.bodiless:
         headers = dict(answer.headers)
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

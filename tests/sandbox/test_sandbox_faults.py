@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
@@ -96,9 +97,15 @@ def test_a_content_type_alone_changes_the_ordinary_answer(client: httpx.Client, 
     assert answer.json() == DATA.threads["th-1"]
 
 
-def test_a_status_without_content_has_none(client: httpx.Client, sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault("thread", status=204))
-    assert client.get(THREAD).content == b""
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_that_has_no_body_keeps_the_connection_in_order(
+    client: httpx.Client, sandbox: Sandbox, status: int
+) -> None:
+    sandbox.faults.add(Fault("thread", status=status, body="not sent", times=1))
+    answer = client.get(THREAD)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert not {"content-length", "content-type", "transfer-encoding"} & set(answer.headers)
+    assert client.get(THREAD).json() == DATA.threads["th-1"]
 
 
 def test_drop_before_resets_the_connection_and_the_next_call_is_fine(client: httpx.Client, sandbox: Sandbox) -> None:
@@ -127,6 +134,19 @@ def test_trickle_sends_the_whole_body_in_ten_pieces(client: httpx.Client, sandbo
     sandbox.faults.add(Fault("thread", trickle=0.5))
     assert client.get(THREAD).json() == DATA.threads["th-1"]
     assert naps.taken == [0.5] * 9
+
+
+def test_nothing_goes_wrong_in_the_server_itself(
+    client: httpx.Client, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [Fault(status=204), Fault(status=500), Fault(drop="before"), Fault(drop="mid-body"), Fault(trickle=1)]
+    for fault in faults:
+        sandbox.faults.clear()
+        sandbox.faults.add(fault)
+        with contextlib.suppress(httpx.ReadError):
+            client.get(THREAD)
+    sandbox.wait_until_idle()
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_a_delay_comes_before_anything_else(client: httpx.Client, sandbox: Sandbox, naps: Naps) -> None:
