@@ -22,11 +22,11 @@ class Authenticator(Protocol):
 
 
 class Passthrough:
-    """The caller's own header goes upstream as it came; a call without one goes nowhere."""
+    """The caller's own header goes upstream as it came; a call without one, or with an unsendable one, goes nowhere."""
 
     def authenticate(self, authorization: str | None) -> Viewer:
         """Return a viewer that carries the header."""
-        if not authorization or not authorization.strip():
+        if not authorization or not authorization.isascii() or not authorization.isprintable():
             raise Unauthenticated("This call needs an Authorization header: Basic or Bearer, as for the REST API.")
         return Viewer(authorization)
 

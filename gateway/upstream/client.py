@@ -31,8 +31,8 @@ class UpstreamClient:
     """The Go!Chat REST API. Every method raises a GatewayError for whatever goes wrong, and nothing else.
 
     ``transport`` is the whole stack of `gateway.upstream.stack`; calls go straight to it, without
-    `httpx.AsyncClient`: that spares a third of the cost of a call (tests/bench/transports.py), and with it go cookies
-    and redirects, which a gateway must not share or follow.
+    `httpx.AsyncClient`: that spares half the cost of a call (tests/bench/transports.py), and with it go cookies and
+    redirects, which a gateway must not share or follow.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
@@ -92,7 +92,7 @@ def translate(exc: Exception) -> GatewayError:
     match exc:
         case TimeoutError() | httpx.TimeoutException():
             return UpstreamTimeout()
-        case httpx.DecodingError():
+        case httpx.DecodingError() | httpx.RemoteProtocolError():
             return UpstreamInvalidResponse()
         case httpx.HTTPError() | httpx.StreamError() | httpx.InvalidURL():
             return UpstreamUnavailable()

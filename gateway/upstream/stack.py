@@ -1,16 +1,15 @@
 """The order of everything a REST call passes through, from the client down to the socket."""
 
-from datetime import timedelta
+import ssl
 
 import httpx
-from pyreqwest.client import ClientBuilder
-from pyreqwest.compatibility.httpx import HttpxTransport
 
+from gateway.errors import ConfigurationError
 from gateway.settings import Settings, UpstreamAuth, UpstreamIdentity
 from gateway.upstream.basic import BasicAccount, BasicLoginGuard
-from gateway.upstream.body import BodyReader
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.concurrency import ConcurrencyLimit
+from gateway.upstream.connections import Connections
 from gateway.upstream.routes import TOKEN_PATH
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 
@@ -23,8 +22,7 @@ def build_client(settings: Settings) -> UpstreamClient:
 
 def build_transport(settings: Settings, timeout: httpx.Timeout) -> httpx.AsyncBaseTransport:
     """Return the stack: the account outermost, so that all below it sees the request as it goes out."""
-    transport: httpx.AsyncBaseTransport = _socket(settings)
-    transport = BodyReader(transport, settings.upstream_max_body)
+    transport: httpx.AsyncBaseTransport = _connections(settings)
     transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency)
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
         return BasicLoginGuard(transport)
@@ -36,19 +34,15 @@ def build_transport(settings: Settings, timeout: httpx.Timeout) -> httpx.AsyncBa
     return TokenAccount(transport, login)
 
 
-def _socket(settings: Settings) -> httpx.AsyncBaseTransport:
-    """Return the transport that owns the connections: pyreqwest, chosen by tests/bench/transports.py."""
-    builder = (
-        ClientBuilder()
-        .connect_timeout(timedelta(seconds=settings.upstream_connect_timeout))
-        .read_timeout(timedelta(seconds=settings.upstream_read_timeout))
-        .follow_redirects(False)
-        .referer(False)
-        .no_proxy()
-    )
+def _connections(settings: Settings) -> Connections:
+    context = ssl.create_default_context()
     if settings.upstream_ca_file is not None:
-        builder = builder.add_root_certificate_pem(settings.upstream_ca_file.read_bytes())
-    return HttpxTransport(builder.build())
+        try:
+            context.load_verify_locations(settings.upstream_ca_file)
+        except ssl.SSLError as exc:
+            problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.upstream_ca_file} holds no PEM certificate."
+            raise ConfigurationError([problem]) from exc
+    return Connections(settings.upstream_max_body, context)
 
 
 def _service_account(settings: Settings) -> tuple[str, str]:

@@ -30,6 +30,8 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
+from gateway.upstream.connections import Connections
+
 TASKS = 16
 WARM_UP = 0.3  # seconds
 HEADERS = {"Accept": "application/json", "Authorization": "Bearer " + "t" * 200, "X-Request-ID": "0" * 32}
@@ -103,7 +105,7 @@ def through_pyreqwest(client: Client, url: str) -> Send:
 
     async def send() -> bytes:
         answer = await client.get(url).headers(headers).timeout(timeout).build().send()
-        return (await answer.bytes()).to_bytes()
+        return bytes(await answer.bytes())
 
     return send
 
@@ -124,6 +126,7 @@ async def ways(url: str) -> AsyncIterator[list[Way]]:
     transports: dict[str, httpx.AsyncBaseTransport] = {"httpx": httpx.AsyncHTTPTransport(limits=LIMITS)}
     if importlib.util.find_spec("httpx_aiohttp"):
         transports["httpx-aiohttp"] = importlib.import_module("httpx_aiohttp").AiohttpTransport(limits=LIMITS)
+    transports["the gateway's"] = Connections(max_body=32 * 1024 * 1024)
     transports["pyreqwest's transport"] = HttpxTransport(pyreqwest_client())
     transports["pyreqwest, lean transport"] = LeanTransport(pyreqwest_client())
     async with contextlib.AsyncExitStack() as stack:

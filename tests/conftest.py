@@ -1,0 +1,58 @@
+"""A gateway in front of a sandbox, both on real sockets."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
+from gateway.server import gateway_config
+from gateway.settings import PREFIX
+from gateway.web.app import create_app
+from tests.harness import SERVICE, Gateway, StartGateway, settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def servers() -> Iterator[ExitStack]:
+    """Whatever is started in a test is stopped after it, the last first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+def upstream(servers: ExitStack, sandbox: Sandbox) -> str:
+    """The address of the running sandbox."""
+    return servers.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
+
+
+@pytest.fixture
+def start(servers: ExitStack, upstream: str) -> StartGateway:
+    """Start a gateway with the settings given, in service mode unless they say otherwise."""
+
+    def start_gateway(headers: dict[str, str] | None = None, **overrides: Any) -> Gateway:
+        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}))
+        url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+        client = httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30)
+        return Gateway(servers.enter_context(client), url)
+
+    return start_gateway
+
+
+@pytest.fixture
+def gateway(start: StartGateway) -> Gateway:
+    return start()

@@ -1,0 +1,289 @@
+"""What goes wrong upstream is one clear error at its own place; the rest of the response stands."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import ABSENT, Fault, Sandbox
+from gateway.upstream.answers import error_codes, retry_after
+from tests.harness import Gateway, StartGateway
+
+QUERY = '{ broken: thread(id: "th-1") { id } whole: thread(id: "th-100") { id } }'
+ERRORS = b'{"errors": [{"code": "old", "deprecated": true}, {"code": "new"}, {"code": "new"}, {"code": 7}, "?"]}'
+
+
+def broken(gateway: Gateway, fault: Fault, sandbox: Sandbox) -> dict[str, Any]:
+    """Return the one error of a query of which another part succeeds."""
+    sandbox.faults.add(fault)
+    answer = gateway.query(QUERY)
+    assert answer["data"] == {"broken": None, "whole": {"id": "th-100"}}
+    (error,) = answer["errors"]
+    assert error["path"][0] == "broken"
+    assert error["locations"]
+    return dict(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "BAD_USER_INPUT"),
+        (403, "FORBIDDEN"),
+        (405, "UPSTREAM_ERROR"),
+        (408, "UPSTREAM_TIMEOUT"),
+        (409, "BAD_USER_INPUT"),
+        (422, "BAD_USER_INPUT"),
+        (429, "RATE_LIMITED"),
+        (500, "UPSTREAM_ERROR"),
+        (501, "UPSTREAM_ERROR"),
+        (502, "UPSTREAM_UNAVAILABLE"),
+        (503, "UPSTREAM_UNAVAILABLE"),
+        (504, "UPSTREAM_UNAVAILABLE"),
+        (301, "UPSTREAM_INVALID_RESPONSE"),
+        (204, "UPSTREAM_INVALID_RESPONSE"),
+    ],
+)
+def test_each_status_has_its_code(gateway: Gateway, sandbox: Sandbox, status: int, code: str) -> None:
+    error = broken(gateway, Fault("thread", "th-1", status=status, body=b"" if status == 204 else ERRORS), sandbox)
+    assert error["extensions"]["code"] == code
+    assert error["extensions"]["upstream"] == {"status": status, "codes": [] if status == 204 else ["new"]}
+    assert error["extensions"]["requestId"]
+
+
+def test_a_401_to_the_callers_own_credentials_is_theirs_to_know(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start({"authorization": "Bearer theirs"}, upstream_identity="passthrough")
+    answer = gateway.query('{ thread(id: "th-1") { id } }')
+    assert answer["data"] == {"thread": None}
+    assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert answer["errors"][0]["extensions"]["upstream"]["status"] == 401
+    assert sandbox.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault("thread", "th-1", drop="before"), "UPSTREAM_UNAVAILABLE"),
+        (Fault("thread", "th-1", drop="mid-body"), "UPSTREAM_UNAVAILABLE"),
+        (Fault("thread", "th-1", body=b'{"id": "th-1", "tags": ["a'), "UPSTREAM_INVALID_RESPONSE"),
+        (
+            Fault("thread", "th-1", body="<html>Bad gateway</html>", content_type="text/html"),
+            "UPSTREAM_INVALID_RESPONSE",
+        ),
+        (Fault("thread", "th-1", body="<html>Bad gateway</html>", status=502), "UPSTREAM_UNAVAILABLE"),
+        (Fault("thread", "th-1", body=b""), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b"[]"), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b'"text"'), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b"12"), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b"null"), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b"\xff\xfe"), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b"[" * 100_000), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", body=b'{"id": "\xff"}'), "UPSTREAM_INVALID_RESPONSE"),
+        (Fault("thread", "th-1", patch={"id": ABSENT}), "UPSTREAM_INVALID_RESPONSE"),
+    ],
+)
+def test_each_broken_answer_has_its_code(gateway: Gateway, sandbox: Sandbox, fault: Fault, code: str) -> None:
+    error = broken(gateway, fault, sandbox)
+    expected = {} if fault.status is None else {"upstream": {"status": fault.status, "codes": []}}
+    assert {key: value for key, value in error["extensions"].items() if key != "requestId"} == {
+        "code": code,
+        **expected,
+    }
+
+
+def test_an_upstream_that_is_not_there_is_unavailable(start: StartGateway) -> None:
+    gateway = start(upstream_url="http://127.0.0.1:1")
+    assert gateway.code('{ thread(id: "th-1") { id } }') == "UPSTREAM_UNAVAILABLE"
+
+
+def test_a_host_that_does_not_exist_is_unavailable(start: StartGateway) -> None:
+    gateway = start(upstream_url="http://nowhere.invalid")
+    assert gateway.code('{ thread(id: "th-1") { id } }') == "UPSTREAM_UNAVAILABLE"
+
+
+def test_an_operation_that_runs_out_of_time_returns_what_it_has(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(operation_timeout=0.3)
+    sandbox.faults.add(Fault("thread", "th-1", hold="for ever"))
+    answer = gateway.query(QUERY)
+    assert answer["data"] == {"broken": None, "whole": {"id": "th-100"}}
+    assert answer["errors"][0]["extensions"]["code"] == "UPSTREAM_TIMEOUT"
+    sandbox.wait_until_idle()
+    assert any(call.cancelled for call in sandbox.calls), "the call is not left under way"
+
+
+def test_an_upstream_that_sends_nothing_for_too_long_times_out(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_read_timeout=0.2)
+    sandbox.faults.add(Fault("thread", "th-1", hold="for ever"))
+    assert gateway.query(QUERY)["errors"][0]["extensions"]["code"] == "UPSTREAM_TIMEOUT"
+
+
+def test_a_body_that_stalls_times_out(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_read_timeout=0.2)
+    sandbox.faults.add(Fault("thread", "th-1", trickle=5))
+    assert gateway.query(QUERY)["errors"][0]["extensions"]["code"] == "UPSTREAM_TIMEOUT"
+
+
+def test_a_body_over_the_limit_is_refused(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_max_body=4096)
+    sandbox.faults.add(Fault("thread", "th-1", body=b'{"id": "' + b"x" * 5000 + b'"}'))
+    error = gateway.query(QUERY)["errors"][0]
+    assert error["extensions"]["code"] == "UPSTREAM_INVALID_RESPONSE"
+    assert error["message"] == "The REST API's answer is larger than 4096 bytes."
+
+
+def test_rate_limited_says_when_to_come_back(gateway: Gateway, sandbox: Sandbox) -> None:
+    fault = Fault("thread", "th-1", status=429, headers={"retry-after": "7"})
+    assert broken(gateway, fault, sandbox)["extensions"]["retryAfter"] == 7
+
+
+@pytest.mark.parametrize(
+    ("patch", "path", "data"),
+    [
+        ({"message_count": "many"}, ["messageCount"], {"messageCount": None}),
+        ({"message_count": 2**31}, ["messageCount"], {"messageCount": None}),
+        ({"message_count": []}, ["messageCount"], {"messageCount": None}),
+        ({"created_at": 17}, ["createdAt"], {"createdAt": None}),
+        ({"status": True}, ["status"], {"status": None}),
+        ({"status": {}}, ["status"], {"status": None}),
+        ({"reminder": "soon"}, ["reminder"], {"reminder": None}),
+        ({"reminder": 7}, ["reminder"], {"reminder": None}),
+        ({"reminder": []}, ["reminder"], {"reminder": None}),
+        ({"last_message.id": None}, ["lastMessage", "id"], {"lastMessage": None}),
+        ({"last_message.attachments": "oops"}, ["lastMessage", "attachments"], {"lastMessage": None}),
+        ({"last_message.attachments": {}}, ["lastMessage", "attachments"], {"lastMessage": None}),
+        ({"last_message.attachments.0": None}, ["lastMessage", "attachments", 0], {"lastMessage": None}),
+        ({"last_message.attachments.1": "x"}, ["lastMessage", "attachments", 1], {"lastMessage": None}),
+        ({"last_message.read_by_agents": [1, None]}, ["lastMessage", "readByAgents", 1], {"lastMessage": None}),
+        ({"last_message.read_by_agents": [1, "x"]}, ["lastMessage", "readByAgents", 1], {"lastMessage": None}),
+    ],
+)
+def test_a_wrong_value_is_one_error_at_its_nearest_nullable_field(
+    gateway: Gateway, sandbox: Sandbox, patch: dict[str, Any], path: list[str | int], data: dict[str, Any]
+) -> None:
+    document = """{ thread(id: "th-1") {
+      messageCount createdAt status reminder { delay } lastMessage { id readByAgents attachments { id } }
+    } }"""
+    whole = gateway.data(document)["thread"]
+    sandbox.faults.add(Fault("thread", patch=patch))
+    answer = gateway.query(document)
+    assert answer["data"]["thread"] == {**whole, **data}
+    (error,) = answer["errors"]
+    assert error["path"] == ["thread", *path]
+    assert error["extensions"]["code"] == "UPSTREAM_INVALID_RESPONSE"
+
+
+@pytest.mark.parametrize("patch", [{"customers": "none"}, {"customers": [None]}, {"tags": [None]}])
+def test_a_wrong_list_of_the_thread_itself_costs_the_thread_alone(
+    gateway: Gateway, sandbox: Sandbox, patch: dict[str, Any]
+) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", patch=patch))
+    answer = gateway.query("""{
+      threads(ids: ["th-100", "th-1"]) { id tags customers { id } } other: thread(id: "th-101") { id }
+    }""")
+    assert answer["data"]["threads"][0]["id"] == "th-100"
+    assert answer["data"]["threads"][1] is None
+    assert answer["data"]["other"] == {"id": "th-101"}
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UPSTREAM_INVALID_RESPONSE"]
+
+
+def test_what_the_upstream_wrote_never_reaches_a_client(start: StartGateway, sandbox: Sandbox, upstream: str) -> None:
+    """Neither its values, nor its messages, nor its address, nor the credentials."""
+    gateway = start()
+    secret = "sEcReT-marker"
+    faults = [
+        Fault("thread", "th-1", times=1, patch={"message_count": secret}),
+        Fault("thread", "th-1", times=1, status=500, body=f'{{"errors": [{{"code": "c", "message": "{secret}"}}]}}'),
+        Fault("thread", "th-1", times=1, status=500, body=f'{{"errors": [{{"code": "{secret} with spaces"}}]}}'),
+        Fault("thread", "th-1", times=1, body=secret),
+        Fault("thread", "th-1", times=1, drop="before"),
+    ]
+    for fault in faults:
+        sandbox.faults.add(fault)
+        answer = gateway.http.post("/graphql", json={"query": '{ thread(id: "th-1") { messageCount } }'})
+        assert "errors" in answer.json()
+        for private in (secret, upstream, "127.0.0.1", "sandbox-password", "Traceback"):
+            assert private not in answer.text
+
+
+def test_unknown_fields_of_the_upstream_are_ignored(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", patch={"brand_new": {"deep": [1]}, "last_message.brand_new": 1}))
+    assert gateway.data('{ thread(id: "th-1") { id lastMessage { id } } }')["thread"]["id"] == "th-1"
+
+
+@pytest.mark.parametrize("value", ["Open", "", "ünï", 0, 3, -1, 2**40, 2**70])
+@pytest.mark.parametrize(
+    ("key", "document"),
+    [
+        ("status", "status"),
+        ("last_message.delivery", "lastMessage { delivery }"),
+        ("last_message.origin", "lastMessage { origin }"),
+        ("customers.0.account_type", "customers { accountType }"),
+    ],
+)
+def test_open_values_pass_unchanged(
+    gateway: Gateway, sandbox: Sandbox, key: str, document: str, value: str | int
+) -> None:
+    sandbox.faults.add(Fault("thread", patch={key: value}))
+    thread: Any = gateway.data(f'{{ thread(id: "th-1") {{ {document} }} }}')["thread"]
+    while isinstance(thread, (dict, list)):
+        thread = thread[0] if isinstance(thread, list) else next(iter(thread.values()))
+    assert thread == value
+
+
+@pytest.mark.parametrize("size", [0, 2**31, 2**40, 2**64, 10**30])
+def test_file_sizes_beyond_32_bits_work(gateway: Gateway, sandbox: Sandbox, size: int) -> None:
+    sandbox.faults.add(Fault("thread", patch={"last_message.attachments.0.file_size": size}))
+    data = gateway.data('{ thread(id: "th-1") { lastMessage { attachments { fileSize } } } }')
+    assert data["thread"]["lastMessage"]["attachments"][0] == {"fileSize": size}
+
+
+def test_a_failure_is_told_at_every_place_that_asked_for_it(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, status=500))
+    answer = gateway.query('{ a: thread(id: "th-1") { id } b: thread(id: "th-1") { id } }')
+    assert sorted(error["path"][0] for error in answer["errors"]) == ["a", "b"]
+    assert sandbox.count("thread") == 1
+
+
+def test_a_client_that_comes_later_is_served_while_another_waits(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", hold="one"))
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gateway.query, '{ thread(id: "th-1") { id } }')
+        sandbox.wait_for_calls(1, "thread")
+        assert gateway.data('{ thread(id: "th-2") { id } }') == {"thread": {"id": "th-2"}}
+        sandbox.release("one")
+        assert waiting.result() == {"data": {"thread": {"id": "th-1"}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        (ERRORS, ("new",)),
+        (b'{"errors": [{"code": "old", "deprecated": true}]}', ("old",)),
+        (b'{"errors": {"code": "x"}}', ()),
+        (b'{"errors": [{"message": "m"}]}', ()),
+        (b"<html>", ()),
+        (b"", ()),
+        (b"[]", ()),
+        (b'{"errors": [{"code": "not a code"}, {"code": "https://x.example/?q"}]}', ()),
+    ],
+)
+def test_error_codes_are_the_ones_that_are_not_deprecated(body: bytes, codes: tuple[str, ...]) -> None:
+    assert error_codes(body) == codes
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120),
+        ("0", 0),
+        ("-5", 0),
+        ("1.2", 2),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 40),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header, now=lambda: 60.0) == seconds
