@@ -26,9 +26,14 @@ class Passthrough:
 
     def authenticate(self, authorization: str | None) -> Viewer:
         """Return a viewer that carries the header."""
-        if not authorization or not authorization.isascii() or not authorization.isprintable():
+        if not authorization or not authorization.strip() or not _sendable(authorization):
             raise Unauthenticated("This call needs an Authorization header: Basic or Bearer, as for the REST API.")
         return Viewer(authorization)
+
+
+def _sendable(value: str) -> bool:
+    """Whether a header can carry ``value`` unchanged (RFC 9110, section 5.5)."""
+    return value.isascii() and value.isprintable()
 
 
 class ServiceForEveryone:

@@ -1,6 +1,7 @@
 """A gateway in front of a sandbox, both on real sockets."""
 
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +14,9 @@ from gateway.server import gateway_config
 from gateway.settings import PREFIX
 from gateway.web.app import create_app
 from tests.harness import SERVICE, Gateway, StartGateway, settings
+
+# Loading the machine's certificates takes longer than most tests, and none of them speaks TLS with a client of this.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +51,7 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
     def start_gateway(headers: dict[str, str] | None = None, **overrides: Any) -> Gateway:
         app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}))
         url = servers.enter_context(BackgroundServer(gateway_config(app))).url
-        client = httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30)
+        client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         return Gateway(servers.enter_context(client), url)
 
     return start_gateway

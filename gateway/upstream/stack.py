@@ -35,13 +35,14 @@ def build_transport(settings: Settings, timeout: httpx.Timeout) -> httpx.AsyncBa
 
 
 def _connections(settings: Settings) -> Connections:
+    if settings.upstream_ca_file is None:
+        return Connections(settings.upstream_max_body)
     context = ssl.create_default_context()
-    if settings.upstream_ca_file is not None:
-        try:
-            context.load_verify_locations(settings.upstream_ca_file)
-        except ssl.SSLError as exc:
-            problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.upstream_ca_file} holds no PEM certificate."
-            raise ConfigurationError([problem]) from exc
+    try:
+        context.load_verify_locations(settings.upstream_ca_file)
+    except ssl.SSLError as exc:
+        problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.upstream_ca_file} holds no PEM certificate."
+        raise ConfigurationError([problem]) from exc
     return Connections(settings.upstream_max_body, context)
 
 

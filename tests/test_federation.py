@@ -1,0 +1,90 @@
+"""What a federation router asks of a subgraph."""
+
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import Fault, Sandbox
+from tests.harness import Gateway
+
+ENTITIES = """query ($representations: [_Any!]!) {
+  _entities(representations: $representations) {
+    __typename
+    ... on Thread { id messageCount }
+    ... on Customer { externalId profile { customFields { name } } }
+  }
+}"""
+
+
+def thread(identifier: Any) -> dict[str, Any]:
+    return {"__typename": "Thread", "id": identifier}
+
+
+def customer(external_id: Any) -> dict[str, Any]:
+    return {"__typename": "Customer", "externalId": external_id}
+
+
+def test_entities_come_in_the_order_of_their_representations(gateway: Gateway, sandbox: Sandbox) -> None:
+    representations = [thread("th-100"), customer("cu-1"), thread("nowhere"), thread("th-100"), customer("cu-2")]
+    entities = gateway.data(ENTITIES, representations=representations)["_entities"]
+    assert [each and each["__typename"] for each in entities] == ["Thread", "Customer", None, "Thread", "Customer"]
+    assert entities[0] == entities[3]
+    assert (sandbox.count("thread"), sandbox.count("customer")) == (2, 2)
+
+
+def test_one_entity_that_fails_is_null_with_its_error_and_the_rest_stand(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-150", status=500))
+    representations = [thread(f"th-{number}") for number in range(100, 200)]
+    answer = gateway.query(ENTITIES, representations=representations)
+    entities = answer["data"]["_entities"]
+    assert [index for index, entity in enumerate(entities) if entity is None] == [50]
+    (error,) = answer["errors"]
+    assert error["path"] == ["_entities", 50]
+    assert error["extensions"]["code"] == "UPSTREAM_ERROR"
+    assert sandbox.count("thread") == 100
+
+
+@pytest.mark.parametrize(
+    "representation",
+    [
+        {"__typename": "Message", "id": "m-1"},
+        {"__typename": "Customer", "id": "c-1"},
+        {"__typename": "Nothing", "id": "1"},
+        {"id": "th-1"},
+        thread(None),
+        thread({"deep": 1}),
+        thread(True),
+        thread(""),
+        "th-1",
+        [],
+        7,
+    ],
+)
+def test_what_is_no_resolvable_representation_is_a_clear_error_of_its_own(
+    gateway: Gateway, representation: Any
+) -> None:
+    answer = gateway.query(ENTITIES, representations=[representation, thread("th-100")])
+    assert answer["data"]["_entities"][0] is None
+    assert answer["data"]["_entities"][1]["id"] == "th-100"
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_a_key_may_come_as_a_number(gateway: Gateway, sandbox: Sandbox) -> None:
+    gateway.data(ENTITIES, representations=[thread(12)])
+    assert sandbox.calls[-1].path == "/api/v1/thread/12"
+
+
+def test_fields_that_a_router_adds_to_a_representation_are_ignored(gateway: Gateway) -> None:
+    representation = {**thread("th-100"), "riskScore": 7, "info": "x"}
+    assert gateway.data(ENTITIES, representations=[representation])["_entities"][0]["id"] == "th-100"
+
+
+def test_the_same_variables_can_be_sent_twice(gateway: Gateway) -> None:
+    """Resolving does not eat the representations."""
+    document = """query ($r: [_Any!]!) {
+      a: _entities(representations: $r) { ... on Thread { id } }
+      b: _entities(representations: $r) { ... on Thread { id } }
+    }"""
+    data = gateway.data(document, r=[thread("th-100")])
+    assert data["a"] == data["b"] == [{"id": "th-100"}]
