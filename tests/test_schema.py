@@ -1,0 +1,221 @@
+"""The schema is the REST API's contract by the conventions, described throughout, and exported."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    get_introspection_query,
+    is_specified_scalar_type,
+)
+
+from gateway.schema import build_schema
+from tests.harness import Gateway
+
+EXPORT = Path(__file__).parent.parent / "schema.graphql"
+
+# The contract, type by type: REST name and REST type of each field, as the REST API's reference has them.
+CONTRACT = {
+    "Thread": """attachments [Attachment], client_id int, contacts [str], created_at str, customers [Customer],
+        external_message_ids [str], id str, last_message Message, message_count int, reminder ThreadReminder,
+        review_groups [str], status ThreadStatus, tags [str], updated_at str""",
+    "ThreadReminder": "delay int, next_date str, number_left int",
+    "Message": """agent_id int, attachments [Attachment], bcc str, cc str, content str, created_at str,
+        delivery MessageDelivery, error_when_trying_to_send str, external_message_id str, from str, id str,
+        mailbox_id str, origin MessageOrigin, priority int, raw_message str, read_by_agents [int],
+        reply_to_external_message_id str, subject str, to str""",
+    "Attachment": """attachment_movements AttachmentMovements, file_mime str, file_name str, file_not_dangerous bool,
+        file_size int, file_type str, id str""",
+    "AttachmentMovements": "movements [AttachmentMovedTo], total int",
+    "AttachmentMovedTo": "agent_id int, customer_id str, file_id str",
+    "Customer": """account_number str, account_type CustomerAccountType, alias_ids [str], client_id str, comment str,
+        company_name str, contacts str, created_at str, created_by int, custom_fields object, customer_type str,
+        date_of_birth str, disabled bool, domicile_code str, domicile_codes [str], external_id str, first_name str,
+        id str, kyc_level int, last_name str, middle_name str, name_variations [CustomerNameVariation],
+        nationality_code str, nationality_codes [str], phone str, registration_number str, review_groups [str],
+        revision_number str, trading_name str""",
+    "CustomerNameVariation": "company_name str, first_name str, last_name str, middle_name str, trading_name str",
+    "CustomerProfile": "customer Customer, custom_fields [Field], closed_chat_categories Field",
+    "Field": "fieldtype str, id int, name str, value any",
+}
+# What the REST API has no field for: each costs a call of its own.
+CALLS = {
+    "Thread.messages": "MessageConnection",
+    "Customer.profile": "CustomerProfile",
+    "Query.thread": "Thread",
+    "Query.threads": "[Thread]!",
+    "Query.customer": "Customer",
+}
+CONNECTION = {
+    "MessageConnection": {
+        "edges": "[MessageEdge!]!",
+        "nodes": "[Message!]!",
+        "pageInfo": "PageInfo!",
+        "totalCount": "Int",
+    },
+    "MessageEdge": {"cursor": "String!", "node": "Message!"},
+    "PageInfo": {
+        "hasNextPage": "Boolean!",
+        "hasPreviousPage": "Boolean!",
+        "startCursor": "String",
+        "endCursor": "String",
+    },
+}
+ENTITIES = {"Thread", "Message", "Attachment", "Customer"}
+SCALARS = {"int": "Int", "str": "String", "bool": "Boolean", "object": "JSON", "any": "JSON"}
+# Strings and integers whose meaning asks for a scalar of its own.
+SPECIAL = {"created_at": "DateTime", "updated_at": "DateTime", "date_of_birth": "Date", "file_size": "BigInt"}
+FEDERATION = {"_Any", "_Entity", "_Service", "_FieldSet", "link__Import", "link__Purpose"}
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    return build_schema()._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+
+
+def camel_case(rest_name: str) -> str:
+    first, *others = rest_name.split("_")
+    return first + "".join(each.capitalize() for each in others)
+
+
+def conventional_type(type_name: str, rest_name: str, rest_type: str) -> str:
+    """Return the GraphQL type that the conventions give to a field of the contract."""
+    if rest_name == "id" and type_name in ENTITIES:
+        return "ID!"
+    if rest_type.startswith("["):
+        inner = rest_type.strip("[]")
+        return f"[{SCALARS.get(inner, inner)}!]!"
+    return SPECIAL.get(rest_name) or SCALARS.get(rest_type, rest_type)
+
+
+def contract_of(type_name: str) -> dict[str, str]:
+    pairs = (pair.split() for pair in CONTRACT[type_name].split(","))
+    return {camel_case(name): conventional_type(type_name, name, rest_type) for name, rest_type in pairs}
+
+
+def fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
+    graphql_type = schema.type_map[type_name]
+    assert isinstance(graphql_type, GraphQLObjectType)
+    fields: dict[str, GraphQLField] = graphql_type.fields
+    return fields
+
+
+@pytest.mark.parametrize("type_name", CONTRACT)
+def test_a_type_has_the_fields_of_the_contract_and_no_others(schema: GraphQLSchema, type_name: str) -> None:
+    found = {name: str(field.type) for name, field in fields_of(schema, type_name).items()}
+    calls = {name.partition(".")[2]: kind for name, kind in CALLS.items() if name.startswith(f"{type_name}.")}
+    assert found == contract_of(type_name) | calls
+
+
+def test_the_entry_points_are_those_with_a_rest_call(schema: GraphQLSchema) -> None:
+    found = {name: str(field.type) for name, field in fields_of(schema, "Query").items() if not name.startswith("_")}
+    assert found == {name.removeprefix("Query."): kind for name, kind in CALLS.items() if name.startswith("Query.")}
+    arguments = {
+        f"{name}.{argument}": str(each.type)
+        for name, field in fields_of(schema, "Query").items()
+        if not name.startswith("_")
+        for argument, each in field.args.items()
+    }
+    assert arguments == {"thread.id": "ID!", "threads.ids": "[ID!]!", "customer.externalId": "ID!"}
+
+
+@pytest.mark.parametrize("type_name", CONNECTION)
+def test_messages_are_a_relay_connection(schema: GraphQLSchema, type_name: str) -> None:
+    found = {name: str(field.type) for name, field in fields_of(schema, type_name).items()}
+    assert found == CONNECTION[type_name]
+
+
+def test_the_arguments_of_messages_have_their_defaults(schema: GraphQLSchema) -> None:
+    arguments = fields_of(schema, "Thread")["messages"].args
+    assert {name: (str(each.type), each.default_value) for name, each in arguments.items()} == {
+        "first": ("Int", 20),
+        "after": ("String", None),
+    }
+
+
+def test_there_are_no_further_types(schema: GraphQLSchema) -> None:
+    objects = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLObjectType)}
+    ours = {name for name in objects if not name.startswith("__")} - FEDERATION
+    assert ours == {"Query", *CONTRACT, *CONNECTION}
+    scalars = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLScalarType)}
+    open_values = {"ThreadStatus", "MessageDelivery", "MessageOrigin", "CustomerAccountType"}
+    assert scalars - FEDERATION == {
+        *("ID", "Int", "String", "Boolean"),
+        *("DateTime", "Date", "BigInt", "JSON"),
+        *open_values,
+    }
+
+
+def _undescribed(schema: GraphQLSchema) -> Iterator[str]:
+    for name, graphql_type in schema.type_map.items():
+        if name.startswith("__") or name in FEDERATION or is_specified_scalar_type(graphql_type):
+            continue
+        if not graphql_type.description:
+            yield name
+        if not isinstance(graphql_type, GraphQLObjectType):
+            continue
+        for field_name, field in graphql_type.fields.items():
+            if field_name.startswith("_"):  # federation's own
+                continue
+            if not field.description:
+                yield f"{name}.{field_name}"
+            for argument_name, argument in field.args.items():
+                if not argument.description:
+                    yield f"{name}.{field_name}({argument_name}:)"
+
+
+def test_every_type_field_argument_and_scalar_is_described(schema: GraphQLSchema) -> None:
+    assert list(_undescribed(schema)) == []
+
+
+def test_only_the_nationality_code_is_deprecated(schema: GraphQLSchema) -> None:
+    deprecated = {
+        f"{name}.{field_name}": field.deprecation_reason
+        for name in CONTRACT
+        for field_name, field in fields_of(schema, name).items()
+        if field.deprecation_reason is not None
+    }
+    assert deprecated == {"Customer.nationalityCode": "Use `nationalityCodes`."}
+
+
+@pytest.mark.parametrize(
+    ("type_name", "keys"),
+    [
+        ("Thread", ['@key(fields: "id", resolvable: true)']),
+        ("Message", ['@key(fields: "id", resolvable: false)']),
+        ("Attachment", ['@key(fields: "id", resolvable: false)']),
+        (
+            "Customer",
+            ['@key(fields: "externalId", resolvable: true)', '@key(fields: "id", resolvable: false)'],
+        ),
+        ("PageInfo", ["@shareable"]),
+        ("Field", []),
+    ],
+)
+def test_entities_carry_their_federation_keys(type_name: str, keys: list[str]) -> None:
+    (line,) = (each for each in EXPORT.read_text().splitlines() if each.startswith(f"type {type_name} "))
+    assert line == " ".join(["type", type_name, *keys, "{"])
+
+
+def test_the_exported_schema_is_up_to_date() -> None:
+    current = build_schema().as_str() + "\n"
+    stale = "write it anew: uv run gochat-gateway schema > schema.graphql"
+    assert EXPORT.read_text(encoding="utf-8") == current, stale
+
+
+def test_a_federation_router_gets_the_exported_schema(gateway: Gateway) -> None:
+    sdl = gateway.data("{ _service { sdl } }")["_service"]["sdl"]
+    assert sdl.strip() == EXPORT.read_text(encoding="utf-8").strip()
+
+
+def test_introspection_shows_the_whole_schema(gateway: Gateway, schema: GraphQLSchema) -> None:
+    data = gateway.data(get_introspection_query(input_value_deprecation=True))
+    shown = {each["name"]: each for each in data["__schema"]["types"]}
+    assert set(shown) == set(schema.type_map)
+    assert {each["name"] for each in shown["Thread"]["fields"]} == set(fields_of(schema, "Thread"))
+    assert data["__schema"]["queryType"]["name"] == "Query"
+    assert data["__schema"]["mutationType"] is None
