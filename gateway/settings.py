@@ -81,12 +81,18 @@ class Settings(BaseSettings):
     upstream_login_pause: float = Field(
         default=900,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds after a rejected login before the next attempt; "
         "the REST API locks an account after too many.",
     )
-    upstream_connect_timeout: float = Field(default=3, gt=0, description="Seconds to open a connection.")
+    upstream_connect_timeout: float = Field(
+        default=3, gt=0, allow_inf_nan=False, description="Seconds to open a connection."
+    )
     upstream_read_timeout: float = Field(
-        default=8, gt=0, description="Seconds without a byte from the REST API before a call is given up."
+        default=8,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds without a byte from the REST API before a call is given up.",
     )
     upstream_max_concurrency: int = Field(
         default=64, ge=1, le=10_000, description="REST calls at the same moment, per worker."
@@ -158,12 +164,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path 
 
 def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
     """Return one line for each ``GATEWAY_`` variable that is not a setting, with the nearest one that is."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     lines = []
     for name in sorted({*os.environ, *dotenv_values(env_file)}):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+        # Their case does not matter (pydantic-settings), and the prefix, which all have, makes no two alike.
+        bare = name.upper().removeprefix(PREFIX)
+        if bare != name.upper() and bare not in known:
+            near = difflib.get_close_matches(bare, known, n=1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             lines.append(f"{name} is not a setting and is ignored{hint}")
     return lines
 

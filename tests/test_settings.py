@@ -1,0 +1,217 @@
+"""The settings: bounds, messages that help and never show a value, and which source wins."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigurationError
+from gateway.settings import PREFIX, Settings, load_settings, unknown_variables
+from tests.harness import NO_ENV_FILE
+
+SECRET = "hunter2-very-secret"
+ACCOUNT = {"upstream_identity": "service", "upstream_username": "a@b.example", "upstream_password": SECRET}
+# The lowest and the highest value of each number, None where there is no bound; and the nearest wrong ones.
+BOUNDS = {
+    "upstream_login_pause": (0.001, None),
+    "upstream_connect_timeout": (0.001, None),
+    "upstream_read_timeout": (0.001, None),
+    "upstream_max_concurrency": (1, 10_000),
+    "upstream_max_body": (1024, None),
+    "operation_timeout": (0.001, 300),
+    "max_body": (1024, None),
+    "max_page_size": (1, 10_000),
+    "max_tokens": (100, None),
+    "document_cache_size": (0, None),
+    "port": (0, 65_535),
+    "workers": (1, 256),
+}
+
+
+def set_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), str(value))
+
+
+def load() -> Settings:
+    return load_settings(env_file=NO_ENV_FILE)
+
+
+def problems() -> tuple[str, ...]:
+    """Return what is wrong with the settings of the environment."""
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    return caught.value.problems
+
+
+def problem() -> str:
+    """Return the one thing that is wrong with the settings of the environment."""
+    (found,) = problems()
+    return found
+
+
+def test_the_table_of_bounds_has_every_number() -> None:
+    numbers = {name for name, field in Settings.model_fields.items() if field.annotation in (int, float)}
+    assert set(BOUNDS) == numbers
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_number_within_its_bounds_is_taken(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for bound in BOUNDS[name]:
+        if bound is not None:
+            set_variable(monkeypatch, name, bound)
+            assert getattr(load(), name) == bound
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_number_outside_its_bounds_is_named_with_what_is_right(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lowest, highest = BOUNDS[name]
+    for wrong in (lowest - 1, *([] if highest is None else [highest + 1])):
+        set_variable(monkeypatch, name, wrong)
+        assert re.match(rf"{PREFIX}{name.upper()}: input should be (greater|less) than .*\d\. [A-Z]", problem())
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("wrong", ["many", "nan", "inf", "1e999", "1 2"])
+def test_what_is_no_finite_number_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, wrong: str) -> None:
+    set_variable(monkeypatch, name, wrong)
+    assert problem().startswith(f"{PREFIX}{name.upper()}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("upstream_identity", "pass", "'passthrough' or 'service'"),
+        ("upstream_auth", "oauth", "'token' or 'basic'"),
+        ("inbound_auth", "open", "'none'"),
+        ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("graphiql", "perhaps", "a valid boolean"),
+        ("upstream_url", "api.algoreg.com", "a valid URL"),
+        ("upstream_url", "ftp://api.algoreg.com", "'http' or 'https'"),
+        ("upstream_url", "https://api.algoreg.com/?a=b", "no user, password, query or fragment"),
+        ("upstream_url", f"https://me:{SECRET}@api.algoreg.com", "no user, password, query or fragment"),
+        ("upstream_ca_file", "/nowhere/ca.pem", "a PEM file that can be read"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_right_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str, right: str
+) -> None:
+    set_variable(monkeypatch, name, wrong)
+    line = problem()
+    assert line.startswith(f"{PREFIX}{name.upper()}: ")
+    assert right in line
+    assert SECRET not in line
+    assert "\n" not in line
+
+
+def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variable(monkeypatch, "port", "high")
+    set_variable(monkeypatch, "workers", 0)
+    assert [line.partition(":")[0] for line in problems()] == ["GATEWAY_PORT", "GATEWAY_WORKERS"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "named"),
+    [
+        (["upstream_username"], "GATEWAY_UPSTREAM_USERNAME must be set"),
+        (["upstream_password"], "GATEWAY_UPSTREAM_PASSWORD must be set"),
+        (
+            ["upstream_username", "upstream_password"],
+            "GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set",
+        ),
+    ],
+)
+def test_service_mode_needs_a_whole_account(monkeypatch: pytest.MonkeyPatch, left_out: list[str], named: str) -> None:
+    for name, value in ACCOUNT.items():
+        if name not in left_out:
+            set_variable(monkeypatch, name, value)
+    line = problem()
+    assert line.startswith(named)
+    assert SECRET not in line
+
+
+def test_an_empty_password_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ACCOUNT, "upstream_password": ""}.items():
+        set_variable(monkeypatch, name, value)
+    assert "GATEWAY_UPSTREAM_PASSWORD must be set" in problem()
+
+
+def test_a_username_with_a_colon_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ACCOUNT, "upstream_username": "a:b"}.items():
+        set_variable(monkeypatch, name, value)
+    assert "GATEWAY_UPSTREAM_USERNAME must have no colon" in problem()
+
+
+def test_the_password_is_never_shown() -> None:
+    settings = load_settings(ACCOUNT, env_file=NO_ENV_FILE)
+    for text in (str(settings), repr(settings), f"{settings.upstream_password}", str(settings.model_dump_json())):
+        assert SECRET not in text
+    assert settings.upstream_password is not None
+    assert settings.upstream_password.get_secret_value() == SECRET
+
+
+def test_no_error_shows_a_secret_even_in_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ACCOUNT, "upstream_username": f"{SECRET}:x", "port": SECRET}.items():
+        set_variable(monkeypatch, name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__, "a traceback would show what pydantic says"
+
+
+def test_the_environment_wins_over_the_file_and_overrides_win_over_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("GATEWAY_PORT=1001\nGATEWAY_HOST=file.example\nGATEWAY_WORKERS=2\n")
+    set_variable(monkeypatch, "host", "environment.example")
+    set_variable(monkeypatch, "workers", 3)
+    settings = load_settings({"workers": 4, "log_level": None}, env_file=file)
+    assert (settings.port, settings.host, settings.workers) == (1001, "environment.example", 4)
+    assert settings.log_level == "info", "an override that is None is none"
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variable(monkeypatch, "port", "")
+    assert load().port == 8000
+
+
+def test_a_file_that_does_not_exist_is_no_error(tmp_path: Path) -> None:
+    assert load_settings(env_file=tmp_path / ".env") == Settings(_env_file=None)
+
+
+def test_variables_of_others_are_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PATHOLOGICAL=1\n")
+    monkeypatch.setenv("HOST", "elsewhere")
+    assert load_settings(env_file=file).host == "127.0.0.1"
+    assert unknown_variables(env_file=file) == []
+
+
+def test_a_misspelt_variable_is_noticed_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("GATEWAY_WORKRES=2\ngateway_prot=1\n")
+    monkeypatch.setenv("GATEWAY_UPSTREAM_PASWORD", SECRET)
+    monkeypatch.setenv("GATEWAY_XYZZY", SECRET)
+    set_variable(monkeypatch, "port", 1)
+    assert unknown_variables(env_file=file) == [
+        "GATEWAY_UPSTREAM_PASWORD is not a setting and is ignored; did you mean GATEWAY_UPSTREAM_PASSWORD?",
+        "GATEWAY_WORKRES is not a setting and is ignored; did you mean GATEWAY_WORKERS?",
+        "GATEWAY_XYZZY is not a setting and is ignored",
+        "gateway_prot is not a setting and is ignored; did you mean GATEWAY_PORT?",
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["GATEWAY_PORT", "gateway_port", "Gateway_Port"])
+def test_variables_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"{spelling}=1002\n")
+    assert load_settings(env_file=file).port == 1002
+    assert unknown_variables(env_file=file) == []
+    monkeypatch.setenv(spelling, "1003")
+    assert load_settings(env_file=file).port == 1003
+    assert unknown_variables(env_file=file) == []
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().port = 1  # type: ignore[misc]  # that it is refused is the point
