@@ -355,7 +355,8 @@ def _all_subclasses(kind: type[Exception]) -> set[type[Exception]]:
     return found
 
 
-def _name(kind: type[Exception]) -> str:
+def _name(kind: object) -> str:
+    assert isinstance(kind, type)
     return kind.__name__
 
 
