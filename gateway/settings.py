@@ -97,6 +97,58 @@ class Settings(BaseSettings):
     upstream_max_concurrency: int = Field(
         default=64, ge=1, le=10_000, description="REST calls at the same moment, per worker."
     )
+    upstream_max_queue: int = Field(
+        default=1000, ge=0, description="REST calls that wait for their turn, per worker; beyond it they fail at once."
+    )
+    upstream_retries: int = Field(
+        default=2, ge=0, le=5, description="How often a GET that failed for a moment is repeated, at most."
+    )
+    breaker_failure_rate: float = Field(
+        default=0.5, gt=0, le=1, description="Share of failed calls of a route at which its circuit opens."
+    )
+    breaker_min_volume: int = Field(
+        default=20, ge=1, description="Calls of a route within the window below which its circuit stays closed."
+    )
+    breaker_window: float = Field(default=10, gt=0, description="Seconds over which failures are counted.")
+    breaker_pause: float = Field(
+        default=5, gt=0, description="Seconds an open circuit waits before it tries the route again."
+    )
+    coalescing: bool = Field(
+        default=True, description="Identical GETs with the same credential at the same moment share one REST call."
+    )
+    cache_url: str | None = Field(
+        default=None,
+        description="Where answers are cached: `memory://`, `redis://host:port/db` or `rediss://…`; unset: nowhere.",
+    )
+    cache_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Keys the hash of credentials in cache keys; Redis needs it, the same everywhere.",
+    )
+    cache_ttl_thread: float = Field(default=5, ge=0, description="Seconds a cached thread is fresh; 0: not cached.")
+    cache_ttl_messages: float = Field(
+        default=5, ge=0, description="Seconds a cached page of messages is fresh; 0: not cached."
+    )
+    cache_ttl_customer: float = Field(
+        default=30, ge=0, description="Seconds a cached customer is fresh; 0: not cached."
+    )
+    cache_stale_while_revalidate: float = Field(
+        default=0, ge=0, description="Seconds after that in which it is served while it is fetched anew."
+    )
+    cache_stale_if_error: float = Field(
+        default=0, ge=0, description="Seconds after that in which it is served where the REST API fails."
+    )
+    cache_max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024 * 1024, description="Memory for cached answers, per worker, in bytes."
+    )
+    cache_max_entry: int = Field(default=1024 * 1024, ge=1024, description="Largest answer that is cached, in bytes.")
+    cache_timeout: float = Field(
+        default=0.1, gt=0, description="Seconds that Redis may take before the call goes upstream."
+    )
+    explain: bool = Field(
+        default=False,
+        description="Answer requests with the header `Gateway-Explain: 1` with their REST calls. Not for production.",
+    )
     upstream_max_body: int = Field(
         default=32 * 1024 * 1024, ge=1024, description="Largest body accepted from the REST API, in bytes."
     )
@@ -135,6 +187,22 @@ class Settings(BaseSettings):
         if path is not None and not path.is_file():
             raise ValueError("must be a PEM file that can be read")
         return path
+
+    @field_validator("cache_url")
+    @classmethod
+    def _known_store(cls, url: str | None) -> str | None:
+        if url is not None and url != "memory://" and not url.startswith(("redis://", "rediss://")):
+            raise ValueError("must be `memory://`, or begin with `redis://` or `rediss://`")
+        return url
+
+    @model_validator(mode="after")
+    def _cache_complete(self) -> Self:
+        if (self.cache_url or "").startswith("redis") and self.cache_secret is None:
+            raise ValueError(
+                "GATEWAY_CACHE_SECRET must be set where GATEWAY_CACHE_URL is a Redis: the same text of 16 characters "
+                "or more for every gateway that uses it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _service_account_complete(self) -> Self:

@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from typing import Any
 
 logger = logging.getLogger("gateway")
@@ -45,3 +46,7 @@ def configure_logging(level: str) -> None:
         target.handlers = [handler]
         target.setLevel(level.upper())
         target.propagate = False
+
+
+class Counts(Counter[str]):
+    """How often something happened since the start, by name."""

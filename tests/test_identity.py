@@ -42,9 +42,9 @@ class Clock:
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
     connections = Connections(2**20)
     login = TokenLogin(
-        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT), pause, clock
+        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 20), pause, clock
     )
-    return UpstreamClient(TokenAccount(connections, login, clock), upstream, TIMEOUT)
+    return UpstreamClient(TokenAccount(connections, login, USERNAME, clock), upstream, TIMEOUT)
 
 
 def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:

@@ -8,6 +8,7 @@ from strawberry.types import Info
 
 from gateway.auth import Viewer
 from gateway.schema.loaders import Loaders
+from gateway.upstream.call import Trace
 from gateway.upstream.client import Caller, UpstreamClient
 
 
@@ -19,6 +20,8 @@ class OperationContext:
     request_id: str
     loaders: Loaders
     max_page_size: int
+    trace: Trace
+    """Fills with a report of each REST call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,11 @@ class ContextFactory:
     timeout: float
     max_page_size: int
 
-    def build(self, viewer: Viewer, request_id: str) -> OperationContext:
-        """Return a new context; the operation's time starts now."""
-        deadline = asyncio.get_running_loop().time() + self.timeout
-        loaders = Loaders(self.client, Caller(viewer, deadline))
-        return OperationContext(viewer, request_id, loaders, self.max_page_size)
+    def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
+        """Return a new context; the operation's time starts now. A caller's own ``timeout`` counts where it is less."""
+        seconds = self.timeout if timeout is None else min(timeout, self.timeout)
+        caller = Caller(viewer, asyncio.get_running_loop().time() + seconds)
+        return OperationContext(viewer, request_id, Loaders(self.client, caller), self.max_page_size, caller.trace)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -4,7 +4,8 @@ A body is handed on as bytes: whoever needs a value decodes it, and knows which 
 """
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from gateway import __version__
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.answers import body_or_error
+from gateway.upstream.call import EXTENSION, Call, CallReport, Trace
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
 _HEADERS = [("accept", "application/json"), ("user-agent", f"gochat-gateway/{__version__}")]
@@ -25,6 +27,8 @@ class Caller:
 
     viewer: Viewer
     deadline: float
+    trace: Trace = field(default_factory=list)
+    """Takes a report of each call when it ends."""
 
 
 class UpstreamClient:
@@ -38,34 +42,42 @@ class UpstreamClient:
     def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
         self._transport = transport
         self._base_url = base_url.rstrip("/")
-        self._extensions = {"timeout": timeout.as_dict()}
+        self._timeout = timeout.as_dict()
 
     async def thread(self, caller: Caller, thread_id: str) -> bytes | None:
         """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
-        return await self._get(caller, THREAD, THREAD.path(thread_id))
+        return await self._get(caller, THREAD, THREAD.path(thread_id), f"thread:{thread_id}")
 
     async def messages(self, caller: Caller, thread_id: str, offset: int, limit: int) -> bytes | None:
         """``GET /api/v1/thread/{id}/messages``: the body ``{"messages": [Message], "total": int}``."""
-        return await self._get(caller, MESSAGES, f"{MESSAGES.path(thread_id)}?offset={offset}&limit={limit}")
+        target = f"{MESSAGES.path(thread_id)}?offset={offset}&limit={limit}"
+        return await self._get(caller, MESSAGES, target, f"thread:{thread_id}")
 
     async def customer(self, caller: Caller, external_id: str) -> bytes | None:
         """``GET /api/v1/customers/{customer_external_id}``: the body with ``customer``, ``custom_fields``, …."""
-        return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id))
+        return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id), f"customer:{external_id}")
 
-    async def _get(self, caller: Caller, route: Route, target: str) -> bytes | None:
+    async def _get(self, caller: Caller, route: Route, target: str, subject: str) -> bytes | None:
+        call = Call(route.template, caller.deadline, subject)
         request = httpx.Request(
             "GET",
             self._base_url + target,
             headers=_headers(caller.viewer),
-            extensions={**self._extensions, "route": route.template},
+            extensions={"timeout": self._timeout, EXTENSION: call},
         )
+        started = time.perf_counter()
+        status = None
         try:
             async with asyncio.timeout_at(caller.deadline):
                 response = await self._transport.handle_async_request(request)
+            status = response.status_code
         except GatewayError:
             raise
         except Exception as exc:
             raise translate(exc) from exc
+        finally:
+            milliseconds = (time.perf_counter() - started) * 1000
+            caller.trace.append(CallReport(call.route, status, milliseconds, call.attempts, call.source, call.age))
         return body_or_error(response)
 
     async def aclose(self) -> None:

@@ -1,37 +1,74 @@
 """The order of everything a REST call passes through, from the client down to the socket."""
 
+import secrets
 import ssl
 
 import httpx
 
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, UpstreamAuth, UpstreamIdentity
+from gateway.telemetry import Counts
 from gateway.upstream.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.breaker import BreakerPolicy, CircuitBreaker
+from gateway.upstream.cache import CachePolicy, ResponseCache
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.coalescing import Coalescing
 from gateway.upstream.concurrency import ConcurrencyLimit
 from gateway.upstream.connections import Connections
-from gateway.upstream.routes import TOKEN_PATH
+from gateway.upstream.retry import Retry, RetryPolicy
+from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
+from gateway.upstream.stores import MemoryStore, RedisStore, Store
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 
 
-def build_client(settings: Settings) -> UpstreamClient:
+def build_client(settings: Settings, counts: Counts | None = None) -> UpstreamClient:
     """Return the REST client that ``settings`` describe. It opens no connection before its first call."""
     timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
-    return UpstreamClient(build_transport(settings, timeout), str(settings.upstream_url), timeout)
+    transport = build_transport(settings, timeout, Counts() if counts is None else counts)
+    return UpstreamClient(transport, str(settings.upstream_url), timeout)
 
 
-def build_transport(settings: Settings, timeout: httpx.Timeout) -> httpx.AsyncBaseTransport:
-    """Return the stack: the account outermost, so that all below it sees the request as it goes out."""
+def build_transport(settings: Settings, timeout: httpx.Timeout, counts: Counts) -> httpx.AsyncBaseTransport:
+    """Return the stack. Read from the bottom up, this is a call's way:
+
+    account       adds the credential, so that all below sees the request as it goes out; a 401 comes back to it
+    coalescing    the cheapest call is the one somebody makes already
+    cache         inside coalescing: a miss of many is one look-up and one call
+    retry         inside the cache: a stale answer is served only when repeating did not help
+    breaker       inside retry: every attempt counts, and an open circuit ends the attempts
+    concurrency   inside the breaker: a call that must not be made waits for no slot; a wait between attempts takes none
+    connections   the socket
+    """  # noqa: D400, D415 - the list is the sentence
     transport: httpx.AsyncBaseTransport = _connections(settings)
-    transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency)
+    transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
+    transport = CircuitBreaker(transport, _breaker_policy(settings))
+    transport = Retry(transport, RetryPolicy(attempts=settings.upstream_retries + 1))
+    resilient = transport
+    if settings.cache_url is not None:
+        transport = ResponseCache(
+            transport, _store(settings, counts), _cache_policy(settings), _cache_secret(settings), counts=counts
+        )
+    if settings.coalescing:
+        transport = Coalescing(transport)
+    return _account(settings, transport, resilient, timeout)
+
+
+def _account(
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport,
+    resilient: httpx.AsyncBaseTransport,
+    timeout: httpx.Timeout,
+) -> httpx.AsyncBaseTransport:
+    """Put the credential in front; the login call itself is neither coalesced nor cached."""
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
         return BasicLoginGuard(transport)
     username, password = _service_account(settings)
     if settings.upstream_auth is UpstreamAuth.BASIC:
         return BasicAccount(BasicLoginGuard(transport, settings.upstream_login_pause), username, password)
     url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
-    login = TokenLogin(transport, token_request(url, username, password, timeout), settings.upstream_login_pause)
-    return TokenAccount(transport, login)
+    request = token_request(url, username, password, timeout, settings.operation_timeout)
+    login = TokenLogin(resilient, request, settings.upstream_login_pause)
+    return TokenAccount(transport, login, username)
 
 
 def _connections(settings: Settings) -> Connections:
@@ -44,6 +81,40 @@ def _connections(settings: Settings) -> Connections:
         problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.upstream_ca_file} holds no PEM certificate."
         raise ConfigurationError([problem]) from exc
     return Connections(settings.upstream_max_body, context)
+
+
+def _breaker_policy(settings: Settings) -> BreakerPolicy:
+    return BreakerPolicy(
+        settings.breaker_failure_rate, settings.breaker_min_volume, settings.breaker_window, settings.breaker_pause
+    )
+
+
+def _cache_policy(settings: Settings) -> CachePolicy:
+    return CachePolicy(
+        ttl={
+            THREAD.template: settings.cache_ttl_thread,
+            MESSAGES.template: settings.cache_ttl_messages,
+            CUSTOMER.template: settings.cache_ttl_customer,
+        },
+        stale_while_revalidate=settings.cache_stale_while_revalidate,
+        stale_if_error=settings.cache_stale_if_error,
+        max_entry=settings.cache_max_entry,
+        renewal_timeout=settings.operation_timeout,
+    )
+
+
+def _cache_secret(settings: Settings) -> bytes:
+    """Return the operator's secret; a memory cache is read by this process alone, and any will do."""
+    if settings.cache_secret is None:
+        return secrets.token_bytes(32)
+    return settings.cache_secret.get_secret_value().encode()
+
+
+def _store(settings: Settings, counts: Counts) -> Store:
+    url = settings.cache_url or ""
+    if url.startswith("redis"):
+        return RedisStore(url, settings.cache_timeout, counts)
+    return MemoryStore(settings.cache_max_bytes)
 
 
 def _service_account(settings: Settings) -> tuple[str, str]:

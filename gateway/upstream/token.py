@@ -21,6 +21,8 @@ import msgspec
 from gateway.errors import Unauthenticated, UpstreamFailure, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.answers import error_codes, error_of
+from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.upstream.routes import TOKEN_PATH
 
 _DEFAULT_LIFETIME = 3600.0
 _LONGEST_MARGIN = 60.0
@@ -110,7 +112,9 @@ class TokenLogin:
 
     async def _log_in(self) -> Token:
         started = self._clock()
-        response = await self._transport.handle_async_request(self._request())
+        request = self._request()
+        async with asyncio.timeout_at(call_of(request).deadline):
+            response = await self._transport.handle_async_request(request)
         if response.status_code in _REJECTIONS:
             self._rejection = _Rejection(
                 self._clock() + self._pause,
@@ -165,14 +169,17 @@ class TokenAccount(httpx.AsyncBaseTransport):
         self,
         following: httpx.AsyncBaseTransport,
         login: TokenLogin,
+        username: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._following = following
         self._login = login
+        self._account = f"service:{username}"
         self._clock = clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request with a token. A 401 means that it was not carried out, so repeating it is safe."""
+        call_of(request).account = self._account
         token = await self._login.token()
         response = await self._send(request, token)
         if response.status_code != httpx.codes.UNAUTHORIZED or self._clock() < token.no_renewal_before:
@@ -193,8 +200,13 @@ class TokenAccount(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-def token_request(url: str, username: str, password: str, timeout: httpx.Timeout) -> Callable[[], httpx.Request]:
-    """Return a function that makes the documented login call: ``{"grant_type": "password", …}``."""
+def token_request(
+    url: str, username: str, password: str, timeout: httpx.Timeout, longest: float
+) -> Callable[[], httpx.Request]:
+    """Return a function that makes the documented login call: ``{"grant_type": "password", …}``.
+
+    ``longest`` is how long a login may take, retries included, in seconds.
+    """
     content = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
 
     def build() -> httpx.Request:
@@ -203,7 +215,11 @@ def token_request(url: str, username: str, password: str, timeout: httpx.Timeout
             url,
             headers={"content-type": "application/json", "accept": "application/json"},
             content=content,
-            extensions={"timeout": timeout.as_dict(), "route": "/api/v1/token"},
+            extensions={"timeout": timeout.as_dict(), EXTENSION: Call(TOKEN_PATH, _loop_time() + longest)},
         )
 
     return build
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -33,6 +33,7 @@ def create_app(settings: Settings) -> Starlette:
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         page=graphiql_page() if settings.graphiql else None,
+        explain=settings.explain,
     )
 
     @asynccontextmanager

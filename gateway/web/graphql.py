@@ -3,8 +3,10 @@
 request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewer ─▶ engine ─▶ status and media type ─▶ response
 """
 
+import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
@@ -18,6 +20,7 @@ from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
+from gateway.upstream.call import Source, Trace
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.requests import (
     BodyTooLarge,
@@ -49,6 +52,8 @@ class GraphQLEndpoint:
     contexts: ContextFactory
     max_body: int
     page: str | None = None
+    explain: bool = False
+    """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
@@ -102,7 +107,11 @@ class GraphQLEndpoint:
             raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
-        return await self.engine.execute(operation, self.contexts.build(viewer, scope["request_id"]))
+        context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
+        result = await self.engine.execute(operation, context)
+        explain = self.explain and headers.get("gateway-explain") == "1"
+        result.payload.update(_extensions(context.trace, explain=explain))
+        return result
 
     def _is_query(self, operation: Operation) -> bool:
         try:
@@ -118,6 +127,30 @@ def _require_json(content_type: str | None) -> None:
     if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
         message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
         raise HttpError(415, BadUserInput(message), ("accept-post", JSON))
+
+
+def _timeout(value: str | None) -> float | None:
+    """Return the seconds that a caller gives the operation; HTTP 400 for what is no such number."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise HttpError(400, BadUserInput("`Gateway-Timeout` must be a number of seconds above 0, such as 2.5."))
+    return seconds
+
+
+def _extensions(trace: Trace, *, explain: bool) -> dict[str, Any]:
+    """Return what the response tells of its REST calls: stale answers always, every call where it was asked for."""
+    stale = [report.as_dict() for report in trace if report.source is Source.STALE]
+    extensions: dict[str, Any] = {}
+    if stale:
+        extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]
+    if explain:
+        extensions["upstream"] = [report.as_dict() for report in trace]
+    return {"extensions": extensions} if extensions else {}
 
 
 def _status(result: Result, media_type: str) -> int:

@@ -1,0 +1,73 @@
+"""What is known of one REST call while it passes through the layers, and what is told of it afterwards.
+
+Every request carries a Call in its extensions: the client makes it, each layer adds what it did.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import httpx
+
+EXTENSION = "call"
+
+
+class Source(StrEnum):
+    """Where an answer came from."""
+
+    FETCHED = "fetched"
+    COALESCED = "coalesced"
+    CACHED = "cached"
+    STALE = "stale"
+
+
+@dataclass(slots=True)
+class Call:
+    """One REST call. ``deadline`` is a time of the event loop; ``subject`` is what a purge would name.
+
+    ``account`` names the gateway's own account where that was used: its tokens change, the account does not.
+    """
+
+    route: str
+    deadline: float
+    subject: str | None = None
+    account: str | None = None
+    attempts: int = 0
+    source: Source = Source.FETCHED
+    age: float | None = None
+    """How old the answer is, in seconds, where it came from the cache."""
+
+
+def call_of(request: httpx.Request) -> Call:
+    """Return the call that ``request`` belongs to."""
+    call: Call = request.extensions[EXTENSION]
+    return call
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What became of one REST call: a line of ``extensions.upstream``. It names a route, never an id."""
+
+    route: str
+    status: int | None
+    milliseconds: float
+    attempts: int
+    source: Source
+    age: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        shown: dict[str, Any] = {
+            "route": self.route,
+            "status": self.status,
+            "ms": round(self.milliseconds, 1),
+            "attempts": self.attempts,
+            "source": self.source.value,
+        }
+        if self.age is not None:
+            shown["ageSeconds"] = round(self.age, 1)
+        return shown
+
+
+Trace: TypeAlias = list[CallReport]
+"""The calls of one operation, in the order they ended."""

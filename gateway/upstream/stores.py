@@ -1,0 +1,115 @@
+"""Where the response cache keeps its bytes: in this process or in Redis. Libraries do the keeping."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import redis.asyncio as redis_asyncio
+from cachetools import TLRUCache
+from redis.exceptions import RedisError
+
+from gateway.telemetry import Counts, logger
+
+_REDIS_PREFIX = "gochat-gateway:"
+# After a failure Redis is left alone for a moment, so that not every call pays for the time-out.
+_PAUSE_AFTER_FAILURE = 1.0
+
+
+class Store(Protocol):
+    """Keeps bytes by key for a while. It may forget at any time, and never fails."""
+
+    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the value of each key, None where there is none."""
+
+    async def set(self, key: str, value: bytes, lifetime: float) -> None:
+        """Keep ``value`` for ``lifetime`` seconds."""
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+
+
+class MemoryStore:
+    """Keeps at most ``max_bytes`` in this process; what was used longest ago goes first."""
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._entries: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
+            max_bytes,
+            ttu=lambda _key, entry, now: now + entry[1],
+            timer=clock,
+            getsizeof=lambda entry: len(entry[0]) + 200,  # and what the entry itself takes
+        )
+
+    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the value of each key, None where there is none."""
+        entries = [self._entries.get(key) for key in keys]
+        return [None if entry is None else entry[0] for entry in entries]
+
+    async def set(self, key: str, value: bytes, lifetime: float) -> None:
+        """Keep ``value`` for ``lifetime`` seconds, unless it is larger than the whole store."""
+        if len(value) + 200 <= self._entries.maxsize:
+            self._entries[key] = (value, lifetime)
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+
+class RedisStore:
+    """Keeps entries in Redis, shared by every gateway that uses the same one.
+
+    Redis down or slow means a slower gateway, not an error: after ``timeout`` seconds a read finds nothing. That is
+    logged when it begins and when it is over, and counted.
+    """
+
+    def __init__(self, url: str, timeout: float, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout = timeout
+        self._counts = counts
+        self._clock = clock
+        self._client = redis_asyncio.Redis.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, max_connections=128
+        )
+        self._failing = False
+        self._paused_until = 0.0
+
+    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the value of each key, None where there is none or Redis does not answer."""
+        nothing: list[bytes | None] = [None] * len(keys)
+        if self._clock() < self._paused_until:
+            return nothing
+        try:
+            async with asyncio.timeout(self._timeout):
+                values = await self._client.mget([_REDIS_PREFIX + key for key in keys])
+        except (RedisError, OSError, TimeoutError) as exc:
+            self._failed(exc)
+            return nothing
+        self._worked()
+        return [value if isinstance(value, bytes) else None for value in values]
+
+    async def set(self, key: str, value: bytes, lifetime: float) -> None:
+        """Keep ``value`` for ``lifetime`` seconds, if Redis answers."""
+        if self._clock() < self._paused_until:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._client.set(_REDIS_PREFIX + key, value, px=max(1, int(lifetime * 1000)))
+        except (RedisError, OSError, TimeoutError) as exc:
+            self._failed(exc)
+            return
+        self._worked()
+
+    def _failed(self, exc: Exception) -> None:
+        self._counts["cache_store_failures"] += 1
+        self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
+        if not self._failing:
+            self._failing = True
+            logger.warning("the cache's Redis does not answer (%s): calls go upstream", type(exc).__name__)
+
+    def _worked(self) -> None:
+        if self._failing:
+            self._failing = False
+            logger.warning("the cache's Redis answers again")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
