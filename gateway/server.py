@@ -1,7 +1,9 @@
 """Binds the port and runs the gateway on it, in one process or several."""
 
 import os
+import signal
 import socket
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     ``overrides`` are the settings that came as flags; worker processes get them through the environment. Raises
     ConfigurationError before anything starts.
     """
+    _exit_with_0_when_told_to_stop()
     configure_logging(settings.log_level)
     build_authenticator(settings)
     _warn_of_open_door(settings)
@@ -70,6 +73,12 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
         problem = f"Cannot listen on port {port} of {host}: {reason}. Choose another with {option}; 0 picks a free one."
         raise ConfigurationError([problem]) from exc
     return listener
+
+
+def _exit_with_0_when_told_to_stop() -> None:
+    """To be told to stop is no failure: uvicorn shuts down and then raises the signal again, as it was before."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def _warn_of_open_door(settings: Settings) -> None:

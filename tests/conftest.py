@@ -12,6 +12,7 @@ import pytest
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.server import gateway_config
 from gateway.settings import PREFIX
+from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.app import create_app
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 
@@ -48,8 +49,8 @@ def upstream(servers: ExitStack, sandbox: Sandbox) -> str:
 def start(servers: ExitStack, upstream: str) -> StartGateway:
     """Start a gateway with the settings given, in service mode unless they say otherwise."""
 
-    def start_gateway(headers: dict[str, str] | None = None, **overrides: Any) -> Gateway:
-        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}))
+    def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
+        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}), timing)
         url = servers.enter_context(BackgroundServer(gateway_config(app))).url
         client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         return Gateway(servers.enter_context(client), url)

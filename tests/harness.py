@@ -10,6 +10,7 @@ import httpx
 
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.settings import Settings, load_settings
+from gateway.upstream.timing import Timing
 
 SERVICE = {
     "upstream_identity": "service",
@@ -46,6 +47,26 @@ class Gateway:
         (error,) = self.query(document, **variables)["errors"]
         code: str = error["extensions"]["code"]
         return code
+
+
+class Clock:
+    """A clock that goes when it is told to, and a sleep that takes no time but the clock's."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    @property
+    def timing(self) -> Timing:
+        """This clock as the gateway takes it, with the longest jitter there is."""
+        return Timing(clock=self, now=self, sleep=self.sleep, jitter=lambda most: most)
 
 
 StartGateway = Callable[..., Gateway]

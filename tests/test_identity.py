@@ -19,7 +19,7 @@ from gateway.upstream.client import Caller, UpstreamClient
 from gateway.upstream.connections import Connections
 from gateway.upstream.stack import build_client
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
-from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
 
 QUERY = '{ thread(id: "th-1") { id } }'
 TIMEOUT = httpx.Timeout(5)
@@ -27,16 +27,6 @@ TIMEOUT = httpx.Timeout(5)
 
 def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-
-
-class Clock:
-    """A monotonic clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:

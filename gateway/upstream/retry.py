@@ -11,15 +11,14 @@ so that an upstream in trouble gets hardly any extra load.
 """
 
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
 
 from gateway.upstream.answers import retry_after
 from gateway.upstream.call import call_of
+from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.window import RollingCounts
 
 _STATUSES = frozenset({429, 502, 503, 504})
@@ -62,27 +61,13 @@ class RetryBudget:
 
 
 class Retry(httpx.AsyncBaseTransport):
-    """Wraps a transport with retries; see the top of this file.
+    """Wraps a transport with retries; see the top of this file."""
 
-    ``clock`` is monotonic, ``now`` the wall clock, both in seconds; ``jitter`` returns a number from 0 to its argument.
-    """
-
-    def __init__(
-        self,
-        following: httpx.AsyncBaseTransport,
-        policy: RetryPolicy,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        jitter: Callable[[float], float] = lambda most: random.uniform(0, most),  # noqa: S311 - spreads load
-    ) -> None:
+    def __init__(self, following: httpx.AsyncBaseTransport, policy: RetryPolicy, timing: Timing = REAL_TIME) -> None:
         self._following = following
         self._policy = policy
-        self._budget = RetryBudget(policy, clock)
-        self._now = now
-        self._sleep = sleep
-        self._jitter = jitter
+        self._budget = RetryBudget(policy, timing.clock)
+        self._timing = timing
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, again where that may help; the last attempt's answer or error is the result."""
@@ -107,12 +92,12 @@ class Retry(httpx.AsyncBaseTransport):
         call = call_of(request)
         if call.attempts >= self._policy.attempts:
             return False
-        asked = None if response is None else retry_after(response.headers.get("retry-after"), now=self._now)
+        asked = None if response is None else retry_after(response.headers.get("retry-after"), now=self._timing.now)
         bound = min(self._policy.longest_wait, self._policy.first_wait * 2 ** (call.attempts - 1))
-        wait = self._jitter(bound) if asked is None else asked
+        wait = self._timing.jitter(bound) if asked is None else asked
         if asyncio.get_running_loop().time() + wait >= call.deadline or not self._budget.take():
             return False
-        await self._sleep(wait)
+        await self._timing.sleep(wait)
         return True
 
     async def aclose(self) -> None:

@@ -18,17 +18,20 @@ from gateway.upstream.connections import Connections
 from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 
 
-def build_client(settings: Settings, counts: Counts | None = None) -> UpstreamClient:
+def build_client(settings: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
     """Return the REST client that ``settings`` describe. It opens no connection before its first call."""
     timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
-    transport = build_transport(settings, timeout, Counts() if counts is None else counts)
+    transport = build_transport(settings, timeout, Counts() if counts is None else counts, timing)
     return UpstreamClient(transport, str(settings.upstream_url), timeout)
 
 
-def build_transport(settings: Settings, timeout: httpx.Timeout, counts: Counts) -> httpx.AsyncBaseTransport:
+def build_transport(
+    settings: Settings, timeout: httpx.Timeout, counts: Counts, timing: Timing
+) -> httpx.AsyncBaseTransport:
     """Return the stack. Read from the bottom up, this is a call's way:
 
     account       adds the credential, so that all below sees the request as it goes out; a 401 comes back to it
@@ -41,16 +44,15 @@ def build_transport(settings: Settings, timeout: httpx.Timeout, counts: Counts) 
     """  # noqa: D400, D415 - the list is the sentence
     transport: httpx.AsyncBaseTransport = _connections(settings)
     transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
-    transport = CircuitBreaker(transport, _breaker_policy(settings))
-    transport = Retry(transport, RetryPolicy(attempts=settings.upstream_retries + 1))
+    transport = CircuitBreaker(transport, _breaker_policy(settings), timing.clock)
+    transport = Retry(transport, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
     resilient = transport
     if settings.cache_url is not None:
-        transport = ResponseCache(
-            transport, _store(settings, counts), _cache_policy(settings), _cache_secret(settings), counts=counts
-        )
+        store, policy = _store(settings, counts, timing), _cache_policy(settings)
+        transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    return _account(settings, transport, resilient, timeout)
+    return _account(settings, transport, resilient, timeout, timing)
 
 
 def _account(
@@ -58,17 +60,18 @@ def _account(
     transport: httpx.AsyncBaseTransport,
     resilient: httpx.AsyncBaseTransport,
     timeout: httpx.Timeout,
+    timing: Timing,
 ) -> httpx.AsyncBaseTransport:
     """Put the credential in front; the login call itself is neither coalesced nor cached."""
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
         return BasicLoginGuard(transport)
     username, password = _service_account(settings)
     if settings.upstream_auth is UpstreamAuth.BASIC:
-        return BasicAccount(BasicLoginGuard(transport, settings.upstream_login_pause), username, password)
+        return BasicAccount(BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock), username, password)
     url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
-    login = TokenLogin(resilient, request, settings.upstream_login_pause)
-    return TokenAccount(transport, login, username)
+    login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock)
+    return TokenAccount(transport, login, username, timing.clock)
 
 
 def _connections(settings: Settings) -> Connections:
@@ -110,11 +113,11 @@ def _cache_secret(settings: Settings) -> bytes:
     return settings.cache_secret.get_secret_value().encode()
 
 
-def _store(settings: Settings, counts: Counts) -> Store:
+def _store(settings: Settings, counts: Counts, timing: Timing) -> Store:
     url = settings.cache_url or ""
     if url.startswith("redis"):
-        return RedisStore(url, settings.cache_timeout, counts)
-    return MemoryStore(settings.cache_max_bytes)
+        return RedisStore(url, settings.cache_timeout, counts, timing.clock)
+    return MemoryStore(settings.cache_max_bytes, timing.clock)
 
 
 def _service_account(settings: Settings) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from gateway.errors import Unauthenticated, UpstreamFailure, UpstreamInvalidResponse
+from gateway.errors import GatewayError, Unauthenticated, UpstreamError, UpstreamFailure, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.answers import error_codes, error_of
 from gateway.upstream.call import EXTENSION, Call, call_of
@@ -122,7 +122,7 @@ class TokenLogin:
             )
             raise self._rejected(self._clock())
         if response.status_code != httpx.codes.OK:
-            raise error_of(response)
+            raise _failure(response)
         self._rejection = None
         self._token = _parse(response.content, started)
         return self._token
@@ -131,6 +131,12 @@ class TokenLogin:
         """Give up a login that is under way."""
         if self._login is not None:
             self._login.cancel()
+
+
+def _failure(response: httpx.Response) -> GatewayError:
+    """Return the error of a login that says nothing of the password; it is never the caller's fault."""
+    error = error_of(response)
+    return error if error.retryable or response.is_server_error else UpstreamError(upstream=error.upstream)
 
 
 def _parse(body: bytes, started: float) -> Token:

@@ -17,6 +17,7 @@ from gateway.schema.context import ContextFactory
 from gateway.settings import Settings, load_settings
 from gateway.telemetry import configure_logging
 from gateway.upstream.stack import build_client
+from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.middleware import RequestId
 from gateway.web.pages import graphiql_page
@@ -24,9 +25,9 @@ from gateway.web.pages import graphiql_page
 GRAPHQL_PATH = "/graphql"
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings)
+    client = build_client(settings, timing=timing)
     endpoint = GraphQLEndpoint(
         engine=Engine(build_schema(), document_cache_size=settings.document_cache_size, max_tokens=settings.max_tokens),
         authenticator=build_authenticator(settings),

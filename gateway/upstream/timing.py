@@ -1,0 +1,27 @@
+"""Time and chance, as the layers of the REST side take them: given from outside, so that tests need not wait."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+
+def _up_to(most: float) -> float:
+    return random.uniform(0, most)  # noqa: S311 - it spreads load, and keeps no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """``clock`` is monotonic, ``now`` the wall clock, both in seconds.
+
+    ``jitter`` returns a random number from 0 to its argument.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    jitter: Callable[[float], float] = _up_to
+
+
+REAL_TIME = Timing()
