@@ -1,0 +1,354 @@
+"""The command line, run as a newcomer and an operator run it: as processes, from another directory."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway import __version__
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.schema import build_schema
+from tests.harness import SERVICE
+
+# What a test waits at most for a process to say or do something, in seconds: long, because it is waited in vain only
+# where a test fails.
+PATIENCE = 30
+THREAD = '{ thread(id: "th-1") { id } }'
+MODULE = (sys.executable, "-m", "gateway")
+WRONG = "wrong-password-that-nobody-may-see"
+
+
+class Lines:
+    """The lines of a stream, as they come."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._coming: SimpleQueue[str | None] = SimpleQueue()
+        self._seen: list[str] = []
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._coming.put(line)
+        self._coming.put(None)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Return the match in the next line that has ``pattern``; fail where the stream ends or stalls before it."""
+        deadline = time.monotonic() + PATIENCE
+        while (line := self._next(deadline)) is not None:
+            if match := re.search(pattern, line):
+                return match
+        pytest.fail(f"no {pattern!r} in: {''.join(self._seen)}")
+
+    def rest(self) -> str:
+        """Return everything to the end of the stream."""
+        start = len(self._seen)
+        while self._next(time.monotonic() + PATIENCE) is not None:
+            pass
+        return "".join(self._seen[start:])
+
+    def _next(self, deadline: float) -> str | None:
+        try:
+            line = self._coming.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            pytest.fail(f"the process says no more than: {''.join(self._seen)}")
+        if line is not None:
+            self._seen.append(line)
+        return line
+
+
+class Program:
+    """A running command; the leader of a process group, as in a terminal."""
+
+    def __init__(self, command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        self.process = subprocess.Popen(  # noqa: S603 - the test's own command
+            command,
+            cwd=cwd,
+            env={**environment, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.out = Lines(self.process.stdout)
+        self.err = Lines(self.process.stderr)
+
+    def end(self, timeout: float = PATIENCE) -> int:
+        """Return the exit code once it has ended."""
+        return self.process.wait(timeout)
+
+    def interrupt(self, number: int) -> None:
+        """Send a signal to the whole group, as Ctrl-C does."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.interrupt(signal.SIGKILL)
+            self.process.wait()
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A place of its own for bytecode where none is to be written: a start that compiles takes three times as long."""
+    if not sys.dont_write_bytecode:
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
+
+
+@pytest.fixture
+def begin(servers: ExitStack, tmp_path: Path, bytecode: dict[str, str]) -> Start:
+    """Start a command in an empty directory; ``env`` holds settings by field name."""
+
+    def begin_program(*arguments: str, command: tuple[str, ...] = MODULE, **env: str) -> Program:
+        variables = {**bytecode, **{f"GATEWAY_{name.upper()}": value for name, value in env.items()}}
+        program = Program((*command, *arguments), tmp_path, variables)
+        servers.callback(program.kill)
+        return program
+
+    return begin_program
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def outcome(program: Program) -> tuple[int, str, str]:
+    return program.end(), program.out.rest(), program.err.rest()
+
+
+def is_open(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def ask(url: str, **headers: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(url, json={"query": THREAD}, headers=headers, trust_env=False).json()
+    return answer
+
+
+def serving(program: Program) -> str:
+    """Return the address of the endpoint, once the gateway answers there."""
+    url = program.err.until(r'"listening on (http://[^"]+)"')[1]
+    deadline = time.monotonic() + PATIENCE
+    while not is_open(url):  # a worker process opens it a moment later
+        assert time.monotonic() < deadline
+        assert program.process.poll() is None
+        threading.Event().wait(0.01)
+    return url
+
+
+def show_and_run_example(program: Program) -> tuple[str, str]:
+    """Follow what the demo prints; return the two addresses."""
+    sandbox_url = program.out.until(r"in front of a sandbox .*\((http://127\.0\.0\.1:\d+)\)")[1]
+    graphql_url = program.out.until(r"GraphiQL +(http://127\.0\.0\.1:\d+/graphql)$")[1]
+    example = shlex.split(program.out.until("^  curl .*$")[0])
+    program.out.until("^answers$")
+    printed = program.out.until("^{$")[0] + "".join(iter(lambda: program.out.until("^.*$")[0], "}")) + "}"
+    if shutil.which("curl"):
+        done = subprocess.run(example, capture_output=True, check=True, timeout=PATIENCE)  # noqa: S603 - the demo's
+        answered = done.stdout
+    else:
+        answered = httpx.post(graphql_url, json=json.loads(example[-1]), trust_env=False).content
+    assert json.loads(printed) == json.loads(answered)
+    assert json.loads(answered)["data"]["thread"]["lastMessage"]["attachments"]
+    page = httpx.get(graphql_url, headers={"accept": "text/html"}, trust_env=False)
+    assert "graphiql" in page.text.lower()
+    program.out.until("Ctrl-C stops both")
+    return graphql_url, sandbox_url
+
+
+def test_the_demo_shows_an_example_that_works_and_stops_when_told(begin: Start) -> None:
+    """Whatever the environment says, it reaches the sandbox and nothing else."""
+    program = begin("demo", "--port", "0", upstream_url="http://127.0.0.1:1", upstream_identity="passthrough")
+    addresses = show_and_run_example(program)
+    started = time.monotonic()
+    program.interrupt(signal.SIGINT)
+    assert program.end() == 0
+    assert time.monotonic() - started < 2
+    assert [is_open(url) for url in addresses] == [False, False]
+    assert program.err.rest() == ""
+
+
+def test_a_taken_port_is_one_line_that_names_the_option_to_change_it(begin: Start, taken_port: int) -> None:
+    port = str(taken_port)
+    cases = {
+        "--port;": begin("demo", "--port", port),
+        "--sandbox-port;": begin("demo", "--port", "0", "--sandbox-port", port),
+        "--port or GATEWAY_PORT;": begin("serve", port=port),
+    }
+    for option, program in cases.items():
+        code, out, err = outcome(program)
+        assert (code, out) == (2, "")
+        assert re.fullmatch(
+            rf"gochat-gateway: Cannot listen on port {port} of 127\.0\.0\.1: .*{option} 0 picks .*\n", err
+        ), err
+
+
+def test_the_schema_is_printed_and_compared(begin: Start, tmp_path: Path) -> None:
+    current = build_schema().as_str() + "\n"
+    (tmp_path / "good.graphql").write_text(current, encoding="utf-8")
+    (tmp_path / "stale.graphql").write_text(current.replace("clientId: Int\n", "clientId: String\n"), encoding="utf-8")
+    printed, good, stale, missing = (
+        begin("schema"),
+        *(begin("schema", "--check", f"{name}.graphql") for name in ("good", "stale", "missing")),
+    )
+    assert outcome(printed) == (0, current, "")
+    assert outcome(good) == (0, "good.graphql is up to date\n", "")
+    code, diff, advice = outcome(stale)
+    assert code == 1
+    assert "\n-  clientId: String\n+  clientId: Int\n" in diff
+    assert "gochat-gateway schema > stale.graphql" in advice
+    code, _, complaint = outcome(missing)
+    assert code == 2
+    assert "missing.graphql" in complaint
+
+
+def test_check_is_content_with_settings_that_work(
+    begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """They come from the environment and from the file; a misspelt one is noted."""
+    (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_INBOUND_AUHT=none\n")
+    passthrough, service = begin("check"), begin("check", **SERVICE)
+    code, out, err = outcome(passthrough)
+    assert (code, err) == (0, "")
+    note, *others = out.splitlines()
+    assert note.endswith("did you mean GATEWAY_INBOUND_AUTH?")
+    assert others[-1] == "ok    credentials: none of the gateway's own: callers send theirs (passthrough)"
+    code, out, err = outcome(service)
+    assert (code, err) == (0, "")
+    assert [line.split(":")[0] for line in out.splitlines()[1:]] == [
+        "ok    settings",
+        "ok    upstream",
+        "ok    credentials",
+    ]
+    assert PASSWORD not in out
+    assert sandbox.count("token") == 1
+
+
+def test_check_tries_a_wrong_password_exactly_once(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+    wrong = {**SERVICE, "upstream_url": upstream, "upstream_password": WRONG}
+    programs = {auth: begin("check", upstream_auth=auth, **wrong) for auth in ("token", "basic")}
+    for auth, program in programs.items():
+        code, out, err = outcome(program)
+        assert code == 1
+        (line,) = (each for each in out.splitlines() if each.startswith("FAIL"))
+        assert line.startswith(f"FAIL  credentials: {USERNAME} ({auth}) was rejected")
+        assert "GATEWAY_UPSTREAM_PASSWORD" in line
+        assert WRONG not in out + err
+    assert sandbox.count("token") == 1
+    assert sandbox.accounts.wrong_logins() == len(programs)
+
+
+def test_check_says_what_it_does_not_reach_and_what_is_not_there(
+    begin: Start, upstream: str, sandbox: Sandbox, taken_port: int
+) -> None:
+    sandbox.faults.add(Fault("thread", body="<html>", content_type="text/html"))
+    service = {name: value for name, value in SERVICE.items() if name != "inbound_auth"}
+    closed, other, unset = (
+        begin("check", upstream_url="http://127.0.0.1:1", **service),
+        begin("check", upstream_url=upstream, **SERVICE),
+        begin("check", upstream_identity="service", port=str(taken_port)),
+    )
+    code, out, _ = outcome(closed)
+    assert code == 1
+    assert "FAIL  settings: GATEWAY_INBOUND_AUTH is not set" in out
+    assert "FAIL  upstream: http://127.0.0.1:1/: The REST API cannot be reached." in out
+    assert "credentials" not in out.splitlines()[-1], "they are not tried where there is nobody to try them at"
+    code, out, _ = outcome(other)
+    assert code == 1
+    assert "FAIL  upstream: " in out
+    assert sandbox.count("token") == 0
+    code, out, err = outcome(unset)
+    assert (code, out) == (2, "")
+    assert "GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set" in err
+
+
+def test_serve_passes_the_callers_credentials_on(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Settings are the environment file's, the environment wins over it, and flags win over both."""
+    (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_PORT=1\nGATEWAY_HOST=192.0.2.1\n")
+    program = begin("serve", "--port", "0", host="127.0.0.1", wrokers="2")
+    assert "did you mean GATEWAY_WORKERS?" in program.err.until("note: ").string
+    url = serving(program)
+    (error,) = ask(url)["errors"]
+    assert error["extensions"]["code"] == "UNAUTHENTICATED"
+    assert sandbox.count() == 0
+    basic = httpx.BasicAuth(USERNAME, PASSWORD)
+    headers = next(basic.auth_flow(httpx.Request("GET", url))).headers
+    assert ask(url, authorization=headers["authorization"]) == {"data": {"thread": {"id": "th-1"}}}
+    program.interrupt(signal.SIGTERM)
+    assert program.end() == 0
+    assert not is_open(url)
+    log = program.err.rest()
+    assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
+    assert "Application shutdown complete." in log
+
+
+def test_serve_reads_with_the_gateways_account(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+    settings = {**SERVICE, "upstream_url": upstream, "workers": "3"}
+    programs = {
+        begin("serve", "--port", "0", "--workers", str(workers), **settings): (workers, number)
+        for workers, number in ((1, signal.SIGINT), (2, signal.SIGTERM))
+    }
+    for program, (workers, number) in programs.items():
+        assert "every caller reads with the gateway's own account" in program.err.until('"warning"').string
+        url = serving(program)
+        assert ask(url, authorization="Bearer nobodys") == {"data": {"thread": {"id": "th-1"}}}
+        assert sandbox.calls[-1].username == USERNAME
+        program.interrupt(number)
+        assert program.end() == 0
+        assert not is_open(url)
+        assert program.err.rest().count("Started server process") <= workers
+
+
+def test_serve_does_not_start_with_wrong_settings_and_says_which_without_their_values(begin: Start) -> None:
+    unsaid = {name: value for name, value in SERVICE.items() if name != "inbound_auth"}
+    url = f"https://me:{WRONG}@api.example"
+    open_door, wrong = begin("serve", **unsaid), begin("serve", port="high", upstream_url=url, log_level="loud")
+    code, out, err = outcome(open_door)
+    assert (code, out) == (2, "")
+    assert err.startswith("gochat-gateway: GATEWAY_INBOUND_AUTH is not set")
+    assert len(err.splitlines()) == 1
+    code, out, err = outcome(wrong)
+    assert (code, out) == (2, "")
+    assert sorted(line.split(": ")[:2] for line in err.splitlines()) == [
+        ["gochat-gateway", "GATEWAY_LOG_LEVEL"],
+        ["gochat-gateway", "GATEWAY_PORT"],
+        ["gochat-gateway", "GATEWAY_UPSTREAM_URL"],
+    ]
+    assert WRONG not in err
+
+
+def test_the_console_script_and_the_module_are_the_same_program(begin: Start) -> None:
+    script = (str(Path(sysconfig.get_path("scripts")) / "gochat-gateway"),)
+    for program in (begin("--version", command=script), begin("--version")):
+        assert outcome(program) == (0, f"gochat-gateway {__version__}\n", "")
