@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_ignore_empty=True,
         extra="ignore",
+        allow_inf_nan=False,
         frozen=True,
         hide_input_in_errors=True,
     )
@@ -81,18 +82,12 @@ class Settings(BaseSettings):
     upstream_login_pause: float = Field(
         default=900,
         gt=0,
-        allow_inf_nan=False,
         description="Seconds after a rejected login before the next attempt; "
         "the REST API locks an account after too many.",
     )
-    upstream_connect_timeout: float = Field(
-        default=3, gt=0, allow_inf_nan=False, description="Seconds to open a connection."
-    )
+    upstream_connect_timeout: float = Field(default=3, gt=0, description="Seconds to open a connection.")
     upstream_read_timeout: float = Field(
-        default=8,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds without a byte from the REST API before a call is given up.",
+        default=8, gt=0, description="Seconds without a byte from the REST API before a call is given up."
     )
     upstream_max_concurrency: int = Field(
         default=64, ge=1, le=10_000, description="REST calls at the same moment, per worker."
@@ -118,6 +113,7 @@ class Settings(BaseSettings):
     )
     cache_url: str | None = Field(
         default=None,
+        repr=False,  # it may hold a password
         description="Where answers are cached: `memory://`, `redis://host:port/db` or `rediss://…`; unset: nowhere.",
     )
     cache_secret: SecretStr | None = Field(

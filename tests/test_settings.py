@@ -17,6 +17,20 @@ BOUNDS = {
     "upstream_connect_timeout": (0.001, None),
     "upstream_read_timeout": (0.001, None),
     "upstream_max_concurrency": (1, 10_000),
+    "upstream_max_queue": (0, None),
+    "upstream_retries": (0, 5),
+    "breaker_failure_rate": (0.001, 1),
+    "breaker_min_volume": (1, None),
+    "breaker_window": (0.001, None),
+    "breaker_pause": (0.001, None),
+    "cache_ttl_thread": (0, None),
+    "cache_ttl_messages": (0, None),
+    "cache_ttl_customer": (0, None),
+    "cache_stale_while_revalidate": (0, None),
+    "cache_stale_if_error": (0, None),
+    "cache_max_bytes": (1024 * 1024, None),
+    "cache_max_entry": (1024, None),
+    "cache_timeout": (0.001, None),
     "upstream_max_body": (1024, None),
     "operation_timeout": (0.001, 300),
     "max_body": (1024, None),
@@ -89,6 +103,8 @@ def test_what_is_no_finite_number_is_refused(monkeypatch: pytest.MonkeyPatch, na
         ("upstream_url", "ftp://api.algoreg.com", "'http' or 'https'"),
         ("upstream_url", "https://api.algoreg.com/?a=b", "no user, password, query or fragment"),
         ("upstream_url", f"https://me:{SECRET}@api.algoreg.com", "no user, password, query or fragment"),
+        ("cache_url", f"memcached://me:{SECRET}@cache.example", "`memory://`, or begin with `redis://`"),
+        ("cache_secret", "short", "at least 16"),
         ("upstream_ca_file", "/nowhere/ca.pem", "a PEM file that can be read"),
     ],
 )
@@ -141,9 +157,17 @@ def test_a_username_with_a_colon_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert "GATEWAY_UPSTREAM_USERNAME must have no colon" in problem()
 
 
-def test_the_password_is_never_shown() -> None:
-    settings = load_settings(ACCOUNT, env_file=NO_ENV_FILE)
-    for text in (str(settings), repr(settings), f"{settings.upstream_password}", str(settings.model_dump_json())):
+def test_a_shared_cache_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variable(monkeypatch, "cache_url", f"redis://:{SECRET}@cache.example/0")
+    line = problem()
+    assert line.startswith("GATEWAY_CACHE_SECRET must be set")
+    assert SECRET not in line
+
+
+def test_secrets_are_never_shown() -> None:
+    cache = {"cache_url": f"redis://:{SECRET}@cache.example/0", "cache_secret": SECRET}
+    settings = load_settings({**ACCOUNT, **cache}, env_file=NO_ENV_FILE)
+    for text in (str(settings), repr(settings), f"{settings.upstream_password} {settings.cache_secret}"):
         assert SECRET not in text
     assert settings.upstream_password is not None
     assert settings.upstream_password.get_secret_value() == SECRET
