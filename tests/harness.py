@@ -65,7 +65,7 @@ class Clock:
 
     @property
     def timing(self) -> Timing:
-        """This clock as the gateway takes it, with the longest jitter there is."""
+        """The clock as the gateway takes it, with the longest jitter there is."""
         return Timing(clock=self, now=self, sleep=self.sleep, jitter=lambda most: most)
 
 

@@ -28,6 +28,7 @@ from gateway.web.requests import (
     operation_of_body,
     operation_of_query_string,
     read_body,
+    while_connected,
 )
 
 _ANSWERS = (JSON, GRAPHQL_RESPONSE)
@@ -82,7 +83,8 @@ class GraphQLEndpoint:
             return Response(self.page, media_type=HTML, headers={"vary": "accept"})
         operation = await self._operation(scope, headers, receive)
         started = time.perf_counter()
-        result = await self._execute(operation, scope, headers, reads_only=reads_only)
+        work = self._execute(operation, scope, headers, reads_only=reads_only)
+        result = await while_connected(receive, work)
         _log(result, operation, scope["request_id"], time.perf_counter() - started)
         return _encode(result, media_type, _status(result, media_type))
 

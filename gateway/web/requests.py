@@ -1,6 +1,8 @@
 """From an HTTP request to a GraphQL operation (GraphQL over HTTP, section Request)."""
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -8,6 +10,8 @@ from starlette.types import Receive
 
 from gateway.errors import BadUserInput
 from gateway.execution.engine import Operation
+
+T = TypeVar("T")
 
 # A client that is cut off while it sends may never read the answer: so what it still sends is read and thrown away.
 _MOST_DISCARDED = 64 * 1024 * 1024
@@ -18,7 +22,7 @@ class BodyTooLarge(BadUserInput):
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its request was complete."""
+    """The client went away before it was answered."""
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -41,6 +45,34 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return b"".join(chunks)
         message = await receive()
     raise ClientDisconnected
+
+
+async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """Await ``work``; where the client hangs up meanwhile, cancel it and raise ClientDisconnected.
+
+    The request's body has been read, so that all there is to receive is that it is over.
+    """
+    task = asyncio.current_task()
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.create_task(watch(), name="client-watch")
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if task is None or not gone:
+            raise
+        task.uncancel()
+        raise ClientDisconnected from None
+    finally:
+        watcher.cancel()
 
 
 def operation_of_body(body: bytes) -> Operation:

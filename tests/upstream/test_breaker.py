@@ -1,0 +1,215 @@
+"""The circuit breaker: opens, gives the upstream a pause, and closes again; extra load stays small."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.auth import Viewer
+from gateway.errors import GatewayError, UpstreamUnavailable
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.upstream.breaker import BreakerPolicy, Circuit, State
+from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.stack import build_client
+from tests.harness import Clock, settings
+
+POLICY = BreakerPolicy(failure_rate=0.5, min_volume=4, window=10, pause=5)
+
+
+def circuit(clock: Clock) -> Circuit:
+    return Circuit("route", POLICY, clock)
+
+
+def call(one: Circuit, *, failed: bool | None) -> None:
+    one.settle(failed=failed, probe=one.admit())
+
+
+def opened(clock: Clock) -> Circuit:
+    one = circuit(clock)
+    for _ in range(POLICY.min_volume):
+        call(one, failed=True)
+    return one
+
+
+def test_it_opens_at_the_failure_rate_with_enough_calls() -> None:
+    one = circuit(Clock())
+    for failed in (True, False, True):
+        call(one, failed=failed)
+    states = [one.state]
+    for failed in (False, True):
+        call(one, failed=failed)
+        states.append(one.state)
+    # Three calls are too few to judge by, and a success opens nothing.
+    assert states == [State.CLOSED, State.CLOSED, State.OPEN]
+
+
+def test_below_the_failure_rate_it_stays_closed() -> None:
+    one = circuit(Clock())
+    for number in range(100):
+        call(one, failed=number % 3 == 2)
+    assert one.state is State.CLOSED
+
+
+def test_failures_outside_the_window_do_not_count() -> None:
+    clock = Clock()
+    one = circuit(clock)
+    for _ in range(20):
+        call(one, failed=True)
+        clock.now += POLICY.window / 2
+    assert one.state is State.CLOSED
+
+
+def test_while_open_calls_fail_at_once_and_are_told_when_to_come_back() -> None:
+    clock = Clock()
+    one = opened(clock)
+    clock.now += 2
+    with pytest.raises(UpstreamUnavailable) as caught:
+        one.admit()
+    assert caught.value.retry_after == 3
+
+
+def test_after_the_pause_one_probe_goes_through_and_the_others_fail() -> None:
+    clock = Clock()
+    one = opened(clock)
+    clock.now += POLICY.pause
+    assert one.admit() is True
+    assert one.state is State.HALF_OPEN
+    with pytest.raises(UpstreamUnavailable):
+        one.admit()
+
+
+def test_a_probe_that_succeeds_closes_it_and_forgets_the_failures() -> None:
+    clock = Clock()
+    one = opened(clock)
+    clock.now += POLICY.pause
+    call(one, failed=False)
+    assert one.state is State.CLOSED
+    call(one, failed=True)
+    assert one.state is State.CLOSED
+
+
+def test_a_probe_that_fails_opens_it_for_another_pause() -> None:
+    clock = Clock()
+    one = opened(clock)
+    clock.now += POLICY.pause
+    call(one, failed=True)
+    assert one.state is State.OPEN
+    with pytest.raises(UpstreamUnavailable):
+        one.admit()
+
+
+def test_a_probe_that_somebody_cancelled_lets_the_next_one_probe() -> None:
+    clock = Clock()
+    one = opened(clock)
+    clock.now += POLICY.pause
+    call(one, failed=None)
+    assert one.admit() is True
+
+
+def test_a_call_from_before_the_circuit_opened_does_not_close_it() -> None:
+    clock = Clock()
+    one = circuit(clock)
+    early = one.admit()
+    for _ in range(POLICY.min_volume):
+        call(one, failed=True)
+    one.settle(failed=False, probe=early)
+    assert one.state is State.OPEN
+
+
+# in the stack, over real sockets
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(upstream: str, clock: Clock) -> AsyncIterator[UpstreamClient]:
+    configured = settings(
+        upstream_url=upstream,
+        upstream_identity="service",
+        upstream_username=USERNAME,
+        upstream_password=PASSWORD,
+        operation_timeout=5,
+    )
+    async with build_client(configured, timing=clock.timing) as built:
+        yield built
+
+
+async def ask(client: UpstreamClient, thread_id: str = "th-1", seconds: float = 5) -> str:
+    """Return the code of the failure, or "ok"."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    try:
+        await client.thread(Caller(Viewer(None), deadline), thread_id)
+    except GatewayError as exc:
+        return exc.code
+    finally:
+        assert loop.time() < deadline + 0.5, "every caller is answered within the deadline"
+    return "ok"
+
+
+async def test_a_brown_out_costs_little_and_ends(client: UpstreamClient, sandbox: Sandbox, clock: Clock) -> None:
+    """Half of the calls fail for a while, then all is well: the circuit opens and closes, retries stay few."""
+    await ask(client)
+    sandbox.clear()
+    made, codes = 0, Counter[str]()
+    for _ in range(20):
+        sandbox.faults.add(Fault("thread", times=10, status=503))
+        codes.update(await asyncio.gather(*(ask(client, f"th-{100 + number}") for number in range(20))))
+        sandbox.faults.clear()
+        made += 20
+        clock.now += 1
+    assert set(codes) == {"ok", "UPSTREAM_UNAVAILABLE"}
+    assert sum(codes.values()) == made
+    assert sandbox.count("thread") <= made * 1.1 + 10, "no more than a tenth above what was asked for, and the floor"
+    assert sandbox.count("thread") < made * 0.8, "an open circuit takes load off the upstream"
+    clock.now += 5
+    assert await ask(client) == "ok", "the probe"
+    assert [await ask(client, f"th-{number}") for number in range(100, 150)] == ["ok"] * 50
+
+
+async def test_an_open_circuit_is_its_routes_own_and_is_not_retried(
+    client: UpstreamClient, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.faults.add(Fault("thread", status=500))
+    codes = [await ask(client, f"th-{number}") for number in range(100, 130)]
+    assert codes == ["UPSTREAM_ERROR"] * 20 + ["UPSTREAM_UNAVAILABLE"] * 10
+    assert sandbox.count("thread") == 20, "one circuit for all threads, not one for each"
+    assert clock.slept == []
+    deadline = asyncio.get_running_loop().time() + 5
+    assert await client.customer(Caller(Viewer(None), deadline), "cu-1") is not None
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
+async def test_what_the_caller_did_wrong_opens_no_circuit(
+    client: UpstreamClient, sandbox: Sandbox, status: int
+) -> None:
+    sandbox.faults.add(Fault("thread", status=status, headers={"retry-after": "3600"}))
+    for number in range(100, 150):
+        await ask(client, f"th-{number}")
+    sandbox.faults.clear()
+    assert await ask(client) == "ok"
+
+
+async def test_calls_that_outlast_their_deadline_open_the_circuit(client: UpstreamClient, sandbox: Sandbox) -> None:
+    await ask(client)
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    codes = await asyncio.gather(*(ask(client, f"th-{number}", seconds=0.3) for number in range(100, 125)))
+    assert set(codes) == {"UPSTREAM_TIMEOUT"}
+    sandbox.faults.clear()
+    assert await ask(client) == "UPSTREAM_UNAVAILABLE"
+
+
+async def test_callers_who_leave_say_nothing_of_the_upstream(client: UpstreamClient, sandbox: Sandbox) -> None:
+    await ask(client)
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    waiting = [asyncio.create_task(ask(client, f"th-{number}")) for number in range(100, 140)]
+    await asyncio.to_thread(sandbox.wait_for_calls, 41, "thread")
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    sandbox.faults.clear()
+    assert await ask(client) == "ok"

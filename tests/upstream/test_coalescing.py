@@ -1,0 +1,153 @@
+"""Identical calls at the same moment are one; nobody's leaving disturbs the others."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from gateway.auth import Viewer
+from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.stack import build_client
+from tests.harness import Gateway, StartGateway, settings
+
+USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(5)}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(accounts=Accounts(USERS), echo_caller=True)
+
+
+@pytest.fixture
+async def client(upstream: str) -> AsyncIterator[UpstreamClient]:
+    async with build_client(settings(upstream_url=upstream, upstream_identity="passthrough")) as built:
+        yield built
+
+
+def viewers(sandbox: Sandbox) -> list[Viewer]:
+    """Return one viewer for each user, with a token of their own."""
+    return [Viewer(f"Bearer {sandbox.accounts.issue(*user)['access_token']}") for user in USERS.items()]
+
+
+async def ask(client: UpstreamClient, viewer: Viewer, seconds: float = 20) -> Any:
+    deadline = asyncio.get_running_loop().time() + seconds
+    body = await client.thread(Caller(viewer, deadline), "th-1")
+    assert body is not None
+    return json.loads(body)
+
+
+async def test_many_callers_make_one_call_for_each_credential(client: UpstreamClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="all"))
+    callers = viewers(sandbox)
+    waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(100) for viewer in callers]
+    await asyncio.to_thread(sandbox.wait_for_calls, 5, "thread")
+    sandbox.release("all")
+    answers = await asyncio.gather(*waiting)
+    assert sandbox.count("thread") == len(callers)
+    for number, answer in enumerate(answers):
+        assert f"caller:{list(USERS)[number % len(USERS)]}" in answer["tags"]
+
+
+async def test_a_failure_reaches_all_who_share_the_call_and_is_not_kept(
+    client: UpstreamClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("thread", times=1, status=500, hold="one"))
+    viewer = viewers(sandbox)[0]
+    waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(10)]
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    sandbox.release("one")
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(outcome, UpstreamError) for outcome in outcomes)
+    assert (await ask(client, viewer))["id"] == "th-1"
+    assert sandbox.count("thread") == 2
+
+
+async def test_one_who_leaves_does_not_disturb_the_others(client: UpstreamClient, sandbox: Sandbox) -> None:
+    """Not even the one who came first."""
+    sandbox.faults.add(Fault("thread", times=1, hold="one"))
+    viewer = viewers(sandbox)[0]
+    first, second, third = (asyncio.create_task(ask(client, viewer)) for _ in range(3))
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    first.cancel()
+    third.cancel()
+    sandbox.release("one")
+    assert (await second)["id"] == "th-1"
+    assert sandbox.count("thread") == 1
+    await asyncio.gather(first, third, return_exceptions=True)
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_cancelled(client: UpstreamClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, hold="for ever"))
+    viewer = viewers(sandbox)[0]
+    waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(3)]
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.to_thread(sandbox.wait_until_idle)
+    assert [call.cancelled for call in sandbox.calls] == [True]
+    assert (await ask(client, viewer))["id"] == "th-1", "who comes later starts anew"
+
+
+async def test_the_shared_call_lasts_as_long_as_the_most_patient_caller(
+    client: UpstreamClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("thread", times=1, hold="one"))
+    viewer = viewers(sandbox)[0]
+    hurried = asyncio.create_task(ask(client, viewer, seconds=0.2))
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    patient = asyncio.create_task(ask(client, viewer))
+    with pytest.raises(UpstreamTimeout):
+        await hurried
+    sandbox.release("one")
+    assert (await patient)["id"] == "th-1"
+    assert sandbox.count("thread") == 1
+
+
+async def test_it_can_be_switched_off(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="all"))
+    viewer = viewers(sandbox)[0]
+    configured = settings(upstream_url=upstream, upstream_identity="passthrough", coalescing=False)
+    async with build_client(configured) as client:
+        waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(3)]
+        await asyncio.to_thread(sandbox.wait_for_calls, 3, "thread")
+        sandbox.release("all")
+        await asyncio.gather(*waiting)
+
+
+def _post(gateway: Gateway) -> socket.socket:
+    """Send a request and return its connection, before the answer."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    body = json.dumps({"query": '{ thread(id: "th-1") { id } }'})
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall((head + body).encode())
+    return connection
+
+
+def test_a_client_that_hangs_up_takes_its_call_with_it(start: StartGateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    gateway = start()
+    with _post(gateway):
+        sandbox.wait_for_calls(1, "thread")
+    sandbox.wait_until_idle()
+    assert [call.cancelled for call in sandbox.calls if call.route == "thread"] == [True]
+
+
+def test_a_client_that_hangs_up_leaves_those_who_share_its_call(start: StartGateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="one"))
+    gateway = start()
+    with ThreadPoolExecutor() as pool:
+        with _post(gateway):
+            sandbox.wait_for_calls(1, "thread")
+            other = pool.submit(gateway.data, '{ shared: thread(id: "th-1") { id } __typename }')
+            assert gateway.data('{ thread(id: "th-2") { id } }'), "the other request is under way as well"
+        sandbox.release("one")
+        assert other.result()["shared"] == {"id": "th-1"}
+    assert sandbox.count("thread") == 2

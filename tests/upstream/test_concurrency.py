@@ -1,0 +1,96 @@
+"""Load shedding: a bounded number of calls, a bounded queue, and a clear answer beyond."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from gateway.errors import UpstreamUnavailable
+from gateway.sandbox import Fault, Sandbox
+from gateway.upstream.concurrency import ConcurrencyLimit
+from tests.harness import StartGateway
+
+
+class Gate(httpx.AsyncBaseTransport):
+    """An upstream that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.most = 0
+        self.opened = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.opened.wait()
+        finally:
+            self.under_way -= 1
+        return httpx.Response(200, request=request)
+
+
+def send(limit: ConcurrencyLimit) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(limit.handle_async_request(httpx.Request("GET", "http://x/")))
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_beyond_the_queue_calls_fail_at_once_and_the_others_are_served() -> None:
+    gate = Gate()
+    limit = ConcurrencyLimit(gate, limit=2, queue=3)
+    calls = [send(limit) for _ in range(8)]
+    await settled()
+    refused = [task for task in calls if task.done()]
+    assert len(refused) == 3
+    for task in refused:
+        with pytest.raises(UpstreamUnavailable) as caught:
+            task.result()
+        assert caught.value.retry_after == 1
+    gate.opened.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(answer, httpx.Response) for answer in answers) == 5
+    assert gate.most == 2
+
+
+async def test_one_who_leaves_the_queue_makes_room() -> None:
+    gate = Gate()
+    limit = ConcurrencyLimit(gate, limit=1, queue=1)
+    served, waiting = send(limit), send(limit)
+    await settled()
+    waiting.cancel()
+    await settled()
+    instead = send(limit)
+    await settled()
+    assert not instead.done()
+    gate.opened.set()
+    assert (await served).status_code == (await instead).status_code == 200
+
+
+async def test_a_slot_comes_back_however_the_call_ends() -> None:
+    gate = Gate()
+    limit = ConcurrencyLimit(gate, limit=1, queue=0)
+    for _ in range(3):
+        call = send(limit)
+        await settled()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    gate.opened.set()
+    assert (await send(limit)).status_code == 200
+
+
+def test_a_full_queue_is_unavailable_to_a_client_and_the_rest_stands(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_max_concurrency=1, upstream_max_queue=2, operation_timeout=2)
+    gateway.data('{ thread(id: "th-1") { id } }')
+    sandbox.faults.add(Fault("thread", "th-100", times=1, delay=0.05))
+    answer = gateway.query('{ threads(ids: ["th-100", "th-101", "th-102", "th-103", "th-104"]) { id } }')
+    assert [thread and thread["id"] for thread in answer["data"]["threads"]] == [
+        "th-100",
+        "th-101",
+        "th-102",
+        None,
+        None,
+    ]
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"UPSTREAM_UNAVAILABLE"}
