@@ -97,9 +97,14 @@ class ResponseCache(httpx.AsyncBaseTransport):
         await self._store.set(_generation_key(subject), generation, self._longest_lifetime())
 
     def _key(self, request: httpx.Request, call: Call) -> str:
-        """Hash what makes an answer somebody's own: the credential, the method and the URL."""
-        owner = call.account or request.headers.get("authorization", "")
-        parts = (owner, request.method, str(request.url))
+        """Hash what makes an answer somebody's own: the credential, the method and the URL.
+
+        An account's name and a header are told apart: gateways that share a store need not share a mode, and a caller
+        may send whatever header they like, an account's name too.
+        """
+        account = call.account
+        owner = ("header", request.headers.get("authorization", "")) if account is None else ("account", account)
+        parts = (*owner, request.method, str(request.url))
         text = b"".join(len(part).to_bytes(4) + part for part in (each.encode() for each in parts))
         return hashlib.blake2b(text, key=self._secret, digest_size=24).hexdigest()
 

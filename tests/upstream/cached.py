@@ -1,0 +1,92 @@
+"""A REST client with a cache, in front of the sandbox, and what it says of each answer."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from gateway.auth import Viewer
+from gateway.sandbox import PASSWORD, USERNAME
+from gateway.telemetry import Counts
+from gateway.upstream.cache import CachePolicy, ResponseCache
+from gateway.upstream.call import CallReport, Source
+from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.coalescing import Coalescing
+from gateway.upstream.connections import Connections
+from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
+from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from tests.harness import Clock
+from tests.upstream.redis_server import RedisServer
+
+SECRET = b"a secret of the tests"
+TIMEOUT = httpx.Timeout(5)
+TTL: Mapping[str, float] = {THREAD.template: 5, MESSAGES.template: 5, CUSTOMER.template: 30}
+
+
+def basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+OWNER = Viewer(basic(USERNAME, PASSWORD))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer, decoded, and the report of its call."""
+
+    body: Any
+    report: CallReport
+
+    @property
+    def source(self) -> Source:
+        return self.report.source
+
+
+async def ask(
+    client: UpstreamClient, ident: str = "th-1", *, route: str = "thread", viewer: Viewer = OWNER, seconds: float = 20
+) -> Told:
+    """Make one call, and return its answer; raises what the client raises."""
+    caller = Caller(viewer, asyncio.get_running_loop().time() + seconds)
+    match route:
+        case "thread":
+            body = await client.thread(caller, ident)
+        case "messages":
+            body = await client.messages(caller, ident, 0, 10)
+        case _:
+            body = await client.customer(caller, ident)
+    return Told(None if body is None else json.loads(body), caller.trace[-1])
+
+
+@dataclass
+class Cached:
+    """A client, its cache and its store, built without settings so that a test can reach each of them."""
+
+    upstream: str
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    policy: CachePolicy = field(default_factory=lambda: CachePolicy(TTL))
+    secret: bytes = SECRET
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self.cache = ResponseCache(
+            Connections(2**25), self.store, self.policy, self.secret, counts=self.counts, now=self.clock
+        )
+        self.client = UpstreamClient(Coalescing(self.cache), self.upstream, TIMEOUT)
+
+    async def __aenter__(self) -> UpstreamClient:
+        return self.client
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.client.aclose()
+
+
+def new_store(redis: RedisServer | None, clock: Clock, counts: Counts | None = None) -> Store:
+    """Return a store in this process, or in ``redis``. The time-out is longer than any stall of a busy machine."""
+    if redis is None:
+        return MemoryStore(2**25, clock)
+    return RedisStore(redis.url, 5, Counts() if counts is None else counts, clock)

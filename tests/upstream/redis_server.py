@@ -1,0 +1,83 @@
+"""A Redis of a test's own: a process on a free port of 127.0.0.1 that can be stopped, killed and started again."""
+
+import shutil
+import signal
+import socket
+import subprocess
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+PROGRAM = "redis-server"
+
+
+def require_redis() -> None:
+    """Skip the test where the program is missing."""
+    if shutil.which(PROGRAM) is None:
+        pytest.skip(f"{PROGRAM} is not installed: nothing here was tried against a Redis")
+
+
+class RedisServer:
+    """Keeps nothing on disk, so it is empty after each start. A context manager; ``password`` is optional."""
+
+    def __init__(self, password: str | None = None) -> None:
+        require_redis()
+        self._password = password
+        self._process: subprocess.Popen[str] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        """Its address, with the password where it has one."""
+        login = f":{self._password}@" if self._password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    def start(self) -> Self:
+        """Start, and return when it accepts connections; RuntimeError if it ends before."""
+        # Protocol warnings and the like go to standard output, its log, which is read up to the line that counts.
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options += ["--requirepass", self._password] if self._password else []
+        self._process = subprocess.Popen(  # noqa: S603 - the arguments are ours
+            [PROGRAM, *options], stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if "Ready to accept connections" in line:
+                return self
+        raise RuntimeError(f"{PROGRAM} ended with {self._process.wait()}")
+
+    def stop(self) -> None:
+        """Stop in good order: its clients' connections are closed, and new ones refused."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Stop in the middle of whatever it does."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Let it accept connections and answer nothing, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)  # one that is frozen would never take the other signal
+        self._process.send_signal(how)
+        self._process.communicate(timeout=5)
+        self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
