@@ -143,7 +143,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
         if response.status_code != httpx.codes.OK or len(response.content) > self._policy.max_entry:
             return
         try:
-            _JSON_OBJECT.decode(response.content)
+            _JSON_OBJECT.decode(response.content.decode())  # as text: the values, left raw, are not looked at otherwise
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return  # an answer that is broken now need not be so in a moment
         value = _HEADER.pack(self._now(), generation) + response.content
