@@ -6,9 +6,11 @@ having sent that credential, and nobody who reads the store learns it. An entry 
     fresh ──ttl──▶ stale, served while it is renewed (stale-while-revalidate) ──▶ stale, served where the upstream
     fails (stale-if-error) ──▶ gone
 
-Purging works by generations. Every subject (a thread, a customer) has one, kept beside the entries; an entry notes the
-generation that was current *before* its call was made, and counts only while that is still so. Hence an answer that
-was under way while its thread was purged is not served afterwards.
+Purging works by generations. Every subject (a thread, a customer) has one, a random number kept beside the entries; an
+entry notes the generation that was current *before* its call was made, and counts only while that is still so. Hence an
+answer that was under way while its thread was purged is not served afterwards. A subject without a generation has no
+entries that count, and gets a new one with the next call: so a store that drops a generation drops its entries with it,
+and never undoes a purge.
 """
 
 import asyncio
@@ -28,7 +30,8 @@ from gateway.upstream.call import EXTENSION, Call, Source, call_of
 from gateway.upstream.stores import Store
 
 _HEADER = struct.Struct(">d16s")
-_FIRST_GENERATION = bytes(16)
+# When a generation ends, its entries do: it costs each subject one call in that time, and the store some 150 bytes.
+_GENERATION_LIFETIME = 600.0
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -89,12 +92,13 @@ class ResponseCache(httpx.AsyncBaseTransport):
         if entry is not None and entry.age < ttl + self._policy.stale_while_revalidate:
             self._renew(key, generation, request, ttl)
             return self._serve(request, call, entry, Source.STALE)
+        if generation is None:
+            generation = await self._begin(call)
         return await self._fetch(key, generation, request, ttl, entry)
 
     async def purge(self, subject: str) -> None:
         """Forget every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``."""
-        generation = secrets.token_bytes(16)
-        await self._store.set(_generation_key(subject), generation, self._longest_lifetime())
+        await self._store.set(_generation_key(subject), _new_generation(), self._generation_lifetime())
 
     def _key(self, request: httpx.Request, call: Call) -> str:
         """Hash what makes an answer somebody's own: the credential, the method and the URL.
@@ -108,15 +112,18 @@ class ResponseCache(httpx.AsyncBaseTransport):
         text = b"".join(len(part).to_bytes(4) + part for part in (each.encode() for each in parts))
         return hashlib.blake2b(text, key=self._secret, digest_size=24).hexdigest()
 
-    async def _look_up(self, key: str, call: Call) -> tuple[_Entry | None, bytes]:
-        value, generation = await self._store.get([key, _generation_key(call.subject or "")])
-        current = generation or _FIRST_GENERATION
+    async def _look_up(self, key: str, call: Call) -> tuple[_Entry | None, bytes | None]:
+        value, generation = await self._store.get([key, _generation_key(call.subject)])
         if value is None or len(value) < _HEADER.size:
-            return None, current
+            return None, generation
         stored, noted = _HEADER.unpack_from(value)
-        if noted != current:
-            return None, current
-        return _Entry(value[_HEADER.size :], max(0.0, self._now() - stored)), current
+        if noted != generation:
+            return None, generation
+        return _Entry(value[_HEADER.size :], max(0.0, self._now() - stored)), generation
+
+    async def _begin(self, call: Call) -> bytes | None:
+        """Return the generation that the answer of a call made from now on will belong to."""
+        return await self._store.claim(_generation_key(call.subject), _new_generation(), self._generation_lifetime())
 
     def _serve(self, request: httpx.Request, call: Call, entry: _Entry, source: Source) -> httpx.Response:
         call.source, call.age = source, entry.age
@@ -124,7 +131,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
         return httpx.Response(200, content=entry.body, request=request)
 
     async def _fetch(
-        self, key: str, generation: bytes, request: httpx.Request, ttl: float, entry: _Entry | None
+        self, key: str, generation: bytes | None, request: httpx.Request, ttl: float, entry: _Entry | None
     ) -> httpx.Response:
         usable = entry if entry is not None and entry.age < ttl + self._policy.stale_if_error else None
         try:
@@ -139,7 +146,9 @@ class ResponseCache(httpx.AsyncBaseTransport):
         await self._keep(key, generation, response, ttl)
         return response
 
-    async def _keep(self, key: str, generation: bytes, response: httpx.Response, ttl: float) -> None:
+    async def _keep(self, key: str, generation: bytes | None, response: httpx.Response, ttl: float) -> None:
+        if generation is None:
+            return  # the store does not answer
         if response.status_code != httpx.codes.OK or len(response.content) > self._policy.max_entry:
             return
         try:
@@ -152,11 +161,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
     def _lifetime(self, ttl: float) -> float:
         return ttl + max(self._policy.stale_while_revalidate, self._policy.stale_if_error)
 
-    def _longest_lifetime(self) -> float:
-        """Twice that of any entry: one whose call was under way during a purge must not outlive its generation."""
-        return 2 * self._lifetime(max(self._policy.ttl.values())) + self._policy.renewal_timeout
+    def _generation_lifetime(self) -> float:
+        return max(_GENERATION_LIFETIME, 2 * self._lifetime(max(self._policy.ttl.values())))
 
-    def _renew(self, key: str, generation: bytes, request: httpx.Request, ttl: float) -> None:
+    def _renew(self, key: str, generation: bytes | None, request: httpx.Request, ttl: float) -> None:
         """Fetch anew behind the scenes, once for all who are served the stale answer meanwhile."""
         if key in self._renewals:
             return
@@ -172,7 +180,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
         self._renewals[key] = task
         task.add_done_callback(lambda _done: self._renewals.pop(key, None))
 
-    async def _renew_now(self, key: str, generation: bytes, request: httpx.Request, ttl: float) -> None:
+    async def _renew_now(self, key: str, generation: bytes | None, request: httpx.Request, ttl: float) -> None:
         try:
             async with asyncio.timeout(self._policy.renewal_timeout):
                 await self._fetch(key, generation, request, ttl, None)
@@ -187,5 +195,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-def _generation_key(subject: str) -> str:
-    return f"generation:{subject}"
+def _generation_key(subject: str | None) -> str:
+    """Hashed to a fixed length: an id may be long. Without the secret: gateways that differ in it share purges."""
+    return f"generation:{hashlib.blake2b((subject or '').encode(), digest_size=16).hexdigest()}"
+
+
+def _new_generation() -> bytes:
+    return secrets.token_bytes(16)

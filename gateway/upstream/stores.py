@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import redis.asyncio as redis_asyncio
 from cachetools import TLRUCache
@@ -24,6 +24,9 @@ class Store(Protocol):
 
     async def set(self, key: str, value: bytes, lifetime: float) -> None:
         """Keep ``value`` for ``lifetime`` seconds."""
+
+    async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
+        """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""
 
     async def aclose(self) -> None:
         """Let go of connections."""
@@ -50,6 +53,14 @@ class MemoryStore:
         if len(value) + 200 <= self._entries.maxsize:
             self._entries[key] = (value, lifetime)
 
+    async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
+        """Keep ``value`` unless there is one; return the one that is there now."""
+        (present,) = await self.get([key])
+        if present is not None:
+            return present
+        await self.set(key, value, lifetime)
+        return value
+
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries.clear()
@@ -74,29 +85,34 @@ class RedisStore:
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, None where there is none or Redis does not answer."""
-        nothing: list[bytes | None] = [None] * len(keys)
-        if self._clock() < self._paused_until:
-            return nothing
-        try:
-            async with asyncio.timeout(self._timeout):
-                values = await self._client.mget([_REDIS_PREFIX + key for key in keys])
-        except (RedisError, OSError, TimeoutError) as exc:
-            self._failed(exc)
-            return nothing
-        self._worked()
-        return [value if isinstance(value, bytes) else None for value in values]
+        values = await self._ask(lambda: self._client.mget([_REDIS_PREFIX + key for key in keys]))
+        return [None] * len(keys) if values is None else [_bytes(value) for value in values]
 
     async def set(self, key: str, value: bytes, lifetime: float) -> None:
         """Keep ``value`` for ``lifetime`` seconds, if Redis answers."""
+        await self._ask(lambda: self._client.set(_REDIS_PREFIX + key, value, px=_milliseconds(lifetime)))
+
+    async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
+        """Keep ``value`` unless there is one; return the one that is there now, None where Redis does not answer."""
+        # Not `SET … NX GET`, which needs Redis 7; and MGET, which takes a value of another type for none.
+        pipeline = self._client.pipeline(transaction=True)
+        _ = pipeline.set(_REDIS_PREFIX + key, value, px=_milliseconds(lifetime), nx=True)
+        _ = pipeline.mget([_REDIS_PREFIX + key])
+        results = await self._ask(pipeline.execute)
+        return None if results is None else _bytes(results[-1][0])
+
+    async def _ask(self, command: Callable[[], Awaitable[Any]]) -> Any:
+        """Return Redis' answer, None where there is none in time or it was found not to answer just now."""
         if self._clock() < self._paused_until:
-            return
+            return None
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client.set(_REDIS_PREFIX + key, value, px=max(1, int(lifetime * 1000)))
+                answer = await command()
         except (RedisError, OSError, TimeoutError) as exc:
             self._failed(exc)
-            return
+            return None
         self._worked()
+        return answer
 
     def _failed(self, exc: Exception) -> None:
         self._counts["cache_store_failures"] += 1
@@ -113,3 +129,11 @@ class RedisStore:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _bytes(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) else None
+
+
+def _milliseconds(lifetime: float) -> int:
+    return max(1, int(lifetime * 1000))

@@ -52,6 +52,11 @@ class Watched:
         self.values.append(value)
         await self._following.set(key, value, lifetime)
 
+    async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
+        self.keys.append(key)
+        self.values.append(value)
+        return await self._following.claim(key, value, lifetime)
+
     async def aclose(self) -> None:
         await self._following.aclose()
 

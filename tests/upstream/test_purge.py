@@ -1,0 +1,120 @@
+"""Purging: what a webhook says has changed is not served again, to nobody, not even where it was under way."""
+
+import asyncio
+
+import pytest
+
+from gateway.auth import Viewer
+from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.upstream.call import Source
+from gateway.upstream.stores import MemoryStore
+from tests.harness import Clock
+from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
+from tests.upstream.redis_server import RedisServer
+
+OTHER = "other@sandbox.example", "other-password"
+VIEWERS = (OWNER, Viewer(basic(*OTHER)))
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(accounts=Accounts(dict([OTHER])), echo_caller=True)
+
+
+@pytest.fixture
+def cached(upstream: str, clock: Clock, redis: RedisServer | None) -> Cached:
+    return Cached(upstream, new_store(redis, clock), clock)
+
+
+@pytest.mark.parametrize(
+    ("subject", "purged"),
+    [
+        ("thread:th-1", {("thread", "th-1"), ("messages", "th-1")}),
+        ("customer:cu-1", {("customer", "cu-1")}),
+        ("thread:cu-1", set()),
+        ("customer:th-1", set()),
+        ("thread:th", set()),
+    ],
+)
+async def test_a_purge_takes_every_callers_entries_about_its_subject_and_no_others(
+    cached: Cached, subject: str, purged: set[tuple[str, str]]
+) -> None:
+    asked = [(route, ident) for route in ("thread", "messages") for ident in ("th-1", "th-100")]
+    asked += [("customer", "cu-1"), ("customer", "cu-2")]
+    async with cached as client:
+        for viewer in VIEWERS:
+            for route, ident in asked:
+                await ask(client, ident, route=route, viewer=viewer)
+        await cached.cache.purge(subject)
+        for viewer in VIEWERS:
+            told = {each: await ask(client, each[1], route=each[0], viewer=viewer) for each in asked}
+            assert {each for each in asked if told[each].source is Source.FETCHED} == purged
+            again = [(await ask(client, ident, route=route, viewer=viewer)).source for route, ident in asked]
+            assert set(again) == {Source.CACHED}, "what was fetched after the purge is kept"
+
+
+async def test_an_answer_that_was_under_way_during_a_purge_is_not_served_afterwards(
+    cached: Cached, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old", patch={"status": "before the change"}))
+    async with cached as client:
+        early = asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        await cached.cache.purge("thread:th-1")
+        sandbox.release("old")
+        assert (await early).body["status"] == "before the change", "who asked before the change may be told of before"
+        late = await ask(client)
+    assert (late.source, late.body["status"]) == (Source.FETCHED, "Open")
+
+
+async def test_two_purges_during_one_call_are_no_way_around_either(cached: Cached, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
+    async with cached as client:
+        early = asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        for _ in range(2):
+            await cached.cache.purge("thread:th-1")
+        sandbox.release("old")
+        await early
+        assert (await ask(client)).source is Source.FETCHED
+
+
+async def test_a_purge_holds_though_the_store_forgets_it(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+    """A store that is full drops what was used longest ago: that may well be what a purge left there."""
+    store = MemoryStore(2**17, clock)
+    cached = Cached(upstream, store, clock)
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
+    async with cached as client:
+        early = asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        await cached.cache.purge("thread:th-1")
+        for number in range(200):
+            await store.set(f"filler-{number}", bytes(2**10), 60)
+        sandbox.release("old")
+        await early
+        assert (await ask(client)).source is Source.FETCHED
+
+
+async def test_a_purge_outlives_every_answer_that_was_under_way(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+    cached = Cached(upstream, MemoryStore(2**25, clock), clock)
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
+    async with cached as client:
+        early = asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        await cached.cache.purge("thread:th-1")
+        clock.now += 1_000_000
+        sandbox.release("old")
+        await early
+        assert (await ask(client)).source is Source.FETCHED
+
+
+async def test_gateways_that_share_a_redis_share_its_purges(upstream: str, clock: Clock, server: RedisServer) -> None:
+    """Also those with another secret: a webhook reaches one of them."""
+    here, there = (
+        Cached(upstream, new_store(server, clock), clock, secret=secret) for secret in (b"one secret", b"another one")
+    )
+    async with here as client, there:
+        await ask(client)
+        assert (await ask(client)).source is Source.CACHED
+        await there.cache.purge("thread:th-1")
+        assert (await ask(client)).source is Source.FETCHED
