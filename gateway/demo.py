@@ -10,7 +10,7 @@ import httpx
 
 from gateway.errors import ConfigurationError
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config
-from gateway.server import gateway_config
+from gateway.server import STOP_SIGNALS, gateway_config, ignore_further_signals
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
 from gateway.web.app import GRAPHQL_PATH, create_app
@@ -39,13 +39,14 @@ def demo(port: int, sandbox_port: int) -> None:
     """
     configure_logging("warning")
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as servers:
         sandbox = servers.enter_context(_server(sandbox_config(Sandbox().app), sandbox_port, "--sandbox-port"))
         gateway = servers.enter_context(_server(gateway_config(create_app(_settings(sandbox.url))), port, "--port"))
         print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - what the demo is for
         stop.wait()
+    ignore_further_signals()
     print("Stopped.")  # noqa: T201 - as above
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,9 @@ from gateway.errors import ConfigurationError
 from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity
 from gateway.telemetry import configure_logging, logger
 from gateway.web.app import create_app
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""How the terminal and a supervisor say that it is over."""
 
 _GRACEFUL_SHUTDOWN = 10
 
@@ -75,10 +79,25 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
     return listener
 
 
+def ignore_further_signals() -> None:
+    """Let no signal to stop kill what has stopped already.
+
+    One may come again while the interpreter ends, when Python's handlers are gone: `uv run` passes on what the
+    terminal has sent to the whole process group.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _exit_with_0_when_told_to_stop() -> None:
     """To be told to stop is no failure: uvicorn shuts down and then raises the signal again, as it was before."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        ignore_further_signals()
+        sys.exit(0)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, leave)
 
 
 def _warn_of_open_door(settings: Settings) -> None:
