@@ -19,12 +19,12 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import msgspec
 
-from gateway.errors import UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.telemetry import Counts
 from gateway.upstream.call import EXTENSION, Call, Source, call_of
 from gateway.upstream.stores import Store
@@ -33,6 +33,9 @@ _HEADER = struct.Struct(">d16s")
 # When a generation ends, its entries do: it costs each subject one call in that time, and the store some 150 bytes.
 _GENERATION_LIFETIME = 600.0
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_FAILURES = (httpx.TransportError, UpstreamUnavailable, UpstreamTimeout, UpstreamInvalidResponse, TimeoutError)
+# Answers that say nothing of what was asked for: too slow, and too many.
+_PASSING = frozenset({408, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,16 @@ class CachePolicy:
 class _Entry:
     body: bytes
     age: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Where the answer to a request is kept, and what was found there. ``generation`` is None where it is unknown."""
+
+    key: str
+    ttl: float
+    generation: bytes | None
+    entry: _Entry | None
 
 
 class ResponseCache(httpx.AsyncBaseTransport):
@@ -85,16 +98,18 @@ class ResponseCache(httpx.AsyncBaseTransport):
         ttl = self._policy.ttl.get(call.route, 0.0)
         if request.method != "GET" or ttl <= 0:
             return await self._following.handle_async_request(request)
-        key = self._key(request, call)
-        entry, generation = await self._look_up(key, call)
-        if entry is not None and entry.age < ttl:
+        slot = await self._look_up(request, call, ttl)
+        entry = slot.entry
+        if entry is None:
+            return await self._fetch(await self._with_generation(slot, call), request)
+        if entry.age < ttl:
             return self._serve(request, call, entry, Source.CACHED)
-        if entry is not None and entry.age < ttl + self._policy.stale_while_revalidate:
-            self._renew(key, generation, request, ttl)
+        if entry.age < ttl + self._policy.stale_while_revalidate:
+            self._renew(slot, request, call)
             return self._serve(request, call, entry, Source.STALE)
-        if generation is None:
-            generation = await self._begin(call)
-        return await self._fetch(key, generation, request, ttl, entry)
+        if entry.age < ttl + self._policy.stale_if_error:
+            return await self._fetch_or_serve(slot, request, call, entry)
+        return await self._fetch(slot, request)
 
     async def purge(self, subject: str) -> None:
         """Forget every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``."""
@@ -112,51 +127,58 @@ class ResponseCache(httpx.AsyncBaseTransport):
         text = b"".join(len(part).to_bytes(4) + part for part in (each.encode() for each in parts))
         return hashlib.blake2b(text, key=self._secret, digest_size=24).hexdigest()
 
-    async def _look_up(self, key: str, call: Call) -> tuple[_Entry | None, bytes | None]:
+    async def _look_up(self, request: httpx.Request, call: Call, ttl: float) -> _Slot:
+        key = self._key(request, call)
         value, generation = await self._store.get([key, _generation_key(call.subject)])
+        return _Slot(key, ttl, generation, self._entry(value, generation))
+
+    def _entry(self, value: bytes | None, generation: bytes | None) -> _Entry | None:
         if value is None or len(value) < _HEADER.size:
-            return None, generation
+            return None
         stored, noted = _HEADER.unpack_from(value)
         if noted != generation:
-            return None, generation
-        return _Entry(value[_HEADER.size :], max(0.0, self._now() - stored)), generation
+            return None
+        return _Entry(value[_HEADER.size :], max(0.0, self._now() - stored))
 
-    async def _begin(self, call: Call) -> bytes | None:
-        """Return the generation that the answer of a call made from now on will belong to."""
-        return await self._store.claim(_generation_key(call.subject), _new_generation(), self._generation_lifetime())
+    async def _with_generation(self, slot: _Slot, call: Call) -> _Slot:
+        """Name the generation that the answer of a call made from now on belongs to."""
+        if slot.generation is not None:
+            return slot
+        key, begun = _generation_key(call.subject), _new_generation()
+        return replace(slot, generation=await self._store.claim(key, begun, self._generation_lifetime()))
 
     def _serve(self, request: httpx.Request, call: Call, entry: _Entry, source: Source) -> httpx.Response:
         call.source, call.age = source, entry.age
         self._counts[f"cache_{source}"] += 1
         return httpx.Response(200, content=entry.body, request=request)
 
-    async def _fetch(
-        self, key: str, generation: bytes | None, request: httpx.Request, ttl: float, entry: _Entry | None
-    ) -> httpx.Response:
-        usable = entry if entry is not None and entry.age < ttl + self._policy.stale_if_error else None
+    async def _fetch_or_serve(self, slot: _Slot, request: httpx.Request, call: Call, entry: _Entry) -> httpx.Response:
+        """Return a new answer, or the stale one where the REST API fails (RFC 5861, section 4)."""
+        # The caller gives up at the deadline, and the layers below are cancelled: the stale answer must come before.
+        sooner = replace(call, deadline=_a_little_before(call.deadline))
         try:
-            response = await self._following.handle_async_request(request)
-        except (httpx.TransportError, UpstreamUnavailable, UpstreamTimeout):
-            if usable is None:
-                raise
-            return self._serve(request, call_of(request), usable, Source.STALE)
-        if response.is_server_error and usable is not None:
-            return self._serve(request, call_of(request), usable, Source.STALE)
+            async with asyncio.timeout_at(sooner.deadline):
+                response = await self._fetch(slot, _copy(request, sooner))
+        except _FAILURES:
+            return self._serve(request, call, entry, Source.STALE)
+        finally:
+            call.attempts = sooner.attempts
+        return self._serve(request, call, entry, Source.STALE) if _failed(response) else response
+
+    async def _fetch(self, slot: _Slot, request: httpx.Request) -> httpx.Response:
+        response = await self._following.handle_async_request(request)
         self._counts["cache_missed"] += 1
-        await self._keep(key, generation, response, ttl)
+        if _failed(response) or response.status_code in _PASSING:
+            return response
+        if response.status_code == httpx.codes.OK and len(response.content) <= self._policy.max_entry:
+            await self._keep(slot, _HEADER.pack(self._now(), slot.generation or b"") + response.content)
+        elif slot.entry is not None:
+            await self._keep(slot, b"")  # what the REST API took back, or replaced, is not served again as stale
         return response
 
-    async def _keep(self, key: str, generation: bytes | None, response: httpx.Response, ttl: float) -> None:
-        if generation is None:
-            return  # the store does not answer
-        if response.status_code != httpx.codes.OK or len(response.content) > self._policy.max_entry:
-            return
-        try:
-            _JSON_OBJECT.decode(response.content.decode())  # as text: the values, left raw, are not looked at otherwise
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return  # an answer that is broken now need not be so in a moment
-        value = _HEADER.pack(self._now(), generation) + response.content
-        await self._store.set(key, value, self._lifetime(ttl))
+    async def _keep(self, slot: _Slot, value: bytes) -> None:
+        if slot.generation is not None:  # else the store does not answer
+            await self._store.set(slot.key, value, self._lifetime(slot.ttl))
 
     def _lifetime(self, ttl: float) -> float:
         return ttl + max(self._policy.stale_while_revalidate, self._policy.stale_if_error)
@@ -164,28 +186,23 @@ class ResponseCache(httpx.AsyncBaseTransport):
     def _generation_lifetime(self) -> float:
         return max(_GENERATION_LIFETIME, 2 * self._lifetime(max(self._policy.ttl.values())))
 
-    def _renew(self, key: str, generation: bytes | None, request: httpx.Request, ttl: float) -> None:
+    def _renew(self, slot: _Slot, request: httpx.Request, call: Call) -> None:
         """Fetch anew behind the scenes, once for all who are served the stale answer meanwhile."""
-        if key in self._renewals:
+        if slot.key in self._renewals:
             return
         deadline = asyncio.get_running_loop().time() + self._policy.renewal_timeout
-        call = call_of(request)
-        renewal = httpx.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            extensions={**request.extensions, EXTENSION: Call(call.route, deadline, call.subject, call.account)},
-        )
-        task = asyncio.create_task(self._renew_now(key, generation, renewal, ttl), name="cache-renewal")
-        self._renewals[key] = task
-        task.add_done_callback(lambda _done: self._renewals.pop(key, None))
+        renewal = _copy(request, Call(call.route, deadline, call.subject, call.account))
+        task = asyncio.create_task(self._renew_now(slot, renewal), name="cache-renewal")
+        self._renewals[slot.key] = task
+        task.add_done_callback(lambda _done: self._renewals.pop(slot.key, None))
 
-    async def _renew_now(self, key: str, generation: bytes | None, request: httpx.Request, ttl: float) -> None:
+    async def _renew_now(self, slot: _Slot, request: httpx.Request) -> None:
         try:
-            async with asyncio.timeout(self._policy.renewal_timeout):
-                await self._fetch(key, generation, request, ttl, None)
-        except (httpx.TransportError, UpstreamUnavailable, UpstreamTimeout, TimeoutError):
-            self._counts["cache_renewals_failed"] += 1
+            async with asyncio.timeout_at(call_of(request).deadline):
+                failed = _failed(await self._fetch(slot, request))
+        except _FAILURES:
+            failed = True
+        self._counts["cache_renewals_failed"] += failed
 
     async def aclose(self) -> None:
         """Give up renewals, let go of the store, and close the transport that follows."""
@@ -193,6 +210,31 @@ class ResponseCache(httpx.AsyncBaseTransport):
             task.cancel()
         await self._store.aclose()
         await self._following.aclose()
+
+
+def _failed(response: httpx.Response) -> bool:
+    """Whether the REST API failed to answer: with 5xx, or with a success that is no JSON object.
+
+    For the second a gateway says 502 (RFC 9110, section 15.6.3), and what would be a 5xx counts in RFC 5861.
+    """
+    if response.status_code != httpx.codes.OK:
+        return response.is_server_error
+    try:
+        _JSON_OBJECT.decode(response.content.decode())  # as text: the values, left raw, are not looked at otherwise
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True
+    return False
+
+
+def _a_little_before(deadline: float) -> float:
+    """Return the deadline less a second, or less a quarter of the time left where that is shorter."""
+    now = asyncio.get_running_loop().time()
+    return deadline - min(1.0, (deadline - now) / 4)
+
+
+def _copy(request: httpx.Request, call: Call) -> httpx.Request:
+    extensions = {**request.extensions, EXTENSION: call}
+    return httpx.Request(request.method, request.url, headers=request.headers, extensions=extensions)
 
 
 def _generation_key(subject: str | None) -> str:

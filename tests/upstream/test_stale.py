@@ -1,0 +1,285 @@
+"""What the cache serves after its time: while it is fetched anew, and where the REST API fails (RFC 5861)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.errors import Forbidden, GatewayError, Unauthenticated, UpstreamError, UpstreamTimeout
+from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
+from gateway.telemetry import Counts
+from gateway.upstream.call import Source
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.stack import build_client
+from tests.harness import Clock, StartGateway, settings
+from tests.upstream.cached import Told, ask
+from tests.upstream.redis_server import RedisServer
+
+WHILE_RENEWED = {"cache_stale_while_revalidate": 60}
+IF_ERROR = {"cache_stale_if_error": 60}
+NEW = {"status": "New"}
+
+Build = Callable[..., UpstreamClient]
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(accounts=Accounts({"other@sandbox.example": "other-password"}))
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+async def build(upstream: str, clock: Clock, counts: Counts) -> AsyncIterator[Build]:
+    """Build the whole stack with a cache in memory; it is closed after the test."""
+    clients: list[UpstreamClient] = []
+
+    def build_one(**overrides: Any) -> UpstreamClient:
+        given = {"upstream_url": upstream, "upstream_identity": "passthrough", "cache_url": "memory://", **overrides}
+        clients.append(build_client(settings(**given), counts, clock.timing))
+        return clients[-1]
+
+    yield build_one
+    for client in clients:
+        await client.aclose()
+
+
+# while it is fetched anew
+
+
+async def test_a_stale_answer_is_served_at_once_and_renewed_once_for_all(
+    build: Build, sandbox: Sandbox, clock: Clock, redis: RedisServer | None
+) -> None:
+    place = {"cache_url": redis.url, "cache_secret": "sixteen or more letters", "cache_timeout": 5} if redis else {}
+    client = build(**WHILE_RENEWED, **place)
+    await ask(client)
+    clock.now += 6
+    sandbox.faults.add(Fault("thread", times=1, hold="renewal", patch=NEW))
+    told = await asyncio.gather(*(ask(client) for _ in range(50)))
+    told += [await ask(client) for _ in range(5)]
+    assert {(each.source, each.report.age, each.body["status"]) for each in told} == {(Source.STALE, 6, "Open")}
+    await asyncio.to_thread(sandbox.wait_for_calls, 2)
+    sandbox.release("renewal")
+    while (renewed := await ask(client)).source is Source.STALE:
+        await asyncio.to_thread(sandbox.wait_until_idle)
+    assert (renewed.source, renewed.body["status"]) == (Source.CACHED, "New")
+    assert sandbox.count() == 2
+
+
+async def test_after_that_time_callers_wait_for_a_new_answer(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+    client = build(**WHILE_RENEWED)
+    await ask(client)
+    clock.now += 65
+    assert (await ask(client)).source is Source.FETCHED
+    assert sandbox.count() == 2
+
+
+@pytest.mark.parametrize("fault", [Fault(status=500), Fault(drop="before"), Fault(body=b" " * 2000 + b"{}")], ids=str)
+async def test_a_renewal_that_fails_is_counted_and_tried_again_with_the_next_call(
+    build: Build, sandbox: Sandbox, clock: Clock, counts: Counts, caplog: pytest.LogCaptureFixture, fault: Fault
+) -> None:
+    client = build(**WHILE_RENEWED, upstream_retries=0, upstream_max_body=1500)
+    await ask(client, "th-2")
+    clock.now += 6
+    for attempt in (2, 3):
+        sandbox.faults.add(fault)
+        assert (await ask(client, "th-2")).source is Source.STALE
+        await asyncio.to_thread(sandbox.wait_for_calls, attempt)
+        while counts["cache_renewals_failed"] < attempt - 1:
+            await asyncio.to_thread(sandbox.wait_until_idle)
+    sandbox.faults.clear()
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+async def test_a_renewal_that_nobody_waits_for_ends_with_the_client(
+    build: Build, sandbox: Sandbox, clock: Clock
+) -> None:
+    client = build(**WHILE_RENEWED)
+    await ask(client)
+    clock.now += 6
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    assert (await ask(client)).source is Source.STALE
+    await asyncio.to_thread(sandbox.wait_for_calls, 2)
+    await client.aclose()
+    await asyncio.to_thread(sandbox.wait_until_idle)
+    assert sandbox.calls[-1].cancelled
+
+
+# where the REST API fails
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault(status=status) for status in (500, 501, 502, 503, 504)),
+        Fault(status=502, body="<html>Bad gateway</html>", content_type="text/html"),
+        Fault(drop="before"),
+        Fault(drop="mid-body"),
+        Fault(body=b'{"id": "th-'),
+        Fault(body=b"<html>", content_type="text/html"),
+        Fault(body=b" " * 70_000 + b"{}"),
+    ],
+    ids=lambda fault: f"{fault.status} {(fault.body or b'')[:16]!r} {fault.drop}",
+)
+async def test_a_failure_of_the_rest_api_is_covered_by_a_stale_answer(
+    build: Build, sandbox: Sandbox, clock: Clock, fault: Fault
+) -> None:
+    client = build(**IF_ERROR, upstream_max_body=65_536)
+    await ask(client)
+    sandbox.faults.add(fault)
+    clock.now += 10
+    told = await ask(client)
+    assert (told.source, told.report.age, told.body["status"]) == (Source.STALE, 10, "Open")
+    assert told.report.attempts == sandbox.count() - 1, "it is tried as often as without the cache"
+    sandbox.faults.clear()
+    assert (await ask(client)).source is Source.FETCHED
+
+
+async def test_an_upstream_that_is_gone_is_covered_too(clock: Clock, counts: Counts, sandbox: Sandbox) -> None:
+    given = {"upstream_identity": "passthrough", "cache_url": "memory://", **IF_ERROR}
+    with BackgroundServer(sandbox_config(sandbox.app)) as server:
+        client = build_client(settings(upstream_url=server.url, **given), counts, clock.timing)
+        await ask(client)
+    clock.now += 10
+    async with client:
+        assert (await ask(client)).source is Source.STALE
+
+
+@pytest.mark.parametrize("fault", [Fault(hold="for ever"), Fault(trickle=30)], ids=["silent", "slow"])
+async def test_a_stale_answer_comes_before_the_caller_runs_out_of_time(
+    build: Build, sandbox: Sandbox, clock: Clock, fault: Fault
+) -> None:
+    client = build(**IF_ERROR, upstream_read_timeout=60, breaker_min_volume=1)
+    await ask(client)
+    sandbox.faults.add(fault)
+    clock.now += 10
+    told = await asyncio.gather(*(ask(client, seconds=0.3) for _ in range(5)))
+    assert {each.source for each in told} == {Source.STALE}
+    calls = sandbox.count()
+    assert (await ask(client)).source is Source.STALE
+    assert sandbox.count() == calls, "the circuit is open: a call that took too long is a failure, cached answer or not"
+    sandbox.faults.clear()
+
+
+async def test_an_open_circuit_is_covered_without_a_call(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+    client = build(**IF_ERROR, breaker_min_volume=1, upstream_retries=0)
+    await ask(client)
+    await ask(client, "th-100")
+    sandbox.faults.add(Fault("thread", status=500))
+    clock.now += 10
+    with pytest.raises(UpstreamError):
+        await ask(client, "th-101")
+    calls = sandbox.count()
+    assert [(await ask(client, ident)).source for ident in ("th-1", "th-100")] == [Source.STALE] * 2
+    assert sandbox.count() == calls
+
+
+async def test_the_window_ends(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+    client = build(**IF_ERROR)
+    await ask(client)
+    sandbox.faults.add(Fault(status=500))
+    clock.now += 64.9
+    assert (await ask(client)).source is Source.STALE
+    clock.now += 0.1
+    with pytest.raises(UpstreamError):
+        await ask(client)
+
+
+async def test_without_the_window_a_failure_is_told(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+    client = build()
+    await ask(client)
+    sandbox.faults.add(Fault(status=500))
+    clock.now += 5
+    with pytest.raises(UpstreamError):
+        await ask(client)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429])
+async def test_what_the_rest_api_says_of_the_call_is_never_covered(
+    build: Build, sandbox: Sandbox, clock: Clock, status: int
+) -> None:
+    """RFC 5861, section 4 names 500, 502, 503 and 504. Nor is 429 a failure: callers are to slow down, so are told."""
+    client = build(**IF_ERROR)
+    await ask(client)
+    sandbox.faults.add(Fault(status=status))
+    clock.now += 10
+    if status == 404:
+        assert (await ask(client)).body is None
+        return
+    with pytest.raises(GatewayError) as caught:
+        await ask(client)
+    assert caught.value.upstream is not None
+    assert caught.value.upstream.status == status
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_what_the_rest_api_took_back_is_not_served_when_it_fails_later(
+    build: Build, sandbox: Sandbox, clock: Clock, status: int
+) -> None:
+    client = build(**IF_ERROR)
+    await ask(client)
+    clock.now += 10
+    sandbox.faults.add(Fault(times=1, status=status), Fault(status=500))
+    (first,) = await asyncio.gather(ask(client), return_exceptions=True)
+    assert isinstance(first, (Unauthenticated, Forbidden)) or (isinstance(first, Told) and first.body is None)
+    with pytest.raises(UpstreamError):
+        await ask(client)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_what_a_renewal_finds_taken_back_is_not_served_any_more(
+    build: Build, sandbox: Sandbox, clock: Clock, status: int
+) -> None:
+    client = build(**WHILE_RENEWED)
+    await ask(client)
+    clock.now += 10
+    sandbox.faults.add(Fault(times=1, status=status))
+    while (told := await ask(client)).source is Source.STALE:
+        await asyncio.to_thread(sandbox.wait_for_calls, 2)
+        await asyncio.to_thread(sandbox.wait_until_idle)
+    assert told.source is Source.FETCHED
+
+
+@pytest.mark.parametrize("status", [408, 429, 500])
+async def test_a_passing_failure_takes_nothing_back(build: Build, sandbox: Sandbox, clock: Clock, status: int) -> None:
+    client = build(**IF_ERROR, upstream_retries=0)
+    await ask(client)
+    clock.now += 10
+    sandbox.faults.add(Fault(times=1, status=status), Fault(times=1, status=500))
+    if status == 500:
+        await ask(client)
+    else:
+        with pytest.raises(GatewayError):
+            await ask(client)
+    assert (await ask(client)).source is Source.STALE
+
+
+async def test_a_caller_without_a_stale_answer_waits_the_whole_time(build: Build, sandbox: Sandbox) -> None:
+    client = build(**IF_ERROR)
+    sandbox.faults.add(Fault(hold="for ever"))
+    with pytest.raises(UpstreamTimeout):
+        await ask(client, seconds=0.1)
+    sandbox.faults.clear()
+
+
+# what the client is told
+
+
+def test_a_stale_answer_is_marked_in_the_response(start: StartGateway, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = start(timing=clock.timing, cache_url="memory://", explain=True, upstream_retries=0, **IF_ERROR)
+    document = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
+    assert "extensions" not in gateway.query(document)
+    sandbox.faults.add(Fault("thread", status=500))
+    clock.now += 12
+    response = gateway.http.post("/graphql", json={"query": document}, headers={"gateway-explain": "1"}).json()
+    assert "errors" not in response
+    assert response["data"]["thread"]["id"] == "th-1"
+    assert response["extensions"]["stale"] == [{"route": "/api/v1/thread/{id}", "ageSeconds": 12}]
+    told = {each["route"]: (each["source"], each["attempts"]) for each in response["extensions"]["upstream"]}
+    assert told == {"/api/v1/thread/{id}": ("stale", 1), "/api/v1/thread/{id}/messages": ("fetched", 1)}
+    assert "stale" in gateway.query(document)["extensions"], "also without being asked to explain"
