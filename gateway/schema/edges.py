@@ -5,7 +5,7 @@ reads what `ask` answers in its own way. So which call a field costs is said onc
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -100,3 +100,12 @@ def edge_of(field: GraphQLField) -> Edge | None:
         return None
     edge = definition.metadata.get(_METADATA)
     return edge if isinstance(edge, Edge) else None
+
+
+def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's coerced argument values by the Python names that `Edge.ask` takes."""
+    names = {
+        name: argument.extensions[GraphQLCoreConverter.DEFINITION_BACKREF].python_name
+        for name, argument in field.args.items()
+    }
+    return {names[name]: value for name, value in values.items()}

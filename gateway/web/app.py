@@ -29,7 +29,12 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
     endpoint = GraphQLEndpoint(
-        engine=Engine(build_schema(), document_cache_size=settings.document_cache_size, max_tokens=settings.max_tokens),
+        engine=Engine(
+            build_schema(),
+            document_cache_size=settings.document_cache_size,
+            max_tokens=settings.max_tokens,
+            plans=settings.plans,
+        ),
         authenticator=build_authenticator(settings),
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
