@@ -8,16 +8,23 @@ from typing import Any
 
 import msgspec
 from graphql import (
-    GraphQLID,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
+    GraphQLString,
 )
 
 from gateway.execution.selection import NotPlannable
 from gateway.schema.scalars import WIRE_TYPES
+
+_TEXT = GraphQLString
+
+
+def _wire(graphql_type: GraphQLOutputType) -> Any:
+    nullable = graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
+    return WIRE_TYPES.get(str(nullable))
 
 
 def attribute(key: str) -> str:
@@ -39,15 +46,17 @@ class Shape:
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> "Shape":
         """Note that ``key`` is read as ``graphql_type``; return the shape of the objects there."""
-        known = self.types.setdefault(key, graphql_type)
-        if known is not graphql_type and str(known) != str(graphql_type):
+        known = self.types.get(key, graphql_type)
+        if known is _TEXT and _wire(graphql_type) is str:
+            known = graphql_type
+        if str(known) != str(graphql_type):
             raise NotPlannable("a key that is read as two types")
+        self.types[key] = known
         return self.below.setdefault(key, Shape())
 
     def read_text(self, key: str) -> None:
         """Note that ``key`` is read as a text that may be missing, whatever else it is read as."""
-        known = self.types.setdefault(key, GraphQLID)
-        if WIRE_TYPES.get(str(known).rstrip("!")) is not str:
+        if _wire(self.types.setdefault(key, _TEXT)) is not str:
             raise NotPlannable("a key that is read as two types")
 
     def struct(self) -> type[msgspec.Struct]:
