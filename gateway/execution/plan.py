@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
-from graphql import FieldNode, GraphQLField, GraphQLObjectType
+from graphql import ArgumentNode, FieldNode, GraphQLField, GraphQLObjectType, VariableNode
 from graphql.execution import VariableValues, get_argument_values
 
 from gateway.errors import GatewayError
@@ -57,12 +57,19 @@ class Step:
     node: FieldNode
     constant: dict[str, Any] | None
     """The arguments, where no variable is among them."""
+    variable: tuple[str, str] | None
+    """The argument's Python name and the variable's, where there is one argument and it is a variable."""
     projections: dict[Source, Projection]
 
     def arguments(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by their Python names; raise GraphQLError where they are wrong."""
         if self.constant is not None:
             return self.constant
+        if self.variable is not None:
+            name, variable = self.variable
+            value = variables.coerced.get(variable)
+            if value is not None:  # validation has checked that the variable's type fits the argument's
+                return {name: value}
         return python_arguments(self.field, get_argument_values(self.field, self.node, variables))
 
 
@@ -158,4 +165,12 @@ def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:
         source: Projection(msgspec.json.Decoder(shape.struct()), names[function])
         for source, (function, shape) in step.values.items()
     }
-    return Step(index, step.edge, step.field, node, constant, projections)
+    return Step(index, step.edge, step.field, node, constant, _only_variable(step.field, node), projections)
+
+
+def _only_variable(field: GraphQLField, node: FieldNode) -> tuple[str, str] | None:
+    match node.arguments:
+        case (ArgumentNode(name=name, value=VariableNode(name=variable)),) if len(field.args) == 1:
+            (python_name,) = python_arguments(field, {name.value: None})
+            return python_name, variable.value
+    return None

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode, OperationType
-from graphql.execution import VariableValues, get_variable_values
+from graphql.execution import VariableValues
 
 from gateway.execution.documents import ValidDocument
 from gateway.execution.plan import Plan, compile_plan
 from gateway.execution.selection import NotPlannable, condition_variables, select
+from gateway.execution.variables import Variables
 
 # Each variable that decides a @skip or @include can double them.
 _MOST_VARIANTS = 16
@@ -37,6 +38,7 @@ class OperationPlans:
         self._schema = schema
         self._document = document
         self._operation = operation
+        self._variables = Variables(schema, operation)
         self._variants: dict[tuple[bool, ...], Plan | NotPlannable] = {}
         if operation.operation is not OperationType.QUERY:
             raise NotPlannable(f"a {operation.operation.value}")
@@ -44,8 +46,8 @@ class OperationPlans:
 
     def choose(self, inputs: dict[str, Any] | None) -> tuple[Plan, VariableValues]:
         """Return the plan for these variables, and their coerced values."""
-        variables = get_variable_values(self._schema, self._operation.variable_definitions or (), inputs or {})
-        if isinstance(variables, list):
+        variables = self._variables.coerce(inputs or {})
+        if variables is None:
             raise StoodAside("variables")
         values = tuple(variables.coerced.get(name) for name in self._conditions)
         return self._variant(values), variables
