@@ -129,9 +129,17 @@ def upstream(documents: Mapping[str, bytes]) -> Iterator[Process]:
 
 @contextlib.contextmanager
 def gateway(upstream_url: str, name: str, **settings: str) -> Iterator[Process]:
-    """Run the gateway: one worker, on a core of its own, as its settings are by default."""
+    """Run the gateway: one worker, on a core of its own.
+
+    Everyone asks for the same thread, so coalescing is off: each request is to cost its REST call.
+    """
     port = _free_port()
-    environment = {"GATEWAY_UPSTREAM_URL": upstream_url, "GATEWAY_LOG_LEVEL": "warning", **settings}
+    environment = {
+        "GATEWAY_UPSTREAM_URL": upstream_url,
+        "GATEWAY_COALESCING": "false",
+        "GATEWAY_LOG_LEVEL": "warning",
+        **settings,
+    }
     command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
     with _running(name, command, port, cores()[0], environment=environment) as process:
         yield process
