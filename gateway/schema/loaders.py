@@ -32,7 +32,10 @@ class DocumentLoader(Generic[KeyT]):
 
     async def load(self, key: KeyT) -> Document | None:
         """Return the answer for ``key``; raises the GatewayError of its call."""
-        return await asyncio.shield(self._loader.load(key))
+        future = self._loader.load(key)
+        # A failure that comes when nobody waits for it any more is no news to anyone.
+        future.add_done_callback(_retrieve)
+        return await asyncio.shield(future)
 
     async def _load_batch(self, keys: list[KeyT]) -> list[Document | None]:
         call = asyncio.current_task()
@@ -55,6 +58,11 @@ class DocumentLoader(Generic[KeyT]):
         """Give up every call that is still under way."""
         for call in self._calls:
             call.cancel()
+
+
+def _retrieve(future: asyncio.Future[Document | None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class Loaders:

@@ -17,7 +17,7 @@ BARS = {("small", BASELINE): 10, ("nested", BASELINE): 13, ("big", BASELINE): 24
 BARS |= {("nested", PLANS_OFF): 2, ("big", PLANS_OFF): 10}
 
 
-def compare(rounds: int, seconds: float, only: str) -> None:
+def compare(rounds: int, seconds: int, only: str) -> None:
     """Let all servers and shapes take turns, several times, and report."""
     shapes = [shape for shape in SHAPES if only in shape.name]
     with ExitStack() as stack:
@@ -27,7 +27,7 @@ def compare(rounds: int, seconds: float, only: str) -> None:
             stack.enter_context(gateway(api.url, PLANS_OFF, GATEWAY_PLANS="false")),
             stack.enter_context(baseline(api.url)),
         ]
-        print(f"upstream: {api.name}; {CONNECTIONS} connections; {rounds} rounds of {seconds:g} s")
+        print(f"upstream: {api.name}; {CONNECTIONS} connections; {rounds} rounds of {seconds} s")
         for shape in shapes:
             _same_answers(servers, shape)
         measured: Rounds = {}
@@ -76,7 +76,7 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="per server, shape and round")
+    parser.add_argument("--seconds", type=int, default=3, help="per server, shape and round")
     parser.add_argument("--only", default="", help="only the shapes whose name contains this")
     parser.add_argument("--memory", action="store_true", help="instead: does memory grow over many requests?")
     parser.add_argument("--blocking", action="store_true", help="instead: does a 10 MB document hold up the others?")

@@ -42,7 +42,7 @@ def head(size: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def measure(server: Process, body: bytes, seconds: float) -> Measured:
+def measure(server: Process, body: bytes, seconds: int) -> Measured:
     """Send the same request for a while; fail where an answer is not a 200."""
     wrk = shutil.which("wrk")
     cpu = server.cpu
@@ -50,7 +50,7 @@ def measure(server: Process, body: bytes, seconds: float) -> Measured:
     return replace(measured, cpu=(server.cpu - cpu) / (measured.rate * seconds) * 1e6)
 
 
-def _wrk(wrk: str, url: str, body: bytes, seconds: float) -> Measured:
+def _wrk(wrk: str, url: str, body: bytes, seconds: int) -> Measured:
     script = (
         'wrk.method = "POST"\n'
         f"wrk.body = {json.dumps(body.decode())}\n"
@@ -66,7 +66,7 @@ def _wrk(wrk: str, url: str, body: bytes, seconds: float) -> Measured:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", file.name, f"{url}/graphql"]
+        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", file.name, f"{url}/graphql"]
         output = subprocess.run(  # noqa: S603 - our own arguments
             command,
             capture_output=True,
@@ -85,7 +85,7 @@ def _pin() -> None:
         os.sched_setaffinity(0, cores()[1])
 
 
-async def _measure(url: str, body: bytes, seconds: float) -> Measured:
+async def _measure(url: str, body: bytes, seconds: int) -> Measured:
     until = time.perf_counter() + seconds
     latencies = await drive(url, itertools.repeat(body), lambda: time.perf_counter() < until)
     centiles = statistics.quantiles(latencies, n=100)
