@@ -63,13 +63,14 @@ def _report(servers: list[Process], shapes: list[Shape], measured: Rounds) -> No
             )
     print("\nmemory, MiB: " + ", ".join(f"{server.name} {server.memory:.0f}" for server in servers))
     print("first answer, s: " + ", ".join(f"{server.name} {server.first_answer:.2f}" for server in servers))
-    print(f"\n{'ratio of plans on to':20}{'':8}{'median':>8}{'lowest..highest':>18}{'bar':>6}")
+    print(f"\n{'ratio of plans on to':20}{'':8}{'median':>8}{'lowest..highest':>18}{'of CPU':>8}{'bar':>6}")
     for (name, other), bar in BARS.items():
         if name in {shape.name for shape in shapes}:
             pairs = zip(measured[name, PLANS_ON], measured[name, other], strict=True)
             ratios = [mine.rate / theirs.rate for mine, theirs in pairs]
             spread = f"{min(ratios):.1f}..{max(ratios):.1f}"
-            print(f"{name:8}{other:20}{statistics.median(ratios):8.1f}{spread:>18}{bar:>6}")
+            cpu = [statistics.median(each.cpu for each in measured[name, which]) for which in (other, PLANS_ON)]
+            print(f"{name:8}{other:20}{statistics.median(ratios):8.1f}{spread:>18}{cpu[0] / cpu[1]:8.1f}{bar:>6}")
 
 
 def main() -> None:
@@ -79,10 +80,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="per server, shape and round")
     parser.add_argument("--only", default="", help="only the shapes whose name contains this")
     parser.add_argument("--memory", action="store_true", help="instead: does memory grow over many requests?")
+    parser.add_argument("--requests", type=int, default=200_000, help="how many of them")
     parser.add_argument("--blocking", action="store_true", help="instead: does a 10 MB document hold up the others?")
     options = parser.parse_args()
     if options.memory:
-        long_runs.memory()
+        long_runs.memory(options.requests)
     elif options.blocking:
         long_runs.blocking()
     else:

@@ -12,21 +12,20 @@ from tests.bench.load import drive, head, read_answer
 from tests.bench.processes import connected, gateway, upstream
 from tests.bench.shapes import BIG, NESTED, SMALL, thread
 
-_REQUESTS = 200_000
 _DOCUMENTS = 5_000
 _REPORTS = 10
 
 
-def memory() -> None:
-    """Send 200,000 requests with rotating ids and 5,000 distinct documents; print the memory on the way."""
+def memory(requests: int) -> None:
+    """Send many requests with rotating ids and 5,000 distinct documents; print the memory on the way."""
     bodies = _rotating()
     with upstream({"nested": NESTED.document}) as api, gateway(api.url, "plans on") as server:
         print(f"{'requests':>10}{'MiB':>8}")
         print(f"{0:10}{server.memory:8.1f}")
         for report in range(1, _REPORTS + 1):
-            left = itertools.repeat(None, _REQUESTS // _REPORTS)
+            left = itertools.repeat(None, requests // _REPORTS)
             asyncio.run(drive(server.url, bodies, lambda left=left: next(left, 0) is None))  # type: ignore[misc]  # bound here
-            print(f"{report * _REQUESTS // _REPORTS:10}{server.memory:8.1f}", flush=True)
+            print(f"{report * requests // _REPORTS:10}{server.memory:8.1f}", flush=True)
 
 
 def _rotating() -> Iterator[bytes]:

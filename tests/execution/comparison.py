@@ -47,9 +47,15 @@ def engine(*, plans: bool = True) -> Engine:
     return Engine(SCHEMA, document_cache_size=100, max_tokens=20_000, plans=plans)
 
 
-async def run(engine: Engine, operation: Operation, answer: Callable[[str], Reply]) -> Seen:
+async def run(
+    engine: Engine,
+    operation: Operation,
+    answer: Callable[[str], Reply],
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Seen:
+    """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make."""
     upstream = Upstream(answer)
-    client = UpstreamClient(upstream, "http://upstream", httpx.Timeout(5))
+    client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
     context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))

@@ -4,12 +4,15 @@ import asyncio
 import os
 from collections.abc import Iterator
 
+import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway.execution.engine import Engine, Operation
-from tests.execution.comparison import engine, run
+from gateway.execution.result import Result
+from gateway.schema.context import OperationContext
+from tests.execution.comparison import SCHEMA, engine, run
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
 
@@ -40,3 +43,24 @@ def differs(loop: asyncio.Runner, planned: Engine, operation: Operation, answer:
 def test_plan_equals_reference(loop: asyncio.Runner, operation: Operation, two: tuple[World, World]) -> None:
     for world in two:
         assert not (difference := differs(loop, PLANNED, operation, world)), difference
+
+
+class Forgetful(Engine):
+    """A seeded bug: it answers an empty list where the upstream has none, and null as well."""
+
+    async def execute(self, operation: Operation, context: OperationContext) -> Result:
+        result = await super().execute(operation, context)
+        body = msgspec.json.encode(result.payload)
+        return Result(msgspec.json.decode(body.replace(b"[]", b"null")))
+
+
+def test_a_seeded_bug_is_found(loop: asyncio.Runner) -> None:
+    broken = Forgetful(SCHEMA, document_cache_size=100, max_tokens=20_000)
+
+    @settings(PROPERTY, max_examples=500, database=None, phases=[Phase.generate])
+    @given(operation=operations(), world=worlds())
+    def same(operation: Operation, world: World) -> None:
+        assert not (difference := differs(loop, broken, operation, world)), difference
+
+    with pytest.raises(AssertionError, match="reference:"):
+        same()
