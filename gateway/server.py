@@ -15,7 +15,7 @@ from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
 from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity
 from gateway.telemetry import configure_logging, logger
-from gateway.web.app import create_app
+from gateway.web.app import create_app, set_aside_what_stays
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """How the terminal and a supervisor say that it is over."""
@@ -36,7 +36,9 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     with bind(settings.host, settings.port, option="--port or GATEWAY_PORT") as listener:
         logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
         if settings.workers == 1:
-            uvicorn.Server(gateway_config(create_app(settings))).run(sockets=[listener])
+            app = create_app(settings)
+            set_aside_what_stays()
+            uvicorn.Server(gateway_config(app)).run(sockets=[listener])
             return
         for name, value in overrides.items():
             if value is not None:

@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     document_cache_size: int = Field(
         default=1000, ge=0, description="How many parsed and validated documents are kept, per worker."
     )
+    plans: bool = Field(
+        default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
+    )
     graphiql: bool = Field(default=True, description="Serve GraphiQL to browsers at `/graphql`.")
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")

@@ -1,7 +1,8 @@
 """Parses and validates GraphQL documents, and keeps those that were right."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -40,6 +41,10 @@ class ValidDocument:
     """A document that was parsed and validated against the schema."""
 
     node: DocumentNode
+    is_kept: bool = True
+    """Whether the same object is found again by the next request for the same text."""
+    plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
+    """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
 
     def operation(self, name: str | None) -> OperationDefinitionNode:
         """Return the operation called ``name``, or the only one (GraphQL spec, section 6.1, GetOperation)."""
@@ -66,15 +71,16 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, *, size: int, max_tokens: int) -> None:
         self._schema = schema
         self._max_tokens = max_tokens
+        self._keeps = size > 0
         self._kept = lru_cache(maxsize=size)(self._prepare)
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError where it does not parse or validate."""
         if len(text) > _LONGEST_KEPT:
-            return self._prepare(text)
+            return self._prepare(text, is_kept=False)
         return self._kept(text)
 
-    def _prepare(self, text: str) -> ValidDocument:
+    def _prepare(self, text: str, *, is_kept: bool = True) -> ValidDocument:
         try:
             node = parse(text, max_tokens=self._max_tokens)
         except GraphQLSyntaxError as exc:
@@ -85,4 +91,4 @@ class Documents:
         errors = validate(self._schema, node, max_errors=_MOST_VALIDATION_ERRORS)
         if errors:
             raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
-        return ValidDocument(node)
+        return ValidDocument(node, is_kept and self._keeps)

@@ -15,6 +15,7 @@ class Result:
     """What an operation came to. A request error has no data, which is not the same as data that is null."""
 
     payload: dict[str, Any]
+    """What msgspec encodes as the answer. ``data`` is a dict, or of a planned operation a struct."""
     is_request_error: bool = False
     is_unanswerable: bool = False
     """Whether the request does not even say which operation to run."""

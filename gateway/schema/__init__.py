@@ -13,6 +13,6 @@ __all__ = ["FederatedSchema", "build_schema"]
 def build_schema() -> FederatedSchema:
     """Return the schema, ready to execute against records of the REST API."""
     schema = FederatedSchema(query=Query, federation_version="2.5", config=StrawberryConfig(scalar_map=SCALARS))
-    schema.read_typenames()
+    schema.complete()
     attach_readers(schema._schema)  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
     return schema

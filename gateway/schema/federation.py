@@ -1,18 +1,43 @@
 """How a federation router asks for entities (Apollo Federation subgraph specification, ``_entities``)."""
 
-import asyncio
+from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLUnionType
 from strawberry.federation.schema import FederationAny, Schema
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
 
-from gateway.errors import BadUserInput
+from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.context import OperationContext
-from gateway.schema.queries import load_customer, load_record
-from gateway.schema.records import Record
+from gateway.schema.edges import Edge, Load
+from gateway.schema.queries import CUSTOMER, THREAD
 
 Representation = dict[str, Any]
+
+_THREAD = replace(THREAD, typed=True)
+_CUSTOMER = replace(CUSTOMER, typed=True)
+
+
+def _load(representation: Any) -> Load | GatewayError:
+    if not isinstance(representation, dict):
+        return BadUserInput("A representation must be an object with `__typename` and the key's fields.")
+    match representation.get("__typename"):
+        case "Thread":
+            source, name = _THREAD, "id"
+        case "Customer":
+            source, name = _CUSTOMER, "externalId"
+        case _:
+            return BadUserInput("Only Thread, by `id`, and Customer, by `externalId`, can be resolved as entities.")
+    key = representation.get(name)
+    if isinstance(key, bool) or not isinstance(key, (str, int)):
+        return BadUserInput(f"A representation of {source.type_name} must have its key `{name}`.")
+    return Load(source, str(key))
+
+
+_ENTITIES = Edge(
+    lambda _context, _parent, representations: [_load(each) for each in representations], (_THREAD, _CUSTOMER)
+)
 
 
 class FederatedSchema(Schema):
@@ -22,34 +47,18 @@ class FederatedSchema(Schema):
         self, info: Info[OperationContext, None], representations: list[FederationAny]
     ) -> list[FederationAny]:
         """Return the entity of each representation, in their order."""
-        results: list[Any] = await asyncio.gather(
-            *(_resolve(info.context, each) for each in representations), return_exceptions=True
-        )
-        return results
+        entities: list[Any] = await _ENTITIES.follow(info.context, representations=representations)
+        return entities
 
-    def read_typenames(self) -> None:
-        """Let graphql-core read an entity's type from its ``__typename``: the records are plain dicts."""
+    def complete(self) -> None:
+        """Finish what Strawberry builds by itself: the ``_entities`` field and its union.
+
+        graphql-core reads an entity's type from its ``__typename``, as the records are plain dicts.
+        """
         entity = self._schema.type_map.get("_Entity")
         if isinstance(entity, GraphQLUnionType):
             entity.resolve_type = None
-
-
-async def _resolve(context: OperationContext, representation: Any) -> Record | None:
-    if not isinstance(representation, dict):
-        raise BadUserInput("A representation must be an object with `__typename` and the key's fields.")
-    typename = representation.get("__typename")
-    record: Record | None
-    if typename == "Thread":
-        record = await load_record(context.loaders.threads, _key(representation, "id"))
-    elif typename == "Customer":
-        record = await load_customer(context.loaders.customers, _key(representation, "externalId"))
-    else:
-        raise BadUserInput("Only Thread, by `id`, and Customer, by `externalId`, can be resolved as entities.")
-    return None if record is None else {**record, "__typename": typename}
-
-
-def _key(representation: Representation, name: str) -> str:
-    value = representation.get(name)
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise BadUserInput(f"A representation of {representation['__typename']} must have its key `{name}`.")
-    return str(value)
+        query = self._schema.query_type
+        if query is not None:
+            field = query.fields["_entities"].extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+            field.metadata = _ENTITIES.metadata

@@ -5,7 +5,8 @@ shared by all who load it, and cancelling one awaiter must not cancel the others
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from aiodataloader import DataLoader
@@ -23,51 +24,71 @@ class DocumentLoader(Generic[KeyT]):
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]]) -> None:
         self._fetch = fetch
-        self._batches: set[asyncio.Task[None]] = set()
-        self._loader: DataLoader[KeyT, Document | None] = DataLoader(self._load_batch, loop=asyncio.get_running_loop())
+        self._calls: set[asyncio.Task[None]] = set()
+        # The REST API has no call for several keys, so there is nothing to collect them for: each starts at once.
+        self._loader: DataLoader[KeyT, Document | None] = DataLoader(
+            self._load_batch, batch=False, loop=asyncio.get_running_loop()
+        )
 
     async def load(self, key: KeyT) -> Document | None:
         """Return the answer for ``key``; raises the GatewayError of its call."""
-        return await asyncio.shield(self._loader.load(key))
+        future = self._loader.load(key)
+        # A failure that comes when nobody waits for it any more is no news to anyone.
+        future.add_done_callback(_retrieve)
+        return await asyncio.shield(future)
 
     async def _load_batch(self, keys: list[KeyT]) -> list[Document | None]:
-        batch = asyncio.current_task()
-        if batch is not None:
-            self._batches.add(batch)
-            batch.add_done_callback(self._batches.discard)
-        results = await asyncio.gather(*(self._fetch(key) for key in keys), return_exceptions=True)
-        # aiodataloader takes an exception among the values as that key's own failure.
-        return [_outcome(result) for result in results]  # type: ignore[misc]  # see above: not in its signature
+        call = asyncio.current_task()
+        if call is not None:
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        # aiodataloader takes an exception among the values as that key's own failure, and remembers it.
+        return [await self._outcome(key) for key in keys]  # type: ignore[misc]  # see above: not in its signature
+
+    async def _outcome(self, key: KeyT) -> Document | Exception | None:
+        try:
+            body = await self._fetch(key)
+        except asyncio.CancelledError:
+            return UpstreamUnavailable("The call was given up.")
+        except Exception as exc:  # noqa: BLE001 - it is raised again for everyone who loads the key
+            return exc
+        return None if body is None else Document(body)
 
     def cancel(self) -> None:
         """Give up every call that is still under way."""
-        for batch in self._batches:
-            batch.cancel()
+        for call in self._calls:
+            call.cancel()
 
 
-def _outcome(result: bytes | BaseException | None) -> Document | Exception | None:
-    if isinstance(result, bytes):
-        return Document(result)
-    if isinstance(result, BaseException) and not isinstance(result, Exception):
-        return UpstreamUnavailable("The call was given up.")
-    return result
+def _retrieve(future: asyncio.Future[Document | None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class Loaders:
-    """The loaders of one operation."""
+    """The loaders of one operation, each made when it is first used."""
 
     def __init__(self, client: UpstreamClient, caller: Caller) -> None:
-        self.threads: DocumentLoader[str] = DocumentLoader(lambda thread_id: client.thread(caller, thread_id))
-        self.messages: DocumentLoader[tuple[str, Page]] = DocumentLoader(
-            lambda key: client.messages(caller, key[0], key[1].offset, key[1].limit)
-        )
-        self.customers: DocumentLoader[str] = DocumentLoader(lambda external_id: client.customer(caller, external_id))
+        self._client = client
+        self._caller = caller
+
+    @cached_property
+    def threads(self) -> DocumentLoader[str]:
+        """Threads by id."""
+        return DocumentLoader(lambda thread_id: self._client.thread(self._caller, thread_id))
+
+    @cached_property
+    def messages(self) -> DocumentLoader[tuple[str, Page]]:
+        """Pages of messages by the thread's id and the page."""
+        return DocumentLoader(lambda key: self._client.messages(self._caller, key[0], key[1].offset, key[1].limit))
+
+    @cached_property
+    def customers(self) -> DocumentLoader[str]:
+        """Customers' details by external id."""
+        return DocumentLoader(lambda external_id: self._client.customer(self._caller, external_id))
 
     def cancel(self) -> None:
         """Give up every call that is still under way; for an operation that is over before they are."""
-        for loader in self._all:
-            loader.cancel()
-
-    @property
-    def _all(self) -> Sequence[DocumentLoader[str] | DocumentLoader[tuple[str, Page]]]:
-        return (self.threads, self.messages, self.customers)
+        for loader in vars(self).values():
+            if isinstance(loader, DocumentLoader):
+                loader.cancel()

@@ -5,14 +5,19 @@ is only as stable as that order.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.errors import BadUserInput
-from gateway.schema.records import Record, read_objects
+from gateway.schema.records import Record
 
 _PREFIX = b"offset:"
 _LARGEST_OFFSET = 2**31 - 1
+
+
+ITEMS_TOTAL = "total"
+"""The key beside a list in the REST API's answer: how many items there are in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +52,41 @@ def _position(cursor: str) -> int:
     return position
 
 
-def connection(record: Record, key: str, page: Page) -> Record:
-    """Return the connection's record for one page of the REST API: the list at ``key``, and ``total``."""
-    nodes = read_objects(record, key)[: page.limit]
-    total = record.get("total")
-    end = page.offset + len(nodes)
-    more = end < total if isinstance(total, int) else len(nodes) == page.limit
+class _Part(NamedTuple):
+    """What is known of a connection: the nodes that came for ``page``, and ``total``."""
+
+    nodes: list[Any]
+    total: Any
+    page: Page
+
+
+def _edges(part: _Part) -> list[Record]:
+    return [{"cursor": cursor_at(part.page.offset + index), "node": node} for index, node in enumerate(part.nodes)]
+
+
+def _page_info(part: _Part) -> Record:
+    end = part.page.offset + len(part.nodes)
+    more = end < part.total if isinstance(part.total, int) else len(part.nodes) == part.page.limit
     return {
-        "edges": [{"cursor": cursor_at(page.offset + index), "node": node} for index, node in enumerate(nodes)],
-        "nodes": nodes,
-        "page_info": _page_info(page, end, more=more and bool(nodes)),
-        "total_count": total,
+        "has_next_page": more and bool(part.nodes),
+        "has_previous_page": part.page.offset > 0,
+        "start_cursor": cursor_at(part.page.offset) if part.nodes else None,
+        "end_cursor": cursor_at(end - 1) if part.nodes else None,
     }
 
 
-def _page_info(page: Page, end: int, *, more: bool) -> dict[str, Any]:
-    empty = end == page.offset
-    return {
-        "has_next_page": more,
-        "has_previous_page": page.offset > 0,
-        "start_cursor": None if empty else cursor_at(page.offset),
-        "end_cursor": None if empty else cursor_at(end - 1),
-    }
+_FIELDS: Mapping[str, Callable[[_Part], Any]] = {
+    "edges": _edges,
+    "nodes": lambda part: part.nodes,
+    "page_info": _page_info,
+    "total_count": lambda part: part.total,
+}
+
+
+def connection(nodes: list[Any], total: Any, page: Page, fields: Collection[str] = _FIELDS) -> Record:
+    """Return the record of a connection, or only its ``fields``.
+
+    ``nodes`` is the list in the REST API's answer for ``page``, and ``total`` what the answer says of the whole list.
+    """
+    part = _Part(nodes[: page.limit], total, page)
+    return {name: _FIELDS[name](part) for name in fields}

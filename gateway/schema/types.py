@@ -12,9 +12,10 @@ from strawberry.federation.types import FieldSet
 from strawberry.scalars import JSON
 
 from gateway.errors import UpstreamInvalidResponse
-from gateway.schema.context import GatewayInfo
-from gateway.schema.pagination import connection, page_of
-from gateway.schema.records import Record, read_text
+from gateway.schema.context import GatewayInfo, OperationContext
+from gateway.schema.edges import Edge, Load, Source
+from gateway.schema.pagination import page_of
+from gateway.schema.records import Record
 from gateway.schema.scalars import (
     BigInt,
     CustomerAccountType,
@@ -32,13 +33,28 @@ def _field(description: str, *, name: str | None = None, deprecated: str | None 
     return strawberry.field(description=description, name=name, deprecation_reason=deprecated)
 
 
+_PROFILE_SOURCE = Source("CustomerProfile", lambda loaders: loaders.customers)
+_MESSAGES_SOURCE = Source("MessageConnection", lambda loaders: loaders.messages, items="messages", item_type="Message")
+
+
+def _ask_profile(_context: OperationContext, external_id: str | None) -> Load | None:
+    return None if external_id is None else Load(_PROFILE_SOURCE, external_id)
+
+
+def _ask_messages(context: OperationContext, thread_id: str | None, first: int | None, after: str | None) -> Load:
+    page = page_of(first, after, default=DEFAULT_PAGE_SIZE, largest=context.max_page_size)
+    if thread_id is None:
+        raise UpstreamInvalidResponse("The REST API left out the thread's id.")
+    return Load(_MESSAGES_SOURCE, (thread_id, page), page)
+
+
+_PROFILE = Edge(_ask_profile, (_PROFILE_SOURCE,), parent_key="external_id")
+_MESSAGES = Edge(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id")
+
+
 async def _profile(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
     """``GET /api/v1/customers/{customer_external_id}``."""
-    external_id = read_text(root, "external_id")
-    if external_id is None:
-        return None
-    document = await info.context.loaders.customers.load(external_id)
-    return None if document is None else document.record()
+    return await _PROFILE.follow(info.context, root)
 
 
 async def _messages(
@@ -48,12 +64,7 @@ async def _messages(
     after: Annotated[str | None, strawberry.argument(description="Only messages after this cursor.")] = None,
 ) -> Any:
     """``GET /api/v1/thread/{id}/messages``."""
-    page = page_of(first, after, default=DEFAULT_PAGE_SIZE, largest=info.context.max_page_size)
-    thread_id = read_text(root, "id")
-    if thread_id is None:
-        raise UpstreamInvalidResponse("The REST API left out the thread's id.")
-    document = await info.context.loaders.messages.load((thread_id, page))
-    return None if document is None else connection(document.record(), "messages", page)
+    return await _MESSAGES.follow(info.context, root, first=first, after=after)
 
 
 # Other subgraphs can add fields to what was reached through a thread, but cannot return it by `id`: no REST call
@@ -166,6 +177,7 @@ class Customer:
 
     profile: Annotated["CustomerProfile", strawberry.lazy("gateway.schema.types")] | None = strawberry.field(
         resolver=_profile,
+        metadata=_PROFILE.metadata,
         description="The customer in full. Costs one REST call; null where the customer has no external id.",
     )
 
@@ -246,5 +258,7 @@ class Thread:
     updated_at: DateTime | None = _field("When the thread last changed.")
 
     messages: MessageConnection | None = strawberry.field(
-        resolver=_messages, description="The thread's messages, page by page. Each page costs one REST call."
+        resolver=_messages,
+        metadata=_MESSAGES.metadata,
+        description="The thread's messages, page by page. Each page costs one REST call.",
     )

@@ -1,0 +1,71 @@
+"""Runs one operation with plans and without, over the same upstream answers, and shows what a client would see."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.auth import Viewer
+from gateway.execution.engine import Engine, Operation
+from gateway.schema import build_schema
+from gateway.schema.context import ContextFactory
+from gateway.upstream.client import UpstreamClient
+
+Reply = httpx.Response | httpx.TransportError
+
+
+@dataclass(slots=True)
+class Upstream(httpx.AsyncBaseTransport):
+    """The REST API in memory: ``answer`` says what a path answers, ``calls`` what was asked for."""
+
+    answer: Callable[[str], Reply]
+    calls: list[str] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        target = request.url.raw_path.decode()
+        self.calls.append(target)
+        reply = self.answer(target)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of an operation: the encoded response, and the REST calls in the order of their paths."""
+
+    body: bytes
+    calls: list[str]
+
+
+SCHEMA = build_schema()
+
+
+def engine(*, plans: bool = True) -> Engine:
+    return Engine(SCHEMA, document_cache_size=100, max_tokens=20_000, plans=plans)
+
+
+async def run(
+    engine: Engine,
+    operation: Operation,
+    answer: Callable[[str], Reply],
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Seen:
+    """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make."""
+    upstream = Upstream(answer)
+    client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
+    context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
+    result = await engine.execute(operation, context)
+    return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
+
+
+def documents(bodies: Mapping[str, Any]) -> Callable[[str], Reply]:
+    """Answer each path, without its query string, with its JSON body; a path that has none with a 404."""
+
+    def answer(target: str) -> Reply:
+        path = target.partition("?")[0]
+        return httpx.Response(200, json=bodies[path]) if path in bodies else httpx.Response(404)
+
+    return answer

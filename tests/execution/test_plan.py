@@ -1,0 +1,201 @@
+"""Which operations are planned, when a plan stands aside, and what an answer costs."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.execution.engine import Engine, Operation
+from tests.execution import upstream_bodies
+from tests.execution.common_queries import COMMON
+from tests.execution.comparison import Reply, Seen, documents, engine, run
+
+UPSTREAM = documents(
+    {
+        "/api/v1/thread/1": upstream_bodies.thread("1"),
+        "/api/v1/thread/2": upstream_bodies.thread("2"),
+        "/api/v1/thread/1/messages": upstream_bodies.page(3),
+        "/api/v1/customers/e-1": upstream_bodies.profile("1"),
+        "/api/v1/customers/e-2": upstream_bodies.profile("2"),
+    }
+)
+REFERENCE_ONLY = {
+    "{ __schema { queryType { name } } }": "the field Query.__schema",
+    '{ __type(name: "Thread") { name } }': "the field Query.__type",
+    "{ _service { sdl } }": "the field Query._service",
+}
+ASIDE = [
+    ({"id": 1}, "unexpected value"),
+    ({"id": None}, "unexpected value"),
+    ({"message_count": "12"}, "unexpected value"),
+    ({"message_count": 2**31}, "unexpected value"),
+    ({"message_count": 1.0}, "unexpected value"),
+    ({"message_count": True}, "unexpected value"),
+    ({"tags": [None]}, "unexpected value"),
+    ({"tags": "urgent"}, "unexpected value"),
+    ({"customers": [{"external_id": "e-1"}]}, "unexpected value"),
+    ({"status": 1.5}, "unexpected value"),
+]
+_EVERYTHING = "{ thread(id: 1) { id messageCount tags status customers { id } } }"
+
+
+def thread(**changed: Any) -> dict[str, Any]:
+    return {"/api/v1/thread/1": {**upstream_bodies.thread("1"), **changed}}
+
+
+async def both(document: str, answer: Any = UPSTREAM, **variables: Any) -> tuple[Engine, Seen]:
+    """Run with plans and without; the answers and the calls are the same."""
+    planned = engine()
+    name = "Q" if "query Q" in document else None
+    operation = Operation(document, name, variables or {"id": "1"})
+    seen = await run(planned, operation, answer)
+    assert seen == await run(engine(plans=False), operation, answer)
+    return planned, seen
+
+
+@pytest.mark.parametrize("document", COMMON.values(), ids=COMMON)
+async def test_common_shapes_are_planned(document: str) -> None:
+    planned, seen = await both(document)
+    assert planned.counters.planned == 1, planned.counters
+    assert b'"errors"' not in seen.body
+
+
+@pytest.mark.parametrize(("changed", "reason"), ASIDE)
+async def test_a_plan_stands_aside_for_a_value_of_another_type(changed: dict[str, Any], reason: str) -> None:
+    planned, seen = await both(_EVERYTHING, documents(thread(**changed)))
+    assert planned.counters.stood_aside == {reason: 1}
+    assert len(seen.calls) == 1, "the reference works on the bytes that were loaded"
+
+
+@pytest.mark.parametrize("missing", ["message_count", "tags", "status", "customers"])
+async def test_what_is_absent_or_null_is_ordinary(missing: str) -> None:
+    absent = upstream_bodies.thread("1")
+    del absent[missing]
+    for body in (absent, {**absent, missing: None}):
+        planned, _ = await both(_EVERYTHING, documents({"/api/v1/thread/1": body}))
+        assert planned.counters.planned == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, content=b'{"id": "1", "not_selected": "\xff"}'),
+        httpx.ConnectError("refused"),
+    ],
+    ids=["500", "html", "broken text in a field nobody selected", "refused"],
+)
+async def test_errors_are_the_references_own_and_cost_no_second_call(reply: Reply) -> None:
+    planned, seen = await both("{ a: thread(id: 1) { id } b: thread(id: 1) { tags } }", lambda _: reply)
+    assert planned.counters.planned == 0
+    assert seen.calls == ["/api/v1/thread/1"]
+    assert len(msgspec.json.decode(seen.body)["errors"]) == 2
+
+
+@pytest.mark.parametrize(("document", "reason"), REFERENCE_ONLY.items())
+async def test_what_no_plan_does_goes_to_the_reference(document: str, reason: str) -> None:
+    planned, _ = await both(document)
+    assert planned.counters.planned == 0
+    assert list(planned.counters.not_plannable) == [reason]
+
+
+async def test_wrong_variables_and_arguments_go_to_the_reference() -> None:
+    planned, _ = await both("query ($id: ID!) { thread(id: $id) { id } }", id=None)
+    assert planned.counters.stood_aside == {"variables": 1}
+    planned, _ = await both("{ thread(id: 1) { messages(first: 0) { totalCount } } }")
+    assert planned.counters.stood_aside == {"BAD_USER_INPUT": 1}
+
+
+async def test_keys_come_in_the_order_of_the_document() -> None:
+    _, seen = await both("{ z: thread(id: 1) { tags id a: status __typename } b: thread(id: 9) { id } }")
+    assert seen.body == b'{"data":{"z":{"tags":["urgent"],"id":"1","a":2,"__typename":"Thread"},"b":null}}'
+
+
+async def test_a_plan_is_compiled_once_for_each_way_its_conditions_turn_out() -> None:
+    planned = engine()
+    document = "query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags } }"
+    for is_included in (True, False, True, False):
+        await run(planned, Operation(document, variables={"a": is_included}), UPSTREAM)
+    assert planned.counters.planned == 4
+    (plans,) = planned.documents.get(document).plans.values()
+    assert sorted(plans._variants) == [(False,), (True,)]  # noqa: SLF001 - what is kept is not seen from outside
+
+
+async def test_too_many_combinations_of_conditions_go_to_the_reference() -> None:
+    planned = engine()
+    names = [f"b{index}" for index in range(5)]
+    declared = ", ".join(f"${name}: Boolean!" for name in names)
+    fields = " ".join(f"{name}: id @include(if: ${name})" for name in names)
+    document = f"query ({declared}) {{ thread(id: 1) {{ tags {fields} }} }}"
+    for number in range(32):
+        values = {name: bool(number >> index & 1) for index, name in enumerate(names)}
+        await run(planned, Operation(document, variables=values), UPSTREAM)
+    assert (planned.counters.planned, planned.counters.not_plannable.total()) == (16, 16)
+
+
+async def test_a_small_document_that_is_large_with_its_fragments_written_out_is_not_planned() -> None:
+    levels = 12
+    fragments = [
+        f"fragment F{level} on Customer {{ a: profile {{ customer {{ ...F{level + 1} }} }}"
+        f" b: profile {{ customer {{ ...F{level + 1} }} }} }}"
+        for level in range(levels)
+    ]
+    document = " ".join(
+        ["{ customer(externalId: 9) { ...F0 } }", *fragments, f"fragment F{levels} on Customer {{ id }}"]
+    )
+    planned, _ = await both(document)
+    assert planned.counters.not_plannable == {"a document that is too large": 1}
+
+
+async def test_documents_that_are_not_kept_are_not_planned() -> None:
+    planned = engine()
+    document = "{ thread(id: 1) { id } } #" + "x" * 20_000
+    await run(planned, Operation(document), UPSTREAM)
+    assert planned.counters.not_plannable == {"a document that is not kept": 1}
+
+
+async def test_independent_calls_are_made_at_the_same_time() -> None:
+    below = "customers { profile { customer { id } } } messages { totalCount }"
+    document = f"{{ a: thread(id: 1) {{ {below} }} b: thread(id: 2) {{ id }} }}"
+    under_way: list[str] = []
+    waves: list[list[str]] = []
+
+    async def wave() -> None:
+        """Note the calls of one moment, then let them all be answered."""
+        waves.append(sorted(under_way))
+        under_way.clear()
+
+    class Waves(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            target = request.url.path
+            under_way.append(target)
+            for _ in range(20):  # long enough for everything that can start to have started
+                await asyncio.sleep(0)
+            if under_way:
+                await wave()
+            reply = UPSTREAM(target)
+            assert isinstance(reply, httpx.Response)
+            return reply
+
+    seen = await run(planned := engine(), Operation(document), UPSTREAM, transport=Waves())
+    assert planned.counters.planned == 1
+    assert b'"errors"' not in seen.body
+    assert waves == [
+        ["/api/v1/thread/1", "/api/v1/thread/2"],
+        ["/api/v1/customers/e-1", "/api/v1/customers/e-2", "/api/v1/thread/1/messages"],
+    ]
+
+
+async def test_no_text_of_a_client_becomes_source() -> None:
+    document = (
+        'query Evil($evil: ID!) { evil: thread(id: $evil) { evil: tags messages(after: "evil") { nodes { id } } } }'
+    )
+    planned = engine()
+    await run(planned, Operation(document, variables={"evil": "1"}), UPSTREAM)
+    (plans,) = planned.documents.get(document).plans.values()
+    plan, _ = plans.choose({"evil": "1"})
+    assert "tags_" in plan.source
+    assert "evil" not in plan.source.lower()

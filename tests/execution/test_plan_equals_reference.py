@@ -1,0 +1,66 @@
+"""Plans and the reference give the same answers: the same bytes, and the same REST calls."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from gateway.execution.engine import Engine, Operation
+from gateway.execution.result import Result
+from gateway.schema.context import OperationContext
+from tests.execution.comparison import SCHEMA, engine, run
+from tests.execution.operations import operations
+from tests.execution.worlds import World, worlds
+
+CASES = int(os.environ.get("GATEWAY_PROPERTY_CASES", "2000"))
+PROPERTY = settings(
+    max_examples=CASES // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+PLANNED = engine()
+REFERENCE = engine(plans=False)
+REFERENCE.documents = PLANNED.documents  # validating is most of the time here
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def differs(loop: asyncio.Runner, planned: Engine, operation: Operation, answer: World) -> str | None:
+    """Return how the answers differ, None where they do not."""
+    mine = loop.run(run(planned, operation, answer))
+    theirs = loop.run(run(REFERENCE, operation, answer))
+    return None if mine == theirs else f"{operation}\nplan:      {mine}\nreference: {theirs}"
+
+
+@PROPERTY
+@given(operation=operations(), two=st.tuples(worlds(), worlds()))
+def test_plan_equals_reference(loop: asyncio.Runner, operation: Operation, two: tuple[World, World]) -> None:
+    for world in two:
+        assert not (difference := differs(loop, PLANNED, operation, world)), difference
+
+
+class Forgetful(Engine):
+    """A seeded bug: it answers an empty list where the upstream has none, and null as well."""
+
+    async def execute(self, operation: Operation, context: OperationContext) -> Result:
+        result = await super().execute(operation, context)
+        body = msgspec.json.encode(result.payload)
+        return Result(msgspec.json.decode(body.replace(b"[]", b"null")))
+
+
+def test_a_seeded_bug_is_found(loop: asyncio.Runner) -> None:
+    broken = Forgetful(SCHEMA, document_cache_size=100, max_tokens=20_000)
+
+    @settings(PROPERTY, max_examples=500, database=None, phases=[Phase.generate])
+    @given(operation=operations(), world=worlds())
+    def same(operation: Operation, world: World) -> None:
+        assert not (difference := differs(loop, broken, operation, world)), difference
+
+    with pytest.raises(AssertionError, match="reference:"):
+        same()

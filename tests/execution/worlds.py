@@ -1,0 +1,99 @@
+"""A strategy for what the REST API answers: right bodies with a few things wrong in them, or no bodies at all."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import msgspec
+from hypothesis import strategies as st
+
+from tests.execution import upstream_bodies
+from tests.execution.comparison import Reply
+
+World = Callable[[str], Reply]
+
+ABSENT = object()
+VALUES: list[Any] = [
+    ABSENT, None, "", "12", "é👋\u2028\x00", 0, -1, 2**31, -(2**31) - 1, 2**63, 10**40, 1.0, 1.5, -0.0, 1e300,
+    True, False, [], {}, [None], ["x", None], [1], [[]], [{}], {"id": None}, {"x": "é"}, "x" * 5000,
+]  # fmt: skip
+_WRONG_ANSWERS: list[Callable[[], Reply]] = [
+    lambda: httpx.Response(404),
+    lambda: httpx.Response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
+    lambda: httpx.Response(401),
+    lambda: httpx.Response(429, headers={"retry-after": "3"}),
+    lambda: httpx.Response(204),
+    lambda: httpx.Response(200, content=b""),
+    lambda: httpx.Response(200, content=b"<html>"),
+    lambda: httpx.Response(200, content=b"[]"),
+    lambda: httpx.Response(200, content=b"null"),
+    lambda: httpx.Response(200, content=b"{}"),
+    lambda: httpx.Response(200, content=b'{"id": "1", "x": "\xff"}'),
+    lambda: httpx.Response(200, content=b'{"id": "1", "x": "\\ud800"}'),
+    lambda: httpx.Response(200, content=b'{"id": "1", "id": "2", "total": 1, "messages": [], "customer": {}}'),
+    lambda: httpx.Response(200, content=b'{"id": "1", "tags": ["a"'),
+    lambda: httpx.ConnectError("refused"),
+    lambda: httpx.ReadTimeout("late"),
+]
+_KINDS = ["thread", "messages", "customer"]
+
+
+def _kind(path: str) -> str:
+    return "messages" if path.endswith("/messages") else path.split("/")[3].rstrip("s")
+
+
+def _right(path: str) -> Any:
+    name = unquote(path.split("/")[4])
+    match _kind(path):
+        case "messages":
+            return upstream_bodies.page(3)
+        case "customer":
+            return upstream_bodies.profile(name.removeprefix("e-"))
+    return upstream_bodies.thread(name)
+
+
+def _change(body: Any, steps: list[int], value: Any) -> None:
+    """Walk down ``body``, one choice for each step, and put ``value`` where the walk ends."""
+    for index, step in enumerate(steps):
+        keys = sorted(body) if isinstance(body, dict) else list(range(len(body)))
+        key = keys[step % len(keys)]
+        inner = body[key]
+        if index < len(steps) - 1 and isinstance(inner, (dict, list)) and inner:
+            body = inner
+        elif value is ABSENT:
+            del body[key]
+            return
+        else:
+            body[key] = value
+            return
+
+
+@st.composite
+def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
+    """What each path answers; the same in every call."""
+    step = st.integers(0, 30)
+    change = st.tuples(st.sampled_from(_KINDS), st.lists(step, min_size=1, max_size=6), st.sampled_from(VALUES))
+    is_ordinary = draw(st.booleans())
+    changes = [] if is_ordinary else draw(st.lists(change, max_size=4))
+    broken = st.dictionaries(st.sampled_from(_KINDS), st.sampled_from(_WRONG_ANSWERS), min_size=1, max_size=1)
+    wrong = draw(broken) if not is_ordinary and draw(st.integers(0, 3)) == 3 else {}
+    only_first = draw(st.booleans())
+
+    def answer(target: str) -> Reply:
+        path = target.partition("?")[0]
+        kind = _kind(path)
+        is_spared = only_first and not path.rstrip("/").endswith("1")
+        if "missing" in path:
+            return httpx.Response(404)
+        if kind in wrong and not is_spared:
+            reply: Reply = wrong[kind]()
+            return reply
+        body = copy.deepcopy(_right(path))
+        for changed, steps, value in changes:
+            if changed == kind and not is_spared and body:
+                _change(body, steps, value)
+        return httpx.Response(200, content=msgspec.json.encode(body))
+
+    return answer
