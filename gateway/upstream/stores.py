@@ -14,6 +14,8 @@ from gateway.telemetry import Counts, logger
 _REDIS_PREFIX = "gochat-gateway:"
 # After a failure Redis is left alone for a moment, so that not every call pays for the time-out.
 _PAUSE_AFTER_FAILURE = 1.0
+# A thousand look-ups at once take as long with 128 of them, and opening those takes longer.
+_CONNECTIONS = 32
 
 
 class Store(Protocol):
@@ -78,8 +80,10 @@ class RedisStore:
         self._counts = counts
         self._clock = clock
         self._client = redis_asyncio.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, max_connections=128
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, max_connections=_CONNECTIONS
         )
+        # Its pool takes one call too many for a failure of Redis, and asks nobody to wait.
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._failing = False
         self._paused_until = 0.0
 
@@ -106,9 +110,9 @@ class RedisStore:
         if self._clock() < self._paused_until:
             return None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._slots:
                 answer = await command()
-        except (RedisError, OSError, TimeoutError) as exc:
+        except (RedisError, OSError, TimeoutError, ValueError) as exc:  # the last from what speaks no Redis at all
             self._failed(exc)
             return None
         self._worked()

@@ -8,11 +8,17 @@ from tests.harness import Clock
 from tests.upstream.redis_server import RedisServer
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """An empty Redis."""
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[RedisServer]:
     with RedisServer() as running:
         yield running
+
+
+@pytest.fixture
+def server(_shared_server: RedisServer) -> RedisServer:
+    """An empty Redis that keeps running: a test that stops it starts its own."""
+    _shared_server.flush()
+    return _shared_server
 
 
 @pytest.fixture(params=["memory", "redis"])

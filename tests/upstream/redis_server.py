@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import redis
 
 PROGRAM = "redis-server"
 
@@ -55,6 +56,11 @@ class RedisServer:
     def kill(self) -> None:
         """Stop in the middle of whatever it does."""
         self._end(signal.SIGKILL)
+
+    def flush(self) -> None:
+        """Forget everything."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
 
     def freeze(self) -> None:
         """Let it accept connections and answer nothing, until `thaw`."""

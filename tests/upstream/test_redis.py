@@ -1,0 +1,282 @@
+"""The cache's Redis down, slow, full of rubbish or just busy: a slower gateway, never an error or a wrong answer."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis.asyncio as redis_asyncio
+
+from gateway.auth import Viewer
+from gateway.sandbox import Accounts, Sandbox
+from gateway.telemetry import Counts
+from gateway.upstream.call import Source
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.stack import build_client
+from gateway.upstream.stores import RedisStore
+from tests.harness import Clock, settings
+from tests.upstream.cached import Cached, ask, basic, new_store
+from tests.upstream.redis_server import RedisServer
+
+FAILING = "the cache's Redis does not answer"
+RECOVERED = "the cache's Redis answers again"
+USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(5)}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(accounts=Accounts(USERS), echo_caller=True)
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+def client_of(upstream: str, url: str, counts: Counts, clock: Clock, **overrides: Any) -> UpstreamClient:
+    given = {"upstream_identity": "passthrough", "cache_secret": "sixteen or more letters", **overrides}
+    return build_client(settings(upstream_url=upstream, cache_url=url, **given), counts, clock.timing)
+
+
+@asynccontextmanager
+async def raw(server: RedisServer) -> AsyncIterator[redis_asyncio.Redis]:
+    async with redis_asyncio.Redis.from_url(server.url) as client:
+        yield client
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the log lines about Redis."""
+    lines = [record.getMessage() for record in caplog.records if "Redis" in record.getMessage()]
+    return [line.partition(" (")[0] for line in lines]
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A Redis to stop and to freeze."""
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of something that accepts connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+# what is kept there
+
+
+async def test_entries_are_private_bytes_with_an_end(upstream: str, sandbox: Sandbox, server: RedisServer) -> None:
+    clock = Clock()
+    token = str(sandbox.accounts.issue(*next(iter(USERS.items())))["access_token"])
+    secrets = [token, *USERS.values(), *(basic(*user).removeprefix("Basic ") for user in USERS.items())]
+    viewers = [Viewer(f"Bearer {token}"), *(Viewer(basic(*user)) for user in USERS.items())]
+    async with Cached(upstream, new_store(server, clock), clock) as client, raw(server) as redis:
+        for viewer in viewers:
+            for route, ident in (("thread", "th-1"), ("messages", "th-1"), ("customer", "cu-1")):
+                await ask(client, ident, route=route, viewer=viewer)
+        keys: list[bytes] = [bytes(key) async for key in redis.scan_iter()]
+        values = [value for key in keys if isinstance(value := await redis.get(key), bytes)]
+        assert len(values) == len(keys) == 3 * len(viewers) + 2
+        assert min([await redis.pttl(key) for key in keys]) > 0
+        assert all(key.startswith(b"gochat-gateway:") for key in keys)
+    seen = b"".join([*keys, *values])
+    assert b"th-1" in seen
+    for secret in secrets:
+        assert secret.encode() not in seen
+    assert b"th-1" not in b"".join(keys), "an id is nothing for those who may list keys"
+
+
+async def test_many_calls_at_once_are_no_failure_of_redis(
+    server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More of them than there are connections to Redis."""
+    store = RedisStore(server.url, 5, counts, clock)
+    for _ in range(2):
+        await asyncio.gather(*(store.set(f"key-{number}", b"%d" % number, 60) for number in range(300)))
+    values = await asyncio.gather(*(store.get([f"key-{number}", "none"]) for number in range(300)))
+    await store.aclose()
+    assert values == [[b"%d" % number, None] for number in range(300)]
+    assert counts == {}
+    assert told(caplog) == []
+
+
+async def test_a_look_up_that_is_given_up_leaves_its_answer_to_nobody_else(
+    own_server: RedisServer, clock: Clock, counts: Counts
+) -> None:
+    """The answer to an abandoned command must not be taken for the answer to the next one on that connection."""
+    store = RedisStore(own_server.url, 5, counts, clock)
+    names = [f"key-{number}" for number in range(20)]
+    for name in names:
+        await store.set(name, name.encode(), 60)
+    for steps in range(12):
+        lookups = [asyncio.create_task(store.get([name])) for name in names]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for lookup in lookups[::2]:
+            lookup.cancel()
+        kept = await asyncio.gather(*lookups[1::2])
+        assert kept == [[name.encode()] for name in names[1::2]]
+        await asyncio.gather(*lookups, return_exceptions=True)
+    own_server.freeze()
+    lookups = [asyncio.create_task(store.get([name])) for name in names]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    for lookup in lookups:
+        lookup.cancel()
+    await asyncio.gather(*lookups, return_exceptions=True)
+    own_server.thaw()
+    assert await asyncio.gather(*(store.get([name]) for name in names)) == [[name.encode()] for name in names]
+    await store.aclose()
+
+
+# down
+
+
+async def test_redis_stopped_and_started_under_load_fails_no_operation(
+    upstream: str, own_server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: asyncio.Queue[None] = asyncio.Queue()
+
+    async def keep_asking(client: UpstreamClient, name: str, ident: str) -> None:
+        viewer = Viewer(basic(name, USERS[name]))
+        while True:
+            answer = await ask(client, ident, viewer=viewer)
+            assert (answer.body["id"], answer.body["tags"][-1]) == (ident, f"caller:{name}")
+            answers.put_nowait(None)
+
+    async def more(count: int) -> None:
+        while not answers.empty():
+            answers.get_nowait()
+        for _ in range(count):
+            await answers.get()
+
+    async with client_of(upstream, own_server.url, counts, clock, cache_timeout=5) as client:
+        load = [asyncio.create_task(keep_asking(client, name, f"th-{n}")) for name in USERS for n in (1, 100, 101)]
+        await more(50)
+        assert told(caplog) == []
+        for end in (own_server.stop, own_server.kill):
+            await asyncio.to_thread(end)
+            for _ in range(3):
+                await more(20)
+                clock.now += 1.1  # its pause is over, and it is tried again
+            await asyncio.to_thread(own_server.start)
+            clock.now += 1.1
+            await more(50)
+        assert [task for task in load if task.done()] == []
+        for task in load:
+            task.cancel()
+        await asyncio.gather(*load, return_exceptions=True)
+    assert told(caplog) == [FAILING, RECOVERED] * 2
+    assert counts["cache_store_failures"] >= 4
+
+
+async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment(
+    upstream: str, sandbox: Sandbox, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(upstream, "redis://127.0.0.1:1/0", counts, clock) as client:
+        for ident in ("th-1", "th-1", "th-100"):
+            assert (await ask(client, ident)).source is Source.FETCHED
+        assert counts["cache_store_failures"] == 1, "not one for each call"
+        clock.now += 1.1
+        await ask(client)
+    assert counts["cache_store_failures"] == 2
+    assert told(caplog) == [FAILING]
+    assert sandbox.count() == 4
+
+
+async def test_a_host_name_that_does_not_exist_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
+    async with client_of(upstream, "redis://no-such-host.invalid:6379/0", counts, clock) as client:
+        assert (await ask(client)).body["id"] == "th-1"
+    assert counts["cache_store_failures"] == 1
+
+
+# slow
+
+
+async def test_redis_that_never_answers_costs_its_time_out_once(
+    upstream: str, silent: str, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with client_of(upstream, silent, counts, clock, cache_timeout=0.05) as client:
+        await ask(client, "th-100", route="messages")  # opens the connection
+        clock.now += 1.1
+        started = loop.time()
+        told_of = await asyncio.gather(*(ask(client, f"th-{number}") for number in range(100, 130)))
+        took = loop.time() - started
+    assert {each.source for each in told_of} == {Source.FETCHED}
+    assert max(each.report.milliseconds for each in told_of) >= 50
+    assert took < 2, "each of them waited for Redis at most once, and all at the same time"
+    assert told(caplog) == [FAILING]
+
+
+async def test_redis_that_falls_silent_in_the_middle_is_a_miss(
+    upstream: str, own_server: RedisServer, counts: Counts, clock: Clock
+) -> None:
+    async with client_of(upstream, own_server.url, counts, clock, cache_timeout=0.2) as client:
+        await ask(client)
+        assert (await ask(client)).source is Source.CACHED
+        own_server.freeze()
+        assert (await ask(client)).source is Source.FETCHED
+        assert counts["cache_store_failures"] == 1
+        own_server.thaw()
+        clock.now += 1.1
+        assert (await ask(client)).body["id"] == "th-1"
+    assert counts["cache_store_failures"] == 1
+
+
+# strange
+
+
+async def test_a_wrong_password_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
+    with RedisServer(password="right") as guarded:
+        for url in (guarded.url.replace("right", "wrong"), guarded.url.replace(":right@", "")):
+            async with client_of(upstream, url, counts, clock, cache_timeout=5) as client:
+                assert [(await ask(client)).source for _ in range(2)] == [Source.FETCHED] * 2
+        assert counts["cache_store_failures"] == 2
+        async with client_of(upstream, guarded.url, counts, clock, cache_timeout=5) as client:
+            assert [(await ask(client)).source for _ in range(2)] == [Source.FETCHED, Source.CACHED]
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"x", bytes(24), bytes(24) + b"{}", b"\xff" * 100, None], ids=repr)
+async def test_rubbish_in_redis_is_a_miss(
+    upstream: str, server: RedisServer, clock: Clock, counts: Counts, rubbish: bytes | None
+) -> None:
+    """None stands for a value of another type: a list."""
+    cached = Cached(upstream, new_store(server, clock, counts), clock)
+    async with cached as client, raw(server) as redis:
+        for spoilt in ("entries", "generations", "all"):
+            first = await ask(client)
+            for key in [bytes(key) async for key in redis.scan_iter()]:
+                if spoilt == "all" or (b"generation" in key) is (spoilt == "generations"):
+                    await redis.delete(key)
+                    await (redis.lpush(key, "x") if rubbish is None else redis.set(key, rubbish))
+            again = await ask(client)
+            assert (again.source, again.body) == (Source.FETCHED, first.body)
+            assert (await ask(client)).body == first.body
+            await redis.flushall()
+    assert counts["cache_store_failures"] == 0
+
+
+@pytest.mark.parametrize(
+    "says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b":x\r\n", b"*x\r\n", b"$-9\r\n", b"\x00" * 64, b""]
+)
+async def test_what_is_no_redis_at_all_is_no_error(
+    upstream: str, counts: Counts, clock: Clock, says: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(says)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        async with client_of(upstream, url, counts, clock) as client:
+            for _ in range(2):
+                assert (await ask(client)).source is Source.FETCHED
+                clock.now += 1.1
+    assert counts["cache_store_failures"] >= 2
+    assert told(caplog) == [FAILING]
