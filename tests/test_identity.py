@@ -22,7 +22,7 @@ from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
 
 QUERY = '{ thread(id: "th-1") { id } }'
-TIMEOUT = httpx.Timeout(5)
+TIMEOUT = httpx.Timeout(60)
 
 
 def basic(username: str, password: str) -> str:
@@ -32,7 +32,7 @@ def basic(username: str, password: str) -> str:
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
     connections = Connections(2**20)
     login = TokenLogin(
-        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 20), pause, clock
+        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
     )
     return UpstreamClient(TokenAccount(connections, login, USERNAME, clock), upstream, TIMEOUT)
 
@@ -43,7 +43,7 @@ def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause
 
 
 async def ask(client: UpstreamClient, viewer: Viewer | None = None) -> bytes | None:
-    deadline = asyncio.get_running_loop().time() + 20
+    deadline = asyncio.get_running_loop().time() + 60
     return await client.thread(Caller(viewer or Viewer(None), deadline), "th-100")
 
 
