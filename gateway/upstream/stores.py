@@ -85,6 +85,9 @@ class RedisStore:
         # Its pool takes one call too many for a failure of Redis, and asks nobody to wait.
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._failing = False
+        # How often that has changed. Of the calls under way when Redis fails some still succeed, and some that began
+        # before it recovered fail afterwards: what began before the last turn says nothing of now.
+        self._turns = 0
         self._paused_until = 0.0
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -109,26 +112,32 @@ class RedisStore:
         """Return Redis' answer, None where there is none in time or it was found not to answer just now."""
         if self._clock() < self._paused_until:
             return None
+        began = self._turns
         try:
             async with asyncio.timeout(self._timeout), self._slots:
                 answer = await command()
         except (RedisError, OSError, TimeoutError, ValueError) as exc:  # the last from what speaks no Redis at all
-            self._failed(exc)
+            self._failed(exc, began)
             return None
-        self._worked()
+        self._worked(began)
         return answer
 
-    def _failed(self, exc: Exception) -> None:
+    def _failed(self, exc: Exception, began: int) -> None:
         self._counts["cache_store_failures"] += 1
-        self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
-        if not self._failing:
-            self._failing = True
+        if not self._failing and began == self._turns:
+            self._turn(failing=True)
             logger.warning("the cache's Redis does not answer (%s): calls go upstream", type(exc).__name__)
-
-    def _worked(self) -> None:
         if self._failing:
-            self._failing = False
+            self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
+
+    def _worked(self, began: int) -> None:
+        if self._failing and began == self._turns:
+            self._turn(failing=False)
             logger.warning("the cache's Redis answers again")
+
+    def _turn(self, *, failing: bool) -> None:
+        self._failing = failing
+        self._turns += 1
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -172,6 +172,58 @@ async def test_redis_stopped_and_started_under_load_fails_no_operation(
         await asyncio.gather(*load, return_exceptions=True)
     assert told(caplog) == [FAILING, RECOVERED] * 2
     assert counts["cache_store_failures"] >= 4
+
+
+class Line:
+    """Stands between a gateway and its Redis, and can hold back answers and drop a connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.flows = asyncio.Event()
+        self.flows.set()
+        self.held: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        with closing(writer), closing(back):
+            await asyncio.wait(
+                [asyncio.create_task(each) for each in (self._ask(reader, back), self._tell(there, writer))]
+            )
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(2**16):
+            writer.write(piece)
+        writer.close()
+
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(2**16):
+            if not self.flows.is_set():
+                self.held.put_nowait(writer)
+            await self.flows.wait()
+            writer.write(piece)
+        writer.close()
+
+
+async def test_an_answer_from_before_a_failure_is_no_recovery(
+    server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(server.port)
+    async with await asyncio.start_server(line, "127.0.0.1", 0) as between:
+        store = RedisStore(f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0", 5, counts, clock)
+        await store.set("a", b"1", 60)
+        await asyncio.gather(store.get(["a"]), store.get(["a"]))
+        line.flows.clear()
+        lookups = [asyncio.create_task(store.get(["a"])) for _ in range(2)]
+        first, _second = [await line.held.get() for _ in range(2)]
+        first.transport.abort()
+        await asyncio.wait(lookups, return_when=asyncio.FIRST_COMPLETED)
+        line.flows.set()
+        assert sorted(str(each) for each in await asyncio.gather(*lookups)) == ["[None]", "[b'1']"]
+        assert told(caplog) == [FAILING]
+        clock.now += 1.1
+        assert await store.get(["a"]) == [b"1"]
+        assert told(caplog) == [FAILING, RECOVERED]
+        await store.aclose()
 
 
 async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment(
