@@ -123,7 +123,6 @@ async def test_many_who_miss_at_once_are_one_call(upstream: str, sandbox: Sandbo
         Fault(body=b"null"),
         Fault(body=b""),
         Fault(body=b'{"id": "\xff"}'),
-        Fault(body=b'{"a":' * 5000 + b"1" + b"}" * 5000),
     ],
     ids=lambda fault: f"{fault.status} {(fault.body or b'')[:16]!r}",
 )
