@@ -26,11 +26,18 @@ def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, re
     """Return the result of an operation that was executed, or that graphql-core refused to begin."""
     if not errors:
         return Result({"data": data})
-    shown = [format_error(error, request_id) for error in errors]
+    # graphql-core lists errors as they happen. Which call fails first is chance, and the same failure reads the same.
+    shown = [format_error(error, request_id) for error in sorted(errors, key=_place)]
     codes = tuple(error["extensions"]["code"] for error in shown)
     if data is None and all(error.path is None for error in errors):
         return Result({"errors": shown}, is_request_error=True, codes=codes)
     return Result({"errors": shown, "data": data}, codes=codes)
+
+
+def _place(error: GraphQLError) -> tuple[Any, ...]:
+    """Return where an error stands in the document and in the response, to be compared."""
+    locations = [(each.line, each.column) for each in error.locations or ()]
+    return locations, [(isinstance(step, str), step) for step in error.path or ()]
 
 
 def refused(exc: RequestError, request_id: str) -> Result:
