@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 _TESTS = Path(__file__).parent
+_OLDEST_NODE = 20
 _LONGEST = 120
 """Seconds after which a program is ended, whatever it does."""
 
@@ -74,11 +76,19 @@ def _drain(lines: Iterator[str]) -> None:
         pass
 
 
+@cache
+def _major(node: str) -> int:
+    version = subprocess.run([node, "--version"], capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603
+    return int(version.removeprefix("v").partition(".")[0])
+
+
 def project(name: str) -> Project:
     """Return the npm project ``tests/<name>``; skip the test where it cannot run."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not installed")
+        pytest.skip("Node.js is not installed")
+    if _major(node) < _OLDEST_NODE:
+        pytest.skip(f"Node.js {_major(node)} is too old: {_OLDEST_NODE} or newer is needed")
     path = _TESTS / name
     if not (path / "node_modules").is_dir():
         pytest.skip(f"its packages are not installed: npm ci --prefix tests/{name}")
