@@ -10,8 +10,9 @@ import typer
 from gateway import __version__
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
-from gateway.errors import ConfigurationError
+from gateway.errors import BadUserInput, ConfigurationError
 from gateway.schema import build_schema
+from gateway.schema.changes import schema_changes
 from gateway.server import serve as run_server
 from gateway.settings import LogLevel, load_settings, unknown_variables
 
@@ -79,12 +80,22 @@ def schema(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Exit with 1 and a diff where this file is not the schema."),
     ] = None,
+    diff: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Exit with 1 where a client of this older schema would break."),
+    ] = None,
 ) -> None:
     """Print the schema (SDL)."""
     current = build_schema().as_str() + "\n"
-    if check is None:
+    if check is not None:
+        _require_same(check, current)
+    if diff is not None:
+        _require_compatible(diff, current)
+    if check is None and diff is None:
         typer.echo(current, nl=False)
-        return
+
+
+def _require_same(check: Path, current: str) -> None:
     given = check.read_text(encoding="utf-8")
     diff = difflib.unified_diff(given.splitlines(), current.splitlines(), str(check), "the schema", lineterm="")
     lines = list(diff)
@@ -93,6 +104,19 @@ def schema(
         typer.echo(f"{check} is stale: write it anew with `gochat-gateway schema > {check}`", err=True)
         raise typer.Exit(1)
     typer.echo(f"{check} is up to date")
+
+
+def _require_compatible(old: Path, current: str) -> None:
+    try:
+        changes = schema_changes(old.read_text(encoding="utf-8"), current)
+    except BadUserInput as exc:
+        raise ConfigurationError([f"{old}: {exc}"]) from exc
+    for kind, lines in (("breaking", changes.breaking), ("dangerous", changes.dangerous)):
+        for line in lines:
+            typer.echo(f"{kind}: {line}")
+    if changes.breaking:
+        raise typer.Exit(1)
+    typer.echo(f"nothing breaks for clients of {old}")
 
 
 @app.command()

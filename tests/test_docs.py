@@ -112,6 +112,19 @@ def test_the_query_is_the_demos_and_its_answer_is_what_the_gateway_answers(gatew
     assert sandbox.count("thread") == 1, "for one REST call, it says"
 
 
+def test_the_programs_and_the_subgraph_shown_are_those_that_the_tests_run() -> None:
+    files = [
+        "federation/gateway.config.mjs",
+        "federation/subgraph.graphql",
+        "clients/codegen.ts",
+        "clients/src/apollo.ts",
+    ]
+    run = [" ".join((ROOT / "tests" / each).read_text(encoding="utf-8").split()) for each in files]
+    shown = [" ".join(each.split()) for language in ("js", "ts", "graphqls") for each in fenced(language)]
+    assert [each for each in shown if not any(each in text for text in run)] == []
+    assert len(shown) == len(files)
+
+
 def test_the_newcomers_two_commands_are_as_promised() -> None:
     assert "pip install uv && uv run gochat-gateway demo" in COMMANDS
     assert "uv run pytest" in COMMANDS

@@ -67,6 +67,15 @@ def test_the_answer_has_the_media_type_that_accept_likes_best(
     assert response.headers["vary"] == "accept"
 
 
+def test_a_refusal_has_the_media_type_that_accept_likes_best(start: StartGateway) -> None:
+    """Apollo Client reads the errors of a 401 only where it is ``application/graphql-response+json``."""
+    response = start(upstream_identity="passthrough").http.post(
+        "/graphql", json={"query": QUERY}, headers={"accept": f"{GRAPHQL}, application/json;q=0.9"}
+    )
+    assert (response.status_code, response.headers["content-type"]) == (401, f"{GRAPHQL}; charset=utf-8")
+    assert response.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
 @pytest.mark.parametrize("accept", ["text/plain", "image/*", "application/json;q=0"])
 def test_a_client_that_takes_none_of_them_gets_406(gateway: Gateway, accept: str) -> None:
     assert "application/json" in error_of(

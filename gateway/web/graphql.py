@@ -65,12 +65,12 @@ class GraphQLEndpoint:
         except ClientDisconnected:
             return
         except HttpError as exc:
-            response = _encode(failed(exc.error, identifier), JSON, exc.status)
+            response = _encode(failed(exc.error, identifier), _error_type(headers), exc.status)
             if exc.header is not None:
                 response.headers[exc.header[0]] = exc.header[1]
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
-            response = _encode(failed(InternalError(), identifier), JSON, 500)
+            response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
@@ -166,6 +166,11 @@ def _status(result: Result, media_type: str) -> int:
     if media_type == GRAPHQL_RESPONSE or result.is_unanswerable:
         return 400
     return 200
+
+
+def _error_type(headers: Headers) -> str:
+    """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
+    return negotiate(headers.get("accept"), _ANSWERS) or JSON
 
 
 def _encode(result: Result, media_type: str, status: int) -> Response:

@@ -1,0 +1,56 @@
+import { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache } from "@apollo/client/core";
+import type { ErrorLike } from "@apollo/client/core";
+import { relayStylePagination } from "@apollo/client/utilities";
+import { MessagesDocument, ThreadDocument, ThreadsDocument } from "./generated.js";
+import type { MessagesQuery } from "./generated.js";
+import { NONE, PAGED, THREE, problems } from "./report.js";
+import type { Client, Problem } from "./report.js";
+
+function connect(uri: string, headers: Record<string, string>): ApolloClient {
+  return new ApolloClient({
+    link: new HttpLink({ uri, headers }),
+    cache: new InMemoryCache({
+      typePolicies: {
+        Thread: { fields: { messages: relayStylePagination() } },
+        Field: { keyFields: false }, // `id` says which field it is: each customer has a value of its own
+      },
+    }),
+  });
+}
+
+function shown(error: ErrorLike | undefined): Problem[] {
+  if (error === undefined || CombinedGraphQLErrors.is(error)) return problems(error?.errors);
+  throw error;
+}
+
+async function pages(client: ApolloClient): Promise<string[][]> {
+  const seen: string[][] = [];
+  const query = client.watchQuery({ query: MessagesDocument, variables: PAGED });
+  let { data } = (await query.reobserve()) as { data: MessagesQuery };
+  for (;;) {
+    const messages = data.thread?.messages;
+    seen.push((messages?.edges ?? []).map((edge) => edge.node.id));
+    if (!messages?.pageInfo.hasNextPage) return seen;
+    await query.fetchMore({ variables: { after: messages.pageInfo.endCursor } });
+    data = query.getCurrentResult().data as MessagesQuery;
+  }
+}
+
+export const apollo: Client = async ({ url, authorization }) => {
+  const client = connect(url, { authorization });
+  const { data } = await client.query({ query: ThreadDocument, variables: { id: "th-1" } });
+  const partial = await client.query({ query: ThreadsDocument, variables: { ids: THREE }, errorPolicy: "all" });
+  const wrong = await client.query({ query: ThreadDocument, variables: NONE, errorPolicy: "all" });
+  const anonymous = await connect(url, {}).query({
+    query: ThreadDocument,
+    variables: { id: "th-1" },
+    errorPolicy: "all",
+  });
+  return {
+    thread: data?.thread ?? null,
+    pages: await pages(client),
+    partial: { threads: partial.data?.threads, problems: shown(partial.error) },
+    wrong: shown(wrong.error),
+    anonymous: shown(anonymous.error),
+  };
+};

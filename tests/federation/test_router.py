@@ -1,0 +1,209 @@
+"""Behind Hive Gateway, beside a second subgraph: one query spans both."""
+
+import base64
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import PASSWORD, USERNAME, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
+from gateway.server import gateway_config
+from gateway.web.app import create_app
+from tests.conftest import NO_CERTIFICATES
+from tests.federation.composition import SECOND, compose
+from tests.harness import settings
+from tests.javascript import Project, project
+
+MAX_CONCURRENCY = 16
+OTHER_USER = "second@sandbox.example"
+ESCALATIONS = "query ($ids: [ID!]!) { escalations(threads: $ids) { id risk messageCount } }"
+HUNDRED = [f"th-{number}" for number in range(100, 200)]
+
+
+def basic(username: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{PASSWORD}".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A running router in front of the gateway, which is in passthrough mode, and of a second subgraph."""
+
+    sandbox: Sandbox
+    router: httpx.Client
+    second: httpx.Client
+
+    def ask(self, document: str, /, headers: dict[str, str] | None = None, **variables: Any) -> dict[str, Any]:
+        """Run an operation through the router, as the sandbox's user."""
+        body = {"query": document, "variables": variables}
+        sent = {"authorization": basic(USERNAME)} if headers is None else headers
+        response = self.router.post("/graphql", json=body, headers=sent)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def data(self, document: str, /, **variables: Any) -> dict[str, Any]:
+        """Run an operation that has no errors, and return its data."""
+        answer = self.ask(document, **variables)
+        assert "errors" not in answer, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def seen_by_second(self) -> list[dict[str, Any]]:
+        """Return the requests that the second subgraph got so far."""
+        requests: list[dict[str, Any]] = self.second.get("").json()
+        return requests
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start_router(stack: ExitStack, federation: Project, supergraph: Path) -> httpx.Client:
+    port = str(_free_port())  # the router does not say which one it picked itself
+    config = ["--config-path", "gateway.config.mjs", "--host", "127.0.0.1", "--port", port]
+    router = federation.running(
+        "node_modules/.bin/hive-gateway", "supergraph", str(supergraph), *config, until="Listening on"
+    )
+    stack.enter_context(router)
+    return stack.enter_context(_client(f"http://127.0.0.1:{port}"))
+
+
+def _client(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    federation = project("federation")
+    sandbox = Sandbox(accounts=Accounts({OTHER_USER: PASSWORD}), echo_caller=True)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
+        app = create_app(settings(upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY))
+        gateway = stack.enter_context(BackgroundServer(gateway_config(app))).url
+        second = stack.enter_context(federation.running("subgraph.mjs", until="http://"))
+        sdl = SECOND.read_text(encoding="utf-8")
+        (composed,) = compose(federation, sdl, url=f"{gateway}/graphql", second_url=second)
+        supergraph = tmp_path_factory.mktemp("federation") / "supergraph.graphql"
+        supergraph.write_text(composed["guild"].supergraph or "", encoding="utf-8")
+        router = _start_router(stack, federation, supergraph)
+        yield Graph(sandbox, router, stack.enter_context(_client(second)))
+
+
+@pytest.fixture
+def graph(running: Graph) -> Graph:
+    running.sandbox.faults.clear()
+    running.sandbox.clear()
+    return running
+
+
+def test_a_thread_of_the_gateway_has_what_the_second_subgraph_knows_of_it_and_its_customers(graph: Graph) -> None:
+    data = graph.data(
+        """{
+          thread(id: "th-1") {
+            status risk
+            customers { externalId firstName score }
+            lastMessage { attachments { fileName virusReport } }
+          }
+        }"""
+    )
+    thread = data["thread"]
+    assert (thread["status"], thread["risk"]) == ("Open", "risk of th-1")
+    assert [each["externalId"] for each in thread["customers"]] == ["cu-1", "cu-2", "cu-5"]
+    assert thread["customers"][0] == {"externalId": "cu-1", "firstName": "Tobrik", "score": "score of c0001"}
+    assert thread["lastMessage"]["attachments"][2] == {"fileName": "at-3.pdf", "virusReport": "report of at-3"}
+    assert graph.sandbox.count() == 1
+
+
+def test_a_thread_of_the_second_subgraph_is_filled_by_its_id(graph: Graph) -> None:
+    data = graph.data(
+        """{
+          escalations(threads: ["th-1", "th-101"]) {
+            id risk status lastMessage { id } messages(first: 1) { totalCount nodes { id } }
+          }
+        }"""
+    )
+    first, second = data["escalations"]
+    assert (first["risk"], first["status"], first["messages"]["totalCount"]) == ("risk of th-1", "Open", 4)
+    assert (second["risk"], second["status"], second["messages"]["totalCount"]) == ("risk of th-101", 2, 3)
+    assert (graph.sandbox.count("thread"), graph.sandbox.count("messages")) == (2, 2)
+
+
+def test_a_customer_of_the_second_subgraph_is_filled_by_its_external_id(graph: Graph) -> None:
+    data = graph.data('{ suspect(externalId: "cu-1") { id firstName score profile { customFields { name } } } }')
+    suspect = data["suspect"]
+    assert (suspect["id"], suspect["firstName"], suspect["score"]) == ("c0001", "Tobrik", "score of cu-1")
+    assert suspect["profile"]["customFields"][0] == {"name": "Field 1"}
+    assert graph.sandbox.count("customer") == 1, "the customer and its profile are one document"
+
+
+def test_a_customer_without_an_external_id_is_found_by_its_id(graph: Graph) -> None:
+    """The second subgraph names the key `id` first, and that is the one the router takes."""
+    customers = graph.data('{ thread(id: "th-4") { customers { externalId score } } }')["thread"]["customers"]
+    assert customers[1] == {"externalId": None, "score": "score of c-no-external-id"}
+
+
+def test_a_thread_that_does_not_exist_has_only_what_the_second_subgraph_knows(graph: Graph) -> None:
+    data = graph.data(ESCALATIONS, ids=["nowhere", "th-100"])
+    assert data["escalations"][0] == {"id": "nowhere", "risk": "risk of nowhere", "messageCount": None}
+    assert data["escalations"][1]["messageCount"] == 2
+
+
+def test_a_hundred_threads_are_a_hundred_calls_as_many_at_a_time_as_allowed(graph: Graph) -> None:
+    graph.sandbox.faults.add(Fault("thread", hold="all"))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(graph.data, ESCALATIONS, ids=[*HUNDRED, *HUNDRED[:10]])
+        try:
+            graph.sandbox.wait_for_calls(MAX_CONCURRENCY, route="thread")
+        finally:
+            graph.sandbox.release("all")
+        threads = asked.result(30)["escalations"]
+    assert [each["id"] for each in threads] == [*HUNDRED, *HUNDRED[:10]]
+    assert all(each["messageCount"] for each in threads)
+    assert (graph.sandbox.count(), graph.sandbox.max_concurrent) == (100, MAX_CONCURRENCY)
+
+
+def test_one_thread_that_fails_is_null_with_its_error_and_99_are_there(graph: Graph) -> None:
+    graph.sandbox.faults.add(Fault("thread", "th-150", status=500))
+    answer = graph.ask(ESCALATIONS, ids=HUNDRED)
+    threads = answer["data"]["escalations"]
+    assert [each["id"] for each in threads if each["messageCount"] is None] == ["th-150"]
+    assert len(threads) == 100
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "UPSTREAM_ERROR"
+    assert error["extensions"]["upstream"] == {"status": 500, "codes": ["sandbox_500"]}
+    assert error["extensions"]["serviceName"] == "gochat"
+    assert graph.sandbox.count() == 100
+
+
+def test_each_caller_is_the_rest_apis_caller_through_the_router(graph: Graph) -> None:
+    def tags(username: str) -> list[str]:
+        answer = graph.ask('{ thread(id: "th-2") { tags risk } }', headers={"authorization": basic(username)})
+        found: list[str] = answer["data"]["thread"]["tags"]
+        return found
+
+    users = [USERNAME, OTHER_USER] * 4
+    with ThreadPoolExecutor(len(users)) as pool:
+        assert list(pool.map(tags, users)) == [[f"caller:{user}"] for user in users]
+    assert {call.headers["authorization"] for call in graph.sandbox.calls} == {basic(user) for user in users}
+    assert all("authorization" not in each["headers"] for each in graph.seen_by_second()), "it is none of its business"
+
+
+def test_a_caller_without_credentials_is_told_so_and_the_other_subgraph_answers(graph: Graph) -> None:
+    answer = graph.ask(ESCALATIONS, headers={}, ids=["th-1"])
+    assert answer["data"]["escalations"] == [{"id": "th-1", "risk": "risk of th-1", "messageCount": None}]
+    assert [each["extensions"]["code"] for each in answer["errors"]] == ["UNAUTHENTICATED"]
+    assert graph.sandbox.count() == 0
+
+
+def test_an_error_carries_the_routers_request_id(graph: Graph) -> None:
+    answer = graph.ask('{ thread(id: "th-1") { id } }', headers={"x-request-id": "from-the-client"})
+    assert answer["errors"][0]["extensions"]["requestId"] == "from-the-client"

@@ -1,0 +1,95 @@
+"""Runs the JavaScript programs that tests drive the gateway with."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_TESTS = Path(__file__).parent
+_OLDEST_NODE = 20
+_LONGEST = 120
+"""Seconds after which a program is ended, whatever it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """An npm project under ``tests`` whose packages are installed."""
+
+    path: Path
+    node: str
+
+    def run(self, script: str, *arguments: str, stdin: str = "") -> str:
+        """Run a script to its end and return what it printed; where it fails, so does the test, with both outputs."""
+        done = subprocess.run(  # noqa: S603 - our own scripts
+            [self.node, script, *arguments],
+            cwd=self.path,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=_LONGEST,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def running(self, script: str, *arguments: str, until: str) -> Iterator[str]:
+        """Run a script until the block ends; give the line that it prints with ``until`` in it once it is ready."""
+        process = subprocess.Popen(  # noqa: S603 - our own scripts
+            [self.node, script, *arguments],
+            cwd=self.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        end = threading.Timer(_LONGEST, process.kill)
+        end.start()
+        with process:
+            try:
+                yield _line_with(until, process)
+            finally:
+                end.cancel()
+                process.terminate()
+
+
+def _line_with(text: str, process: "subprocess.Popen[str]") -> str:
+    """Return the first such line, and let a thread read what follows: a full pipe would stop the program."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if text in line:
+            threading.Thread(target=_drain, args=[process.stdout], daemon=True).start()
+            return line.strip()
+    pytest.fail(f"{process.args!r} ended before it was ready:\n{''.join(said)}")
+
+
+def _drain(lines: Iterator[str]) -> None:
+    for _ in lines:
+        pass
+
+
+@cache
+def _major(node: str) -> int:
+    version = subprocess.run([node, "--version"], capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603
+    return int(version.removeprefix("v").partition(".")[0])
+
+
+def project(name: str) -> Project:
+    """Return the npm project ``tests/<name>``; skip the test where it cannot run."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node.js is not installed")
+    if _major(node) < _OLDEST_NODE:
+        pytest.skip(f"Node.js {_major(node)} is too old: {_OLDEST_NODE} or newer is needed")
+    path = _TESTS / name
+    if not (path / "node_modules").is_dir():
+        pytest.skip(f"its packages are not installed: npm ci --prefix tests/{name}")
+    return Project(path, node)

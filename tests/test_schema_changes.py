@@ -1,0 +1,136 @@
+"""A breaking change of the schema is seen, and is announced in the changelog."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.errors import BadUserInput, ConfigurationError
+from gateway.schema.changes import schema_changes
+
+ROOT = Path(__file__).parent.parent
+SDL = (ROOT / "schema.graphql").read_text(encoding="utf-8")
+
+
+FILE_TYPE = '  """The kind of file."""\n  fileType: String\n'
+
+
+def announced(changelog: str) -> list[str]:
+    """Return what the changelog calls breaking among the unreleased changes and removals."""
+    (unreleased,) = re.findall(r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE)
+    sections = re.findall(r"^### (?:Changed|Removed)\n(.*?)(?=^### |\Z)", unreleased, re.DOTALL | re.MULTILINE)
+    return [entry for each in sections for entry in re.split(r"^- ", each, flags=re.MULTILINE) if "Breaking" in entry]
+
+
+def git(*arguments: str) -> str:
+    """Return what git says about this repository; skip the test where it knows nothing of it."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)  # noqa: S603, S607
+    except OSError as exc:
+        pytest.skip(f"git cannot be run: {exc}")
+    if done.returncode != 0:
+        pytest.skip(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def test_what_breaks_clients_of_the_last_release_is_announced_in_the_changelog() -> None:
+    """Before the first release, and so before the first version tag, the commit before this one stands for it."""
+    tag = git("tag", "--list", "v*", "--merged", "HEAD", "--sort", "-version:refname").partition("\n")[0]
+    before = git("show", f"{tag or 'HEAD~1'}:schema.graphql")
+    breaking = schema_changes(before, SDL).breaking
+    assert not breaking or announced((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")), (
+        "say so in CHANGELOG.md, under Unreleased, in a line with **Breaking:** below Changed or Removed:\n"
+        + "\n".join(breaking)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ((FILE_TYPE, ""), "Attachment.fileType was removed."),
+        (("fileSize: BigInt", "fileSize: Int"), "Field Attachment.fileSize changed type from BigInt to Int."),
+        (("id: ID!\n\n", "id: ID\n\n"), "from ID! to ID."),
+        (("first: Int = 20", "first: Int!"), "from Int to Int!."),
+        (
+            ('Customer @key(fields: "externalId", resolvable: true)', "Customer"),
+            '@key(fields: "externalId") of Customer was removed: other subgraphs rely on it.',
+        ),
+        (
+            ('@key(fields: "externalId", resolvable: true)', '@key(fields: "externalId", resolvable: false)'),
+            'Resolving by @key(fields: "externalId") of Customer was removed: other subgraphs rely on it.',
+        ),
+        (("PageInfo @shareable", "PageInfo"), "@shareable of PageInfo was removed: other subgraphs rely on it."),
+    ],
+)
+def test_a_breaking_change_is_found_and_said(change: tuple[str, str], says: str) -> None:
+    old, new = change
+    assert old in SDL
+    breaking = schema_changes(SDL, SDL.replace(old, new)).breaking
+    assert breaking
+    assert any(line.endswith(says) for line in breaking), breaking
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (FILE_TYPE, f"{FILE_TYPE}  fileHash: String\n"),
+        ("fileSize: BigInt", "fileSize: BigInt!"),
+        ('"""The thread\'s tags."""', '"""Tags."""'),
+        ('Message @key(fields: "id", resolvable: false)', 'Message @key(fields: "id")'),
+    ],
+)
+def test_a_change_that_no_client_notices_is_not_breaking(change: tuple[str, str]) -> None:
+    old, new = change
+    assert old in SDL
+    assert schema_changes(SDL, SDL.replace(old, new)).breaking == []
+
+
+def test_another_default_is_dangerous() -> None:
+    changes = schema_changes(SDL, SDL.replace("first: Int = 20", "first: Int = 10"))
+    assert (changes.breaking, len(changes.dangerous)) == ([], 1)
+
+
+@pytest.mark.parametrize("text", ["", "type {", "{ thread }", "type Query { a: Nothing }"])
+def test_what_is_no_schema_is_refused(text: str) -> None:
+    with pytest.raises(BadUserInput):
+        schema_changes(text, SDL)
+
+
+def test_the_command_ends_with_1_where_a_client_of_the_older_schema_would_break(tmp_path: Path) -> None:
+    old = tmp_path / "old.graphql"
+    old.write_text(SDL.replace("  id: ID!\n\n", "  id: ID!\n  gone: String\n\n").replace("Int = 20", "Int = 10"))
+    result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
+    assert result.exit_code == 1
+    assert "breaking: Field Thread.gone was removed.\n" in result.stdout
+    assert "dangerous: " in result.stdout
+
+
+def test_the_command_ends_with_0_where_nothing_breaks(tmp_path: Path) -> None:
+    old = tmp_path / "old.graphql"
+    old.write_text(SDL.replace(FILE_TYPE, ""))
+    result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
+    assert (result.exit_code, result.stdout) == (0, f"nothing breaks for clients of {old}\n")
+
+
+def test_the_command_says_which_file_is_no_schema(tmp_path: Path) -> None:
+    old = tmp_path / "old.graphql"
+    old.write_text("type {")
+    result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
+    assert isinstance(result.exception, ConfigurationError), "which main() makes a line and exit status 2"
+    assert str(old) in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("entries", "count"),
+    [
+        ("### Changed\n\n- **Breaking:** `fileSize` is a string.\n", 1),
+        ("### Removed\n\n- `a`\n- Breaking: `b`, which\n  nobody used.\n", 1),
+        ("### Added\n\n- Breaking news.\n\n### Changed\n\n- Faster.\n", 0),
+        ("### Added\n\n- a\n\n## [0.1.0]\n\n### Changed\n\n- **Breaking:** old news.\n", 0),
+    ],
+)
+def test_only_an_unreleased_change_or_removal_announces(entries: str, count: int) -> None:
+    assert len(announced(f"# Changelog\n\n## [Unreleased]\n\n{entries}")) == count
