@@ -14,19 +14,9 @@ from gateway.server import STOP_SIGNALS, gateway_config, ignore_further_signals
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
 from gateway.web.app import GRAPHQL_PATH, create_app
+from gateway.web.graphiql import EXAMPLE
 
-QUERY = """{
-  thread(id: "th-1") {
-    status
-    lastMessage {
-      subject
-      attachments {
-        fileName
-        attachmentMovements { total movements { agentId customerId fileId } }
-      }
-    }
-  }
-}"""
+QUERY = EXAMPLE
 """The query that the demo shows; the README shows it too, with its answer."""
 
 _HOST = "127.0.0.1"
@@ -69,6 +59,7 @@ def _settings(upstream_url: str) -> Any:
             "upstream_password": PASSWORD,
             "inbound_auth": "none",
             "graphiql": True,
+            "explain": True,
         }
     )
 

@@ -1,0 +1,74 @@
+// Shows the REST calls of the last operation: a plugin with one row per call, and a line below the result.
+import { useCalls } from './calls.js';
+
+function Icon() {
+  return (
+    <svg height="1em" width="1em" viewBox="0 0 24 24" fill="none" stroke="currentColor" strokeWidth="1.5">
+      <title>REST calls</title>
+      <path d="M3 7h14m0 0-4-4m4 4-4 4M21 17H7m0 0 4-4m-4 4 4 4" strokeLinecap="round" strokeLinejoin="round" />
+    </svg>
+  );
+}
+
+function Row({ call }) {
+  const { route, status, ms, attempts, source, ageSeconds } = call;
+  const failed = status === null || status >= 400;
+  return (
+    <tr className={failed ? 'calls-failed' : undefined}>
+      <td>{route}</td>
+      <td>{status ?? 'none'}</td>
+      <td>{ms}</td>
+      <td>{attempts}</td>
+      <td title={ageSeconds === undefined ? undefined : `${ageSeconds} s old`}>{source}</td>
+    </tr>
+  );
+}
+
+function Table({ calls }) {
+  return (
+    <table className="calls">
+      <thead>
+        <tr>
+          {['route', 'status', 'ms', 'attempts', 'source'].map((name) => (
+            <th key={name}>{name}</th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {calls.map((call, index) => (
+          <Row key={index} call={call} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Panel() {
+  const calls = useCalls();
+  return (
+    <section aria-label="REST calls">
+      <div className="graphiql-doc-explorer-title">REST calls</div>
+      <p className="calls-hint">What the last operation asked of the REST API, in the order the answers came.</p>
+      {calls === null && <p>Run an operation to see its calls.</p>}
+      {calls?.length === 0 && <p>None: this operation needed no call.</p>}
+      {calls?.length > 0 && <Table calls={calls} />}
+    </section>
+  );
+}
+
+/** The plugin; its icon stands in the sidebar. */
+export const callsPlugin = { title: 'REST calls', icon: Icon, content: Panel };
+
+/** One line for all calls. */
+export function CallsLine() {
+  const calls = useCalls();
+  if (calls === null) return null;
+  const fetched = calls.filter((call) => call.source === 'fetched');
+  const slowest = Math.max(0, ...calls.map((call) => call.ms));
+  const plural = calls.length === 1 ? '' : 's';
+  return (
+    <span className="calls-line" role="status">
+      {calls.length} REST call{plural}, {fetched.length} fetched{calls.length > 0 && `, the slowest in ${slowest} ms`}
+    </span>
+  );
+}
