@@ -26,6 +26,7 @@ addEventListener('DOMContentLoaded', () => {
     defaultQuery: query,
     fetcher: GraphiQL.createFetcher({ url: location.pathname, headers }),
     inputValueDeprecation: true,
+    storage: null, // this GraphiQL would keep credentials with its history
   };
   ReactDOM.createRoot(root).render(React.createElement(GraphiQL, properties));
 });

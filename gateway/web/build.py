@@ -21,10 +21,11 @@ def can_build() -> bool:
     return (_FOLDER / "package.json").is_file() and shutil.which("npm") is not None
 
 
-def build() -> str | None:
-    """Build; return None, or what npm had to say where it failed."""
+def build(retries: int = 2) -> str | None:
+    """Build, trying each download again ``retries`` times; return None, or what npm had to say where it failed."""
     npm = shutil.which("npm") or "npm"
-    for arguments in (("ci", "--no-audit", "--no-fund"), ("run", "build")):
+    install = ("ci", "--no-audit", "--no-fund", "--prefer-offline", f"--fetch-retries={retries}")
+    for arguments in (install, ("run", "build")):
         try:
             subprocess.run(  # noqa: S603 - our own sources, by npm
                 [npm, *arguments], cwd=_FOLDER, check=True, capture_output=True, text=True, timeout=_PATIENCE

@@ -12,14 +12,11 @@ import { createRoot } from 'react-dom/client';
 import { fetcherFor } from './fetcher.js';
 import { CallsLine, callsPlugin } from './panel.jsx';
 import { LateSchema } from './schema.jsx';
+import { openStorage } from './storage.js';
 
 const root = document.getElementById('graphiql');
 const { query, ...flags } = root.dataset;
 const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
-
-// Headers hold credentials: they are kept in the browser for those who say so in GraphiQL's settings, and for no one else.
-const PERSIST_HEADERS = 'graphiql:shouldPersistHeaders';
-if (localStorage.getItem(PERSIST_HEADERS) === null) localStorage.setItem(PERSIST_HEADERS, 'false');
 
 const fetcher = fetcherFor(settings);
 const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin] : [])];
@@ -33,7 +30,8 @@ createRoot(root).render(
     inputValueDeprecation
     plugins={plugins}
     schemaDescription
-    shouldPersistHeaders
+    shouldPersistHeaders // a choice that the settings dialog offers, and that is off until it is taken
+    storage={openStorage()}
   >
     <GraphiQL.Footer>
       <LateSchema />

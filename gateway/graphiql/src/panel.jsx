@@ -1,4 +1,4 @@
-// Shows the REST calls of the last operation: a plugin with one row per call, and a line below the result.
+// Shows the REST calls of the last operation: a plugin with one entry per call, and a line below the result.
 import { useCalls } from './calls.js';
 
 function Icon() {
@@ -10,36 +10,19 @@ function Icon() {
   );
 }
 
-function Row({ call }) {
+function Call({ call }) {
   const { route, status, ms, attempts, source, ageSeconds } = call;
-  const failed = status === null || status >= 400;
+  const facts = [
+    status ?? 'no answer',
+    `${ms} ms`,
+    attempts === 1 ? '1 attempt' : `${attempts} attempts`,
+    ageSeconds === undefined ? source : `${source}, ${ageSeconds} s old`,
+  ];
   return (
-    <tr className={failed ? 'calls-failed' : undefined}>
-      <td>{route}</td>
-      <td>{status ?? 'none'}</td>
-      <td>{ms}</td>
-      <td>{attempts}</td>
-      <td title={ageSeconds === undefined ? undefined : `${ageSeconds} s old`}>{source}</td>
-    </tr>
-  );
-}
-
-function Table({ calls }) {
-  return (
-    <table className="calls">
-      <thead>
-        <tr>
-          {['route', 'status', 'ms', 'attempts', 'source'].map((name) => (
-            <th key={name}>{name}</th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {calls.map((call, index) => (
-          <Row key={index} call={call} />
-        ))}
-      </tbody>
-    </table>
+    <li className={status === null || status >= 400 ? 'calls-failed' : undefined}>
+      <code>{route}</code>
+      <div>{facts.join(' · ')}</div>
+    </li>
   );
 }
 
@@ -51,7 +34,11 @@ function Panel() {
       <p className="calls-hint">What the last operation asked of the REST API, in the order the answers came.</p>
       {calls === null && <p>Run an operation to see its calls.</p>}
       {calls?.length === 0 && <p>None: this operation needed no call.</p>}
-      {calls?.length > 0 && <Table calls={calls} />}
+      <ol className="calls">
+        {calls?.map((call, index) => (
+          <Call key={index} call={call} />
+        ))}
+      </ol>
     </section>
   );
 }
