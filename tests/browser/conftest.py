@@ -57,8 +57,12 @@ class GraphiQLPage:
         self.tab.wait_for_selector(".graphiql-query-editor .view-line")
 
     def wait_for_schema(self) -> None:
-        """Wait until what is written is completed and checked: the explorer has the schema's fields then."""
-        self.tab.wait_for_function("() => globalThis.__MONACO && !document.querySelector('.graphiql-spinner')")
+        """Wait until the schema came: what is written is completed and checked from then on."""
+        self.tab.wait_for_function(
+            """() => performance.getEntriesByType('resource').some(
+                each => each.initiatorType === 'fetch' && each.name.endsWith('/graphql') && each.responseEnd > 0
+            )"""
+        )
 
     def write(self, text: str) -> None:
         """Replace the query with what is typed."""

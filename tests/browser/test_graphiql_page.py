@@ -85,7 +85,7 @@ def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPa
 
 
 def test_a_caller_brings_a_token(start: StartGateway, open_page: OpenPage) -> None:
-    """Nothing is asked before there is one; a wrong one is refused; it is gone with the tab."""
+    """Nothing is asked before there is one; a wrong one is refused; it is gone with the tab, unless it shall stay."""
     page = open_page(start(upstream_identity="passthrough", inbound_auth=None, graphiql=True))
     page.tab.get_by_text("Authorization").first.wait_for()
     page.tab.click(".graphiql-editor-tool .graphiql-editor:not(.hidden) .view-lines")
@@ -98,7 +98,13 @@ def test_a_caller_brings_a_token(start: StartGateway, open_page: OpenPage) -> No
     page.tab.get_by_label("Show Documentation Explorer").click()
     page.tab.locator(".graphiql-plugin").get_by_role("link", name="Query", exact=True).wait_for()
     assert page.tab.get_by_label("Show REST calls").count() == 0, "the gateway does not explain"
-    assert "wrong-token" not in page.tab.evaluate("JSON.stringify({...localStorage})")
+    kept = "JSON.stringify({...localStorage})"
+    assert "wrong-token" not in page.tab.evaluate(kept)
+    page.tab.get_by_label("Open settings dialog").click()
+    page.tab.get_by_role("dialog").get_by_role("button", name="On", exact=True).click()
+    assert "wrong-token" in page.tab.evaluate(kept)
+    page.tab.get_by_role("dialog").get_by_role("button", name="Off", exact=True).click()
+    assert "wrong-token" not in page.tab.evaluate(kept)
 
 
 def test_tabs_are_remembered(gateway: Gateway, open_page: OpenPage) -> None:
