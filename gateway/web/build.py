@@ -31,7 +31,12 @@ def build(retries: int = 2) -> str | None:
                 [npm, *arguments], cwd=_FOLDER, check=True, capture_output=True, text=True, timeout=_PATIENCE
             )
         except subprocess.CalledProcessError as exc:
-            return f"npm {' '.join(arguments)} failed: {(exc.stderr or exc.stdout).strip()}"
+            return f"npm {' '.join(arguments)} failed: {_first_error(exc.stderr or exc.stdout)}"
         except (OSError, subprocess.TimeoutExpired) as exc:
             return f"npm {' '.join(arguments)} failed: {exc}"
     return None
+
+
+def _first_error(said: str) -> str:
+    lines = said.strip().splitlines() or ["it did not say why"]
+    return next((line for line in lines if "error" in line.lower()), lines[-1])
