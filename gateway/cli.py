@@ -69,9 +69,10 @@ def serve(
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 picks a free one.")] = 8000,
     sandbox_port: Annotated[int, typer.Option(min=0, max=65_535, help="The sandbox's port; 0: a free one.")] = 0,
+    build: Annotated[bool, typer.Option(help="Build GraphiQL's page first, where it is not and npm is there.")] = True,
 ) -> None:
     """Run the gateway in front of a sandbox of the REST API, on this machine alone."""
-    run_demo(port, sandbox_port)
+    run_demo(port, sandbox_port, build=build)
 
 
 @app.command()

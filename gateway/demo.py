@@ -14,30 +14,24 @@ from gateway.server import STOP_SIGNALS, gateway_config, ignore_further_signals
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
 from gateway.web.app import GRAPHQL_PATH, create_app
+from gateway.web.build import build as build_page
+from gateway.web.build import can_build, is_built
+from gateway.web.graphiql import EXAMPLE
 
-QUERY = """{
-  thread(id: "th-1") {
-    status
-    lastMessage {
-      subject
-      attachments {
-        fileName
-        attachmentMovements { total movements { agentId customerId fileId } }
-      }
-    }
-  }
-}"""
+QUERY = EXAMPLE
 """The query that the demo shows; the README shows it too, with its answer."""
 
 _HOST = "127.0.0.1"
 
 
-def demo(port: int, sandbox_port: int) -> None:
+def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
     """Start both, show what to do with them, and stop both on Ctrl-C or SIGTERM.
 
     Raises ConfigurationError where a port is taken.
     """
     configure_logging("warning")
+    if build:
+        _build_page()
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
@@ -48,6 +42,15 @@ def demo(port: int, sandbox_port: int) -> None:
         stop.wait()
     ignore_further_signals()
     print("Stopped.")  # noqa: T201 - as above
+
+
+def _build_page() -> None:
+    """Build GraphiQL's page where it was not built and can be; without it there is one from a CDN."""
+    if is_built() or not can_build():
+        return
+    print("Building GraphiQL with npm, once: about half a minute (--no-build does without) …", flush=True)  # noqa: T201
+    problem = build_page(retries=0)
+    print(problem or "Built.", flush=True)  # noqa: T201 - as above
 
 
 def _server(config: Any, port: int, option: str) -> BackgroundServer:
@@ -69,6 +72,7 @@ def _settings(upstream_url: str) -> Any:
             "upstream_password": PASSWORD,
             "inbound_auth": "none",
             "graphiql": True,
+            "explain": True,
         }
     )
 

@@ -167,7 +167,10 @@ class Settings(BaseSettings):
     plans: bool = Field(
         default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
     )
-    graphiql: bool = Field(default=True, description="Serve GraphiQL to browsers at `/graphql`.")
+    graphiql: bool = Field(default=False, description="Serve GraphiQL to browsers at `/graphql`. Not for production.")
+    introspection: bool = Field(
+        default=True, description="Answer `__schema` and `__type`; `_service` works either way."
+    )
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes.")

@@ -197,7 +197,9 @@ def show_and_run_example(program: Program) -> tuple[str, str]:
 
 def test_the_demo_shows_an_example_that_works_and_stops_when_told(begin: Start) -> None:
     """Whatever the environment says, it reaches the sandbox and nothing else."""
-    program = begin("demo", "--port", "0", upstream_url="http://127.0.0.1:1", upstream_identity="passthrough")
+    program = begin(
+        "demo", "--no-build", "--port", "0", upstream_url="http://127.0.0.1:1", upstream_identity="passthrough"
+    )
     addresses = show_and_run_example(program)
     started = time.monotonic()
     program.interrupt(signal.SIGINT)
@@ -211,8 +213,8 @@ def test_the_demo_shows_an_example_that_works_and_stops_when_told(begin: Start) 
 def test_a_taken_port_is_one_line_that_names_the_option_to_change_it(begin: Start, taken_port: int) -> None:
     port = str(taken_port)
     cases = {
-        "--port;": begin("demo", "--port", port),
-        "--sandbox-port;": begin("demo", "--port", "0", "--sandbox-port", port),
+        "--port;": begin("demo", "--no-build", "--port", port),
+        "--sandbox-port;": begin("demo", "--no-build", "--port", "0", "--sandbox-port", port),
         "--port or GATEWAY_PORT;": begin("serve", port=port),
     }
     for option, program in cases.items():

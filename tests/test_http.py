@@ -200,13 +200,6 @@ def test_partial_data_is_200_in_both_media_types(gateway: Gateway, sandbox: Sand
         assert response.json()["data"] == {"a": None, "b": {"id": "th-2"}}
 
 
-def test_a_browser_gets_graphiql(gateway: Gateway) -> None:
-    accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-    response = gateway.http.get("/graphql", headers={"accept": accept})
-    assert response.headers["content-type"].startswith("text/html")
-    assert "graphiql" in response.text.lower()
-
-
 def test_without_graphiql_a_browser_is_told_what_is_missing(start: StartGateway) -> None:
     response = start(graphiql=False).http.get("/graphql", headers={"accept": "text/html,*/*;q=0.8"})
     assert "`query` is missing" in error_of(response, 400)

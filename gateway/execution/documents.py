@@ -9,9 +9,11 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     parse,
+    specified_rules,
     validate,
 )
 
@@ -68,10 +70,12 @@ class ValidDocument:
 class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
-    def __init__(self, schema: GraphQLSchema, *, size: int, max_tokens: int) -> None:
+    def __init__(self, schema: GraphQLSchema, *, size: int, max_tokens: int, introspection: bool = True) -> None:
         self._schema = schema
         self._max_tokens = max_tokens
         self._keeps = size > 0
+        self._introspection = introspection
+        self._rules = [*specified_rules, *([] if introspection else [NoSchemaIntrospectionCustomRule])]
         self._kept = lru_cache(maxsize=size)(self._prepare)
 
     def get(self, text: str) -> ValidDocument:
@@ -88,7 +92,13 @@ class Documents:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        errors = validate(self._schema, node, max_errors=_MOST_VALIDATION_ERRORS)
+        errors = validate(
+            self._schema,
+            node,
+            self._rules,
+            max_errors=_MOST_VALIDATION_ERRORS,
+            hide_suggestions=not self._introspection,  # what a schema has can be asked for by misspelling it, too
+        )
         if errors:
             raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
         return ValidDocument(node, is_kept and self._keeps)

@@ -33,10 +33,18 @@ class Engine:
     """
 
     def __init__(
-        self, schema: FederatedSchema, *, document_cache_size: int, max_tokens: int, plans: bool = True
+        self,
+        schema: FederatedSchema,
+        *,
+        document_cache_size: int,
+        max_tokens: int,
+        plans: bool = True,
+        introspection: bool = True,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = Documents(self._schema, size=document_cache_size, max_tokens=max_tokens)
+        self.documents = Documents(
+            self._schema, size=document_cache_size, max_tokens=max_tokens, introspection=introspection
+        )
         self.counters = PlanCounters()
         self._planner = Planner(self._schema) if plans else None
 

@@ -19,9 +19,9 @@ from gateway.settings import Settings, load_settings
 from gateway.telemetry import configure_logging
 from gateway.upstream.stack import build_client
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.web.graphiql import build_graphiql
 from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.middleware import RequestId
-from gateway.web.pages import graphiql_page
 
 GRAPHQL_PATH = "/graphql"
 
@@ -29,17 +29,19 @@ GRAPHQL_PATH = "/graphql"
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
+    page = build_graphiql(settings) if settings.graphiql else None
     endpoint = GraphQLEndpoint(
         engine=Engine(
             build_schema(),
             document_cache_size=settings.document_cache_size,
             max_tokens=settings.max_tokens,
             plans=settings.plans,
+            introspection=settings.introspection,
         ),
         authenticator=build_authenticator(settings),
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
-        page=graphiql_page() if settings.graphiql else None,
+        page=page,
         explain=settings.explain,
     )
 
@@ -50,7 +52,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
 
     graphql: ASGIApp = endpoint
     return Starlette(
-        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health)],
+        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.assets.route()] if page else [])],
         middleware=[Middleware(RequestId)],
         lifespan=lifespan,
     )

@@ -21,6 +21,7 @@ from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
+from gateway.web.graphiql import GraphiQL
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.requests import (
     BodyTooLarge,
@@ -52,7 +53,7 @@ class GraphQLEndpoint:
     authenticator: Authenticator
     contexts: ContextFactory
     max_body: int
-    page: str | None = None
+    page: GraphiQL | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
@@ -79,8 +80,8 @@ class GraphQLEndpoint:
         media_type = negotiate(headers.get("accept"), offered)
         if media_type is None:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
-        if media_type == HTML:
-            return Response(self.page, media_type=HTML, headers={"vary": "accept"})
+        if media_type == HTML and self.page is not None:
+            return self.page.response()
         operation = await self._operation(scope, headers, receive)
         started = time.perf_counter()
         work = self._execute(operation, scope, headers, reads_only=reads_only)

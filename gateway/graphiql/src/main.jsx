@@ -1,0 +1,41 @@
+// The page: GraphiQL with the docs, the history, the explorer and, where the gateway explains, its REST calls.
+import './nonce.js';
+import './workers.js';
+import 'graphiql/style.css';
+import '@graphiql/plugin-explorer/style.css';
+import './page.css';
+
+import { explorerPlugin } from '@graphiql/plugin-explorer';
+import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
+import { createRoot } from 'react-dom/client';
+
+import { fetcherFor } from './fetcher.js';
+import { CallsLine, callsPlugin } from './panel.jsx';
+import { LateSchema } from './schema.jsx';
+import { openStorage } from './storage.js';
+
+const root = document.getElementById('graphiql');
+const { query, ...flags } = root.dataset;
+const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
+
+const fetcher = fetcherFor(settings);
+const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin] : [])];
+
+createRoot(root).render(
+  <GraphiQL
+    defaultEditorToolsVisibility={settings.authorization ? 'headers' : undefined}
+    defaultHeaders={settings.authorization ? '{\n  "Authorization": ""\n}' : undefined}
+    defaultQuery={query}
+    fetcher={fetcher}
+    inputValueDeprecation
+    plugins={plugins}
+    schemaDescription
+    shouldPersistHeaders // a choice that the settings dialog offers, and that is off until it is taken
+    storage={openStorage()}
+  >
+    <GraphiQL.Footer>
+      <LateSchema />
+      {settings.explain && <CallsLine />}
+    </GraphiQL.Footer>
+  </GraphiQL>,
+);

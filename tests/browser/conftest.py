@@ -1,0 +1,134 @@
+"""A browser without a network beyond this machine, and a page that must not complain."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from gateway.web.assets import built_assets
+from tests.harness import Gateway
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 20_000  # milliseconds: a machine may be busy with other things
+FLAGS = [
+    "--no-sandbox",  # it cannot be had as root, and no page but ours is opened
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+@dataclass(slots=True)
+class GraphiQLPage:
+    """GraphiQL in a tab, used as a person does: by what is seen, with mouse and keyboard."""
+
+    tab: Any
+    """Playwright's page."""
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Note every error of the console, and every request that is for another host."""
+        self.tab.on("console", lambda message: self._heard(message.type, message.text))
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.tab.on("request", lambda request: self._asked(request.url))
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind in {"error", "warning"}:
+            self.complaints.append(f"{kind}: {text}")
+
+    def _asked(self, url: str) -> None:
+        if urlsplit(url).scheme != "data" and not url.startswith(self.origin + "/"):
+            self.complaints.append(f"a request for {url}")
+
+    def open(self) -> None:
+        """Open the page; it is ready when its editor is."""
+        self.tab.goto(f"{self.origin}/graphql")
+        self.tab.wait_for_selector(".graphiql-query-editor .view-line")
+
+    def wait_for_schema(self) -> None:
+        """Wait until the schema came: what is written is completed and checked from then on."""
+        self.tab.wait_for_function(
+            """() => performance.getEntriesByType('resource').some(
+                each => each.initiatorType === 'fetch' && each.name.endsWith('/graphql') && each.responseEnd > 0
+            )"""
+        )
+
+    def write(self, text: str) -> None:
+        """Replace the query with what is typed."""
+        self.tab.click(".graphiql-query-editor .view-lines")
+        self.tab.keyboard.press("ControlOrMeta+A")
+        self.tab.keyboard.press("Delete")
+        self.tab.keyboard.type(text)
+
+    def run(self) -> None:
+        """Run the operation with the keyboard."""
+        self.tab.click(".graphiql-query-editor .view-lines")
+        self.tab.keyboard.press("ControlOrMeta+Enter")
+
+    def query(self) -> str:
+        """Return the query as it is seen."""
+        return self._seen(".graphiql-query-editor .view-lines")
+
+    def wait_for_result(self, *parts: str) -> None:
+        """Wait until the result shows all of this."""
+        script = """parts => {
+            const seen = document.querySelector('.result-window .view-lines')?.innerText.replaceAll('\\u00a0', ' ')
+            return seen !== undefined && parts.every(part => seen.includes(part))
+        }"""
+        self.tab.wait_for_function(script, arg=list(parts))
+
+    def _seen(self, selector: str) -> str:
+        return str(self.tab.inner_text(selector)).replace("\u00a0", " ")
+
+    def shoot(self, name: str) -> None:
+        """Keep what is seen as a picture."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.tab.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+OpenPage = Callable[..., GraphiQLPage]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium. Playwright's loop runs until a module's tests are over: they have no loop of their own."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium: apt-get install chromium, or name one with CHROMIUM=…")
+    if built_assets() is None:
+        pytest.skip("GraphiQL's assets are not built: the README has the command")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: uv sync --group browser")
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[OpenPage]:
+    """Open GraphiQL in a new profile; at the end, it must have had nothing to complain of."""
+    pages: list[GraphiQLPage] = []
+    contexts: list[Any] = []
+
+    def open_(gateway: Gateway, **options: Any) -> GraphiQLPage:
+        contexts.append(chromium.new_context(viewport={"width": 1400, "height": 850}, **options))
+        contexts[-1].set_default_timeout(PATIENCE)
+        pages.append(GraphiQLPage(contexts[-1].new_page(), gateway.url))
+        pages[-1].watch()
+        pages[-1].open()
+        return pages[-1]
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [complaint for page in pages for complaint in page.complaints] == []

@@ -1,0 +1,119 @@
+"""GraphiQL as a person meets it: the real gateway, the sandbox behind it, and the system's Chromium."""
+
+import re
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.browser.conftest import OpenPage
+from tests.harness import Gateway, StartGateway
+
+
+@pytest.fixture
+def gateway(start: StartGateway) -> Gateway:
+    return start(graphiql=True, explain=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_opens_in_both_schemes_and_runs_its_query(gateway: Gateway, open_page: OpenPage, scheme: str) -> None:
+    page = open_page(gateway, color_scheme=scheme)
+    page.run()
+    page.wait_for_result('"subject"', '"attachmentMovements"')
+    page.shoot(f"query-{scheme}")
+    background = page.tab.evaluate("getComputedStyle(document.querySelector('.graphiql-container')).backgroundColor")
+    lightness = sum(int(each) for each in re.findall(r"\d+", background)[:3]) / 3
+    assert (lightness < 100) is (scheme == "dark"), background
+
+
+def test_a_field_is_completed_with_the_keyboard(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.wait_for_schema()
+    page.write('{ thread(id: "th-1") { statu')
+    page.tab.wait_for_selector(".suggest-widget.visible .monaco-list-row.focused")
+    page.shoot("completion")
+    page.tab.keyboard.press("Enter")
+    page.tab.wait_for_function("() => !document.querySelector('.suggest-widget.visible')")
+    assert "status" in page.query()
+    page.run()
+    page.wait_for_result('"status": "Open"')
+
+
+def test_a_type_is_followed_in_the_docs(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.tab.get_by_label("Show Documentation Explorer").click()
+    docs = page.tab.locator(".graphiql-plugin")
+    for name in ("Query", "Thread", "MessageConnection"):
+        docs.get_by_role("link", name=name, exact=True).first.click()
+        docs.locator(".graphiql-doc-explorer-title", has_text=name).wait_for()
+    docs.get_by_text("totalCount").first.wait_for()
+    page.shoot("docs")
+
+
+def test_a_broken_query_shows_its_error(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.wait_for_schema()
+    page.write("{ nothingOfThatName }")
+    page.tab.wait_for_selector(".graphiql-query-editor .squiggly-error")
+    page.run()
+    page.wait_for_result("GRAPHQL_VALIDATION_FAILED", "nothingOfThatName")
+    page.shoot("broken-query")
+
+
+def test_the_rest_calls_of_the_last_query_are_shown(gateway: Gateway, sandbox: Sandbox, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.tab.get_by_label("Show REST calls").click()
+    panel = page.tab.get_by_role("region", name="REST calls")
+    panel.get_by_text("Run an operation").wait_for()
+    page.write('{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }')
+    page.run()
+    page.wait_for_result('"totalCount"')
+    calls = [call.inner_text() for call in panel.get_by_role("listitem").all()]
+    page.shoot("rest-calls")
+    for call, route in zip(calls, ("/api/v1/thread/{id}", "/api/v1/thread/{id}/messages"), strict=True):
+        assert re.fullmatch(rf"{re.escape(route)}\s+200 · \d+(\.\d+)? ms · 1 attempt · fetched", call), call
+    assert [each.route for each in sandbox.calls] == ["token", "thread", "messages"]
+    assert page.tab.get_by_role("status").inner_text().startswith("2 REST calls, 2 fetched")
+    assert "upstream" not in page.tab.inner_text(".result-window"), "what the panel shows is no part of the result"
+
+
+def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.tab.get_by_label("Show GraphiQL Explorer").click()
+    page.tab.locator(".graphiql-explorer-root").get_by_text("messageCount", exact=True).first.click()
+    page.shoot("explorer")
+    assert "messageCount" in page.query()
+
+
+def test_a_caller_brings_a_token(start: StartGateway, open_page: OpenPage) -> None:
+    """Nothing is asked before there is one; a wrong one is refused; it is gone with the tab, unless it shall stay."""
+    page = open_page(start(upstream_identity="passthrough", inbound_auth=None, graphiql=True))
+    page.tab.get_by_text("Authorization").first.wait_for()
+    page.tab.click(".graphiql-editor-tool .graphiql-editor:not(.hidden) .view-lines")
+    for key in ("ControlOrMeta+End", "ArrowUp", "End", "ArrowLeft"):  # between the quotes that wait for it
+        page.tab.keyboard.press(key)
+    page.tab.keyboard.type("Bearer wrong-token")
+    page.run()
+    page.wait_for_result("UNAUTHENTICATED", '"thread": null')
+    page.shoot("wrong-token")
+    page.tab.get_by_label("Show Documentation Explorer").click()
+    page.tab.locator(".graphiql-plugin").get_by_role("link", name="Query", exact=True).wait_for()
+    assert page.tab.get_by_label("Show REST calls").count() == 0, "the gateway does not explain"
+    kept = "JSON.stringify({...localStorage})"
+    assert "wrong-token" not in page.tab.evaluate(kept)
+    page.tab.get_by_label("Open settings dialog").click()
+    page.tab.get_by_role("dialog").get_by_role("button", name="On", exact=True).click()
+    assert "wrong-token" in page.tab.evaluate(kept)
+    page.tab.get_by_role("dialog").get_by_role("button", name="Off", exact=True).click()
+    assert "wrong-token" not in page.tab.evaluate(kept)
+
+
+def test_tabs_are_remembered(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.tab.get_by_label("New tab").click()
+    page.write("query Remembered { __typename }")
+    page.tab.get_by_role("tab", name="Remembered").wait_for()
+    page.tab.wait_for_timeout(700)  # GraphiQL keeps what is typed half a second later
+    page.open()
+    page.tab.get_by_role("tab", name="Remembered").wait_for()
+    assert page.tab.get_by_role("tab").count() == 2
+    assert "Remembered" in page.query()

@@ -1,0 +1,226 @@
+import html
+import json
+import logging
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from gateway.sandbox import BackgroundServer
+from gateway.server import gateway_config
+from gateway.web.assets import SOURCES, built_assets
+from gateway.web.graphiql import EXAMPLE, GraphiQL, build_graphiql
+from tests.harness import SERVICE, Gateway, StartGateway, settings
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A folder of sources where `npm run build` has not been."""
+    for name in ("fallback.js", "fallback.css", "fallback.json"):
+        (tmp_path / name).write_bytes((SOURCES / name).read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def built(sources: Path) -> Path:
+    """A folder as `npm run build` leaves it, with files of which it does not matter what is in them."""
+    dist = sources / "dist"
+    dist.mkdir()
+    for name in ("main-abc.js", "main-def.css", "editor.worker-123.js", "codicon-456.ttf", "licenses.md"):
+        (dist / name).write_text(name)
+    manifest = {
+        "_codicon": {"file": "codicon-456.ttf"},
+        "src/main.jsx": {"file": "main-abc.js", "isEntry": True, "css": ["main-def.css"]},
+    }
+    (dist / "manifest.json").write_text(json.dumps(manifest))
+    return sources
+
+
+@pytest.fixture
+def page(start: StartGateway) -> Gateway:
+    return start(graphiql=True)
+
+
+def graphiql(sources: Path, **overrides: object) -> GraphiQL:
+    return build_graphiql(settings(**{**SERVICE, **overrides}), sources)
+
+
+def served(page: GraphiQL, name: str) -> httpx.Response:
+    app = Starlette(routes=[page.assets.route()])
+    with BackgroundServer(gateway_config(app)) as server:
+        return httpx.get(f"{server.url}/graphiql/assets/{name}", trust_env=False)
+
+
+def policy_of(page: GraphiQL) -> dict[str, list[str]]:
+    text = page.response().headers["content-security-policy"]
+    directives = (each.split() for each in text.split("; "))
+    return {name: values for name, *values in directives}
+
+
+def text_of(page: GraphiQL) -> str:
+    return bytes(page.response().body).decode()
+
+
+def test_a_browser_gets_the_page_and_every_file_it_names(page: Gateway) -> None:
+    response = page.http.get("/graphql", headers=BROWSER)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["vary"] == "accept"
+    names = re.findall(r'(?:src|href)="(graphiql/assets/[^"]+)"', response.text)
+    assert len(names) >= 2
+    for name in names:
+        assert page.http.get(f"/{name}").status_code == 200
+
+
+def test_the_page_is_off_unless_it_is_set(gateway: Gateway) -> None:
+    assert gateway.http.get("/graphql", headers=BROWSER).json()["errors"]
+    assert gateway.http.get("/graphiql/assets/fallback.css").status_code == 404
+
+
+def test_the_page_opens_with_the_example(built: Path) -> None:
+    (query,) = re.findall(r'data-query="([^"]*)"', text_of(graphiql(built)))
+    assert html.unescape(query).split() == EXAMPLE.split()
+
+
+def test_the_page_knows_what_it_must_know_of_the_settings(built: Path) -> None:
+    assert 'data-authorization="false" data-explain="false"' in text_of(graphiql(built))
+    passthrough = {"upstream_identity": "passthrough", "inbound_auth": None, "explain": True}
+    assert 'data-authorization="true" data-explain="true"' in text_of(graphiql(built, **passthrough))
+
+
+def test_the_policy_lets_nothing_in_from_elsewhere(built: Path) -> None:
+    policy = policy_of(graphiql(built))
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
+    assert policy["frame-ancestors"] == ["'none'"]
+    assert policy["script-src"] == policy["connect-src"] == policy["worker-src"] == ["'self'"]
+    assert policy["style-src"][0] == "'self'"
+    assert policy["style-src"][1].startswith("'nonce-")
+    assert not any("http" in source or source == "*" for sources in policy.values() for source in sources)
+    assert [name for name, sources in policy.items() if "'unsafe-inline'" in sources] == ["style-src-attr"]
+
+
+def test_each_page_has_its_own_nonce(built: Path) -> None:
+    page = graphiql(built)
+    responses = [page.response() for _ in range(2)]
+    nonces = [re.findall(r'nonce="([^"]+)"', bytes(each.body).decode())[0] for each in responses]
+    assert nonces[0] != nonces[1]
+    for nonce, response in zip(nonces, responses, strict=True):
+        assert f"'nonce-{nonce}'" in response.headers["content-security-policy"]
+
+
+def test_a_page_has_the_headers_that_keep_it_to_itself(built: Path) -> None:
+    headers = graphiql(built).response().headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("main-abc.js", "text/javascript; charset=utf-8"),
+        ("main-def.css", "text/css; charset=utf-8"),
+        ("editor.worker-123.js", "text/javascript; charset=utf-8"),
+        ("codicon-456.ttf", "font/ttf"),
+    ],
+)
+def test_a_file_is_kept_for_ever_under_its_hashed_name(built: Path, name: str, media_type: str) -> None:
+    response = served(graphiql(built), name)
+    assert response.text == name
+    assert response.headers["content-type"] == media_type
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-security-policy"] == "default-src 'none'; script-src 'self'"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "main.js",
+        "manifest.json",
+        "licenses.md",
+        "",
+        "..%2Ffallback.js",
+        "..%2f..%2f..%2fpyproject.toml",
+        "%2e%2e/fallback.json",
+        "....//fallback.js",
+        "..%5Cfallback.js",
+        "%2Fetc%2Fpasswd",
+        "main-abc.js%00",
+        "dist/main-abc.js",
+    ],
+)
+def test_no_other_file_is_served(page: Gateway, path: str) -> None:
+    assert page.http.get(f"/graphiql/assets/{path}").status_code == 404
+
+
+def test_files_are_only_read(page: Gateway) -> None:
+    (name, *_) = re.findall(r'"(graphiql/assets/[^"]+)"', page.http.get("/graphql", headers=BROWSER).text)
+    assert page.http.head(f"/{name}").status_code == 200
+    assert page.http.post(f"/{name}").status_code == 405
+
+
+def test_without_built_assets_the_page_says_so_and_loads_pinned_files(
+    sources: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "gateway"):
+        page = graphiql(sources)
+        text = text_of(page)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "npm --prefix gateway/graphiql run build" in caplog.text
+    assert 'class="notice"' in text
+    assert "npm --prefix gateway/graphiql run build" in html.unescape(text)
+    tags = re.findall(r"<(?:script|link)[^>]*https://[^>]*>", text)
+    assert len(tags) == 4
+    for tag in tags:
+        assert re.search(r'"https://unpkg\.com/[\w-]+@\d+\.\d+\.\d+/[\w./-]+"', tag), tag
+        assert re.search(r'integrity="sha384-[\w+/]{64}" crossorigin="anonymous"', tag), tag
+
+
+def test_without_built_assets_the_policy_names_each_file(sources: Path) -> None:
+    page = graphiql(sources)
+    policy = policy_of(page)
+    urls = {each.url for each in page.cdn}
+    allowed = {source for values in policy.values() for source in values if "://" in source}
+    assert allowed == urls
+    assert set(policy["script-src"]) == {"'self'", *(url for url in urls if url.endswith(".js"))}
+    for name in (page.assets.script, *page.assets.styles):
+        assert served(page, name).status_code == 200
+
+
+def test_a_built_page_has_no_notice(built: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert "notice" not in text_of(graphiql(built))
+    assert caplog.records == []
+
+
+@pytest.mark.skipif(built_assets() is None, reason="GraphiQL's assets are not built")
+def test_what_was_built_names_only_files_that_are_there() -> None:
+    assets = built_assets()
+    assert assets is not None
+    assert {assets.script, *assets.styles} <= set(assets.files)
+    assert {"editor.worker", "graphql.worker", "json.worker"} <= {name.rpartition("-")[0] for name in assets.files}
+    assert all(re.search(r"-[\w-]{8}\.\w+$", name) for name in assets.files)
+
+
+def test_the_lock_file_holds_no_address() -> None:
+    for name in ("package.json", "package-lock.json"):
+        assert "://" not in (SOURCES / name).read_text(encoding="utf-8")
+
+
+def test_introspection_can_be_switched_off(start: StartGateway) -> None:
+    gateway = start(introspection=False)
+    for document in ("{ __schema { description } }", '{ __type(name: "Thread") { name } }'):
+        answer = gateway.query(document)
+        assert "data" not in answer
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"GRAPHQL_VALIDATION_FAILED"}
+    assert gateway.data("{ __typename }") == {"__typename": "Query"}
+    assert "type Thread" in gateway.data("{ _service { sdl } }")["_service"]["sdl"]
+
+
+def test_without_introspection_a_misspelt_field_is_not_corrected(start: StartGateway) -> None:
+    document = '{ thread(id: "th-1") { statu } }'
+    assert "status" in start().query(document)["errors"][0]["message"]
+    assert "status" not in start(introspection=False).query(document)["errors"][0]["message"]
