@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import redis.asyncio as redis_asyncio
@@ -16,6 +17,8 @@ _REDIS_PREFIX = "gochat-gateway:"
 _PAUSE_AFTER_FAILURE = 1.0
 # A thousand look-ups at once take as long with 128 of them, and opening those takes longer.
 _CONNECTIONS = 32
+# What an entry takes in memory beside its key and value, in bytes: some 550, measured with CPython 3.11.
+_OVERHEAD = 600
 
 
 class Store(Protocol):
@@ -34,26 +37,33 @@ class Store(Protocol):
         """Let go of connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    value: bytes
+    lifetime: float
+    size: int
+
+
 class MemoryStore:
     """Keeps at most ``max_bytes`` in this process; what was used longest ago goes first."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._entries: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
-            max_bytes,
-            ttu=lambda _key, entry, now: now + entry[1],
-            timer=clock,
-            getsizeof=lambda entry: len(entry[0]) + 200,  # and what the entry itself takes
+        self._entries: TLRUCache[str, _Kept] = TLRUCache(
+            max_bytes, ttu=lambda _key, kept, now: now + kept.lifetime, timer=clock, getsizeof=lambda kept: kept.size
         )
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, None where there is none."""
         entries = [self._entries.get(key) for key in keys]
-        return [None if entry is None else entry[0] for entry in entries]
+        return [None if entry is None else entry.value for entry in entries]
 
     async def set(self, key: str, value: bytes, lifetime: float) -> None:
         """Keep ``value`` for ``lifetime`` seconds, unless it is larger than the whole store."""
-        if len(value) + 200 <= self._entries.maxsize:
-            self._entries[key] = (value, lifetime)
+        kept = _Kept(value, lifetime, len(value) + len(key) + _OVERHEAD)
+        if kept.size <= self._entries.maxsize:
+            self._entries[key] = kept
+        else:
+            self._entries.pop(key, None)
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now."""
