@@ -148,7 +148,9 @@ def test_every_command_and_option_that_is_named_exists() -> None:
         for before, word in zip(["gochat-gateway", *words], words, strict=False):
             if word in group.commands and before in {"gochat-gateway", "run", "&&"}:
                 named.add(word)
-                options = {option for each in group.commands[word].params for option in each.opts}
+                options = {
+                    option for each in group.commands[word].params for option in (*each.opts, *each.secondary_opts)
+                }
                 assert set(_options(words)) <= options, line
         if "gochat-gateway" in words[:-1]:
             assert words[words.index("gochat-gateway") + 1] in group.commands, line
