@@ -71,10 +71,11 @@ class Cached:
     policy: CachePolicy = field(default_factory=lambda: CachePolicy(TTL))
     secret: bytes = SECRET
     counts: Counts = field(default_factory=Counts)
+    following: httpx.AsyncBaseTransport = field(default_factory=lambda: Connections(2**25))
 
     def __post_init__(self) -> None:
         self.cache = ResponseCache(
-            Connections(2**25), self.store, self.policy, self.secret, counts=self.counts, now=self.clock
+            self.following, self.store, self.policy, self.secret, counts=self.counts, now=self.clock
         )
         self.client = UpstreamClient(Coalescing(self.cache), self.upstream, TIMEOUT)
 
