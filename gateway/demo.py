@@ -16,7 +16,7 @@ from gateway.telemetry import configure_logging
 from gateway.web.app import GRAPHQL_PATH, create_app
 from gateway.web.build import build as build_page
 from gateway.web.build import can_build, is_built
-from gateway.web.graphiql import EXAMPLE
+from gateway.web.graphiql import EXAMPLE, GraphiQLPage
 
 QUERY = EXAMPLE
 """The query that the demo shows; the README shows it too, with its answer."""
@@ -30,27 +30,30 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
     Raises ConfigurationError where a port is taken.
     """
     configure_logging("warning")
-    if build:
-        _build_page()
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as servers:
         sandbox = servers.enter_context(_server(sandbox_config(Sandbox().app), sandbox_port, "--sandbox-port"))
-        gateway = servers.enter_context(_server(gateway_config(create_app(_settings(sandbox.url))), port, "--port"))
+        app = create_app(_settings(sandbox.url))
+        gateway = servers.enter_context(_server(gateway_config(app), port, "--port"))
         print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - what the demo is for
+        if build and can_build() and not is_built():
+            _build_page(app.state.graphiql, stop)
         stop.wait()
     ignore_further_signals()
     print("Stopped.")  # noqa: T201 - as above
 
 
-def _build_page() -> None:
-    """Build GraphiQL's page where it was not built and can be; without it there is one from a CDN."""
-    if is_built() or not can_build():
+def _build_page(page: GraphiQLPage, stop: threading.Event) -> None:
+    """Build GraphiQL's page while the demo runs already; until then there is one from a CDN."""
+    print("Building GraphiQL's page with npm, once; until then it comes from a CDN …", flush=True)  # noqa: T201 - as above
+    problem = build_page(stop, retries=0)
+    if stop.is_set():
         return
-    print("Building GraphiQL with npm, once: about half a minute (--no-build does without) …", flush=True)  # noqa: T201
-    problem = build_page(retries=0)
-    print(problem or "Built.", flush=True)  # noqa: T201 - as above
+    if problem is None:
+        page.refresh()
+    print(problem or "Built: load the page anew.", flush=True)  # noqa: T201 - as above
 
 
 def _server(config: Any, port: int, option: str) -> BackgroundServer:

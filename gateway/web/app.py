@@ -19,7 +19,7 @@ from gateway.settings import Settings, load_settings
 from gateway.telemetry import configure_logging
 from gateway.upstream.stack import build_client
 from gateway.upstream.timing import REAL_TIME, Timing
-from gateway.web.graphiql import build_graphiql
+from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.middleware import RequestId
 
@@ -29,7 +29,7 @@ GRAPHQL_PATH = "/graphql"
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
-    page = build_graphiql(settings) if settings.graphiql else None
+    page = GraphiQLPage(settings) if settings.graphiql else None
     endpoint = GraphQLEndpoint(
         engine=Engine(
             build_schema(),
@@ -51,11 +51,13 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
             yield
 
     graphql: ASGIApp = endpoint
-    return Starlette(
-        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.assets.route()] if page else [])],
+    app = Starlette(
+        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.route()] if page else [])],
         middleware=[Middleware(RequestId)],
         lifespan=lifespan,
     )
+    app.state.graphiql = page
+    return app
 
 
 def create_app_from_environment() -> Starlette:

@@ -1,8 +1,8 @@
-"""The files of GraphiQL's page: those that were there when the gateway started, and no other."""
+"""The files of GraphiQL's page: those that were there when it was read in, and no other."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,16 +41,17 @@ class Assets:
     styles: tuple[str, ...]
     files: Mapping[str, Path]
 
-    def route(self) -> Route:
-        """Return the route that serves the files."""
 
-        async def serve(request: Request) -> FileResponse:
-            path = self.files.get(request.path_params["name"])
-            if path is None:
-                raise HTTPException(404)
-            return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)
+def assets_route(current: Callable[[], Assets]) -> Route:
+    """Return the route that serves the files of the assets that are current when it is asked."""
 
-        return Route(ASSETS_PATH, serve)
+    async def serve(request: Request) -> FileResponse:
+        path = current().files.get(request.path_params["name"])
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)
+
+    return Route(ASSETS_PATH, serve)
 
 
 def built_assets(sources: Path = SOURCES) -> Assets | None:

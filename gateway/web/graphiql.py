@@ -12,10 +12,11 @@ from pathlib import Path
 
 from graphql import parse, print_ast
 from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from gateway.settings import InboundAuth, Settings
 from gateway.telemetry import logger
-from gateway.web.assets import SOURCES, Assets, built_assets, fallback_assets
+from gateway.web.assets import SOURCES, Assets, assets_route, built_assets, fallback_assets
 
 EXAMPLE = """{
   thread(id: "th-1") {
@@ -124,6 +125,27 @@ class GraphiQL:
             "frame-ancestors": ["'none'"],
         }
         return "; ".join(" ".join([name, *sources]) for name, sources in directives.items())
+
+
+class GraphiQLPage:
+    """The page that is current: read in at the start, and anew when it was built meanwhile."""
+
+    def __init__(self, settings: Settings, sources: Path = SOURCES) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._current = build_graphiql(settings, sources)
+
+    def refresh(self) -> None:
+        """Read the page in anew."""
+        self._current = build_graphiql(self._settings, self._sources)
+
+    def response(self) -> HTMLResponse:
+        """Return the page."""
+        return self._current.response()
+
+    def route(self) -> Route:
+        """Return the route of the page's files."""
+        return assets_route(lambda: self._current.assets)
 
 
 def build_graphiql(settings: Settings, sources: Path = SOURCES) -> GraphiQL:

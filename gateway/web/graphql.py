@@ -21,7 +21,7 @@ from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
-from gateway.web.graphiql import GraphiQL
+from gateway.web.graphiql import GraphiQLPage
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.requests import (
     BodyTooLarge,
@@ -53,7 +53,7 @@ class GraphQLEndpoint:
     authenticator: Authenticator
     contexts: ContextFactory
     max_body: int
-    page: GraphiQL | None = None
+    page: GraphiQLPage | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 
 from gateway.sandbox import BackgroundServer
 from gateway.server import gateway_config
-from gateway.web.assets import SOURCES, built_assets
-from gateway.web.graphiql import EXAMPLE, GraphiQL, build_graphiql
+from gateway.web.assets import SOURCES, assets_route, built_assets
+from gateway.web.graphiql import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -50,7 +50,7 @@ def graphiql(sources: Path, **overrides: object) -> GraphiQL:
 
 
 def served(page: GraphiQL, name: str) -> httpx.Response:
-    app = Starlette(routes=[page.assets.route()])
+    app = Starlette(routes=[assets_route(lambda: page.assets)])
     with BackgroundServer(gateway_config(app)) as server:
         return httpx.get(f"{server.url}/graphiql/assets/{name}", trust_env=False)
 
@@ -194,6 +194,15 @@ def test_without_built_assets_the_policy_names_each_file(sources: Path) -> None:
 def test_a_built_page_has_no_notice(built: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "notice" not in text_of(graphiql(built))
     assert caplog.records == []
+
+
+def test_a_page_that_was_built_meanwhile_is_read_in_when_told(sources: Path, tmp_path: Path) -> None:
+    page = GraphiQLPage(settings(**SERVICE), sources)
+    assert b"notice" in page.response().body
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "manifest.json").write_text('{"src/main.jsx": {"file": "main-abc.js", "isEntry": true}}')
+    page.refresh()
+    assert b"main-abc.js" in page.response().body
 
 
 @pytest.mark.skipif(built_assets() is None, reason="GraphiQL's assets are not built")
