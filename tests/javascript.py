@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +13,7 @@ import pytest
 
 _TESTS = Path(__file__).parent
 _OLDEST_NODE = 20
-_LONGEST = 120
+_LONGEST = 300
 """Seconds after which a program is ended, whatever it does."""
 
 
@@ -49,29 +49,34 @@ class Project:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
         )
+        assert process.stdout is not None
+        # A program that has much to say stops where nobody reads it.
+        rest = threading.Thread(target=_drain, args=[process.stdout])
         end = threading.Timer(_LONGEST, process.kill)
         end.start()
         with process:
             try:
-                yield _line_with(until, process)
+                said = _line_with(until, process.stdout)
+                rest.start()
+                yield said
             finally:
-                end.cancel()
                 process.terminate()
+                if rest.is_alive():
+                    rest.join()  # before its file is closed
+                process.wait()
+                end.cancel()
 
 
-def _line_with(text: str, process: "subprocess.Popen[str]") -> str:
-    """Return the first such line, and let a thread read what follows: a full pipe would stop the program."""
-    assert process.stdout is not None
+def _line_with(text: str, lines: Iterable[str]) -> str:
     said = []
-    for line in process.stdout:
+    for line in lines:
         said.append(line)
         if text in line:
-            threading.Thread(target=_drain, args=[process.stdout], daemon=True).start()
             return line.strip()
-    pytest.fail(f"{process.args!r} ended before it was ready:\n{''.join(said)}")
+    pytest.fail(f"the program ended before it was ready:\n{''.join(said)}")
 
 
-def _drain(lines: Iterator[str]) -> None:
+def _drain(lines: Iterable[str]) -> None:
     for _ in lines:
         pass
 
