@@ -167,6 +167,15 @@ class Settings(BaseSettings):
     plans: bool = Field(
         default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
     )
+    persisted_queries: bool = Field(
+        default=True, description="Let clients name a document by its hash, and keep those they send with one."
+    )
+    persisted_queries_max_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=64 * 1024, description="Memory for such documents, per worker, in bytes."
+    )
+    persisted_queries_ttl: float = Field(
+        default=86_400, gt=0, description="Seconds such a document is kept, in memory and in the cache's Redis if any."
+    )
     graphiql: bool = Field(default=True, description="Serve GraphiQL to browsers at `/graphql`.")
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")

@@ -36,6 +36,8 @@ BOUNDS = {
     "max_body": (1024, None),
     "max_page_size": (1, 10_000),
     "max_tokens": (100, None),
+    "persisted_queries_max_bytes": (64 * 1024, None),
+    "persisted_queries_ttl": (0.001, None),
     "document_cache_size": (0, None),
     "port": (0, 65_535),
     "workers": (1, 256),

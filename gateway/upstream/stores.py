@@ -1,4 +1,4 @@
-"""Where the response cache keeps its bytes: in this process or in Redis. Libraries do the keeping."""
+"""Where the response cache, and whoever else, keeps bytes: in this process or in Redis. Libraries do the keeping."""
 
 import asyncio
 import time
@@ -123,7 +123,7 @@ class RedisStore:
         self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
         if not self._failing:
             self._failing = True
-            logger.warning("the cache's Redis does not answer (%s): calls go upstream", type(exc).__name__)
+            logger.warning("the cache's Redis does not answer (%s): the gateway goes on without", type(exc).__name__)
 
     def _worked(self) -> None:
         if self._failing:

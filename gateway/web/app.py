@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,6 +22,7 @@ from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.middleware import RequestId
 from gateway.web.pages import graphiql_page
+from gateway.web.persisted import build_persisted
 
 GRAPHQL_PATH = "/graphql"
 
@@ -29,23 +30,26 @@ GRAPHQL_PATH = "/graphql"
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
+    engine = Engine(
+        build_schema(),
+        document_cache_size=settings.document_cache_size,
+        max_tokens=settings.max_tokens,
+        plans=settings.plans,
+    )
+    persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
-        engine=Engine(
-            build_schema(),
-            document_cache_size=settings.document_cache_size,
-            max_tokens=settings.max_tokens,
-            plans=settings.plans,
-        ),
+        engine=engine,
         authenticator=build_authenticator(settings),
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
+        persisted=persisted,
         page=graphiql_page() if settings.graphiql else None,
         explain=settings.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client:
+        async with client, aclosing(persisted):
             yield
 
     graphql: ASGIApp = endpoint

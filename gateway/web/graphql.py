@@ -14,7 +14,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Authenticator
-from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
+from gateway.errors import (
+    BadUserInput,
+    GatewayError,
+    InternalError,
+    PersistedQueryNotFound,
+    PersistedQueryNotSupported,
+    Unauthenticated,
+)
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Result, failed
@@ -22,6 +29,7 @@ from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
+from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
     BodyTooLarge,
     ClientDisconnected,
@@ -52,6 +60,7 @@ class GraphQLEndpoint:
     authenticator: Authenticator
     contexts: ContextFactory
     max_body: int
+    persisted: PersistedDocuments | NoPersistedDocuments
     page: str | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
@@ -107,6 +116,13 @@ class GraphQLEndpoint:
             viewer = self.authenticator.authenticate(headers.get("authorization"))
         except Unauthenticated as exc:
             raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
+        if isinstance(operation, PersistedOperation):
+            try:
+                operation = await self.persisted.resolve(operation)
+            except BadUserInput as exc:
+                raise HttpError(400, exc) from exc
+            except (PersistedQueryNotFound, PersistedQueryNotSupported) as exc:
+                return failed(exc, scope["request_id"])
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))

@@ -10,6 +10,7 @@ from starlette.types import Receive
 
 from gateway.errors import BadUserInput
 from gateway.execution.engine import Operation
+from gateway.web.persisted import PersistedOperation, document_name
 
 T = TypeVar("T")
 
@@ -106,16 +107,23 @@ def _operation(parameters: Any) -> Operation:
         raise BadUserInput("Batching is not enabled: send one operation per request.")
     if not isinstance(parameters, dict):
         raise BadUserInput("The request's body must be a JSON object with `query`.")
+    called = document_name(parameters.get("documentId"), _require_object(parameters, "extensions"))
     document = parameters.get("query")
     if document is None or document == "":
-        raise BadUserInput("`query` is missing: it holds the GraphQL document.")
+        if called is None:
+            raise BadUserInput("`query` is missing: it holds the GraphQL document.")
+        document = ""
     if not isinstance(document, str):
         raise BadUserInput("`query` must be a string that holds the GraphQL document.")
+    if document and called is not None and called.is_document_id:
+        raise BadUserInput("`documentId` stands in place of `query`: send one of them.")
     name = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
         raise BadUserInput("`operationName` must be a string or null.")
-    _require_object(parameters, "extensions")
-    return Operation(document, name, _require_object(parameters, "variables"))
+    variables = _require_object(parameters, "variables")
+    if called is not None:
+        return PersistedOperation(document, name, variables, called)
+    return Operation(document, name, variables)
 
 
 def _require_object(parameters: dict[str, Any], name: str) -> dict[str, Any] | None:
