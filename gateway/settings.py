@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     plans: bool = Field(
         default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
     )
+    max_batch: int = Field(
+        default=1, ge=1, le=100, description="Operations in one POST, as a JSON array, at most; 1: no arrays."
+    )
     persisted_queries: bool = Field(
         default=True, description="Let clients name a document by its hash, and keep those they send with one."
     )

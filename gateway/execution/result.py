@@ -44,11 +44,11 @@ def refused(exc: RequestError, request_id: str) -> Result:
     )
 
 
-def failed(error: GatewayError, request_id: str) -> Result:
+def failed(error: GatewayError, request_id: str, *, is_unanswerable: bool = False) -> Result:
     """Return the result of a request that failed as a whole."""
     extensions = {**error.extensions, "requestId": request_id}
     shown = {"message": error.message, "extensions": extensions}
-    return Result({"errors": [shown]}, is_request_error=True, codes=(error.code,))
+    return Result({"errors": [shown]}, is_request_error=True, is_unanswerable=is_unanswerable, codes=(error.code,))
 
 
 def format_error(error: GraphQLError, request_id: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
+        max_batch=settings.max_batch,
         page=graphiql_page() if settings.graphiql else None,
         explain=settings.explain,
     )

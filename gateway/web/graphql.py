@@ -6,6 +6,7 @@ request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewe
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,26 +15,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Authenticator
-from gateway.errors import (
-    BadUserInput,
-    GatewayError,
-    InternalError,
-    PersistedQueryNotFound,
-    PersistedQueryNotSupported,
-    Unauthenticated,
-)
+from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
+from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
     BodyTooLarge,
     ClientDisconnected,
-    operation_of_body,
     operation_of_query_string,
     read_body,
     while_connected,
@@ -61,6 +55,8 @@ class GraphQLEndpoint:
     contexts: ContextFactory
     max_body: int
     persisted: PersistedDocuments | NoPersistedDocuments
+    max_batch: int = 1
+    """How many operations one POST may hold; 1 means no batches."""
     page: str | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
@@ -90,14 +86,15 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML:
             return Response(self.page, media_type=HTML, headers={"vary": "accept"})
-        operation = await self._operation(scope, headers, receive)
-        started = time.perf_counter()
-        work = self._execute(operation, scope, headers, reads_only=reads_only)
-        result = await while_connected(receive, work)
-        _log(result, operation, scope["request_id"], time.perf_counter() - started)
+        request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch):
+            answer = partial(self._answer, scope=scope, headers=headers, reads_only=False)
+            results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
+            return _response([result.payload for result in results], media_type, 200)
+        result = await while_connected(receive, self._answer(request, scope, headers, reads_only=reads_only))
         return _encode(result, media_type, _status(result, media_type))
 
-    async def _operation(self, scope: Scope, headers: Headers, receive: Receive) -> Operation:
+    async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
         try:
             if scope["method"] == "GET":
                 return operation_of_query_string(scope["query_string"])
@@ -105,11 +102,17 @@ class GraphQLEndpoint:
                 message = "GraphQL is asked with GET or POST."
                 raise HttpError(405, BadUserInput(message), ("allow", "GET, POST"))
             _require_json(headers.get("content-type"))
-            return operation_of_body(await read_body(receive, self.max_body))
+            return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
+
+    async def _answer(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
+        started = time.perf_counter()
+        result = await self._execute(operation, scope, headers, reads_only=reads_only)
+        _log(result, operation, scope["request_id"], time.perf_counter() - started)
+        return result
 
     async def _execute(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
         try:
@@ -119,10 +122,8 @@ class GraphQLEndpoint:
         if isinstance(operation, PersistedOperation):
             try:
                 operation = await self.persisted.resolve(operation)
-            except BadUserInput as exc:
-                raise HttpError(400, exc) from exc
-            except (PersistedQueryNotFound, PersistedQueryNotSupported) as exc:
-                return failed(exc, scope["request_id"])
+            except GatewayError as exc:
+                return failed(exc, scope["request_id"], is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
@@ -185,7 +186,11 @@ def _status(result: Result, media_type: str) -> int:
 
 
 def _encode(result: Result, media_type: str, status: int) -> Response:
-    response = Response(msgspec.json.encode(result.payload), status)
+    return _response(result.payload, media_type, status)
+
+
+def _response(payload: Any, media_type: str, status: int) -> Response:
+    response = Response(msgspec.json.encode(payload), status)
     response.headers["content-type"] = f"{media_type}; charset=utf-8"
     response.headers["vary"] = "accept"
     return response

@@ -76,9 +76,9 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         watcher.cancel()
 
 
-def operation_of_body(body: bytes) -> Operation:
-    """Return the operation that a POST's JSON body holds; raise BadUserInput that says what is wrong with it."""
-    return _operation(_json(body, "The request's body"))
+def json_of_body(body: bytes) -> Any:
+    """Return the JSON value that a POST's body holds; BadUserInput where it is none."""
+    return _json(body, "The request's body")
 
 
 def operation_of_query_string(query_string: bytes) -> Operation:
@@ -90,7 +90,7 @@ def operation_of_query_string(query_string: bytes) -> Operation:
     for name in ("variables", "extensions"):
         if parameters.get(name):
             parameters[name] = _json(parameters[name].encode(), f"The parameter `{name}`")
-    return _operation(parameters)
+    return operation_of(parameters)
 
 
 def _json(text: bytes, what: str) -> Any:
@@ -102,9 +102,8 @@ def _json(text: bytes, what: str) -> Any:
         raise BadUserInput(f"{what} is not JSON.") from exc
 
 
-def _operation(parameters: Any) -> Operation:
-    if isinstance(parameters, list):
-        raise BadUserInput("Batching is not enabled: send one operation per request.")
+def operation_of(parameters: Any) -> Operation:
+    """Return the operation that a request's parameters make; raise BadUserInput that says what is wrong with them."""
     if not isinstance(parameters, dict):
         raise BadUserInput("The request's body must be a JSON object with `query`.")
     called = document_name(parameters.get("documentId"), _require_object(parameters, "extensions"))
