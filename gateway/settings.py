@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     plans: bool = Field(
         default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
     )
+    compress_from: int = Field(
+        default=1024, ge=0, description="Smallest answer that is compressed, in bytes; 0: none is."
+    )
     max_batch: int = Field(
         default=1, ge=1, le=100, description="Operations in one POST, as a JSON array, at most; 1: no arrays."
     )

@@ -36,6 +36,7 @@ BOUNDS = {
     "max_body": (1024, None),
     "max_page_size": (1, 10_000),
     "max_tokens": (100, None),
+    "compress_from": (0, None),
     "max_batch": (1, 100),
     "persisted_queries_max_bytes": (64 * 1024, None),
     "persisted_queries_ttl": (0.001, None),

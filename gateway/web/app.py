@@ -1,6 +1,7 @@
 """The one place where everything is built and joined."""
 
 import gc
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -44,6 +45,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         max_body=settings.max_body,
         persisted=persisted,
         max_batch=settings.max_batch,
+        compress_from=settings.compress_from or math.inf,
         page=graphiql_page() if settings.graphiql else None,
         explain=settings.explain,
     )

@@ -23,6 +23,7 @@ from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
+from gateway.web.compression import compress
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
@@ -57,6 +58,8 @@ class GraphQLEndpoint:
     persisted: PersistedDocuments | NoPersistedDocuments
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""
+    compress_from: float = math.inf
+    """The smallest answer that is compressed, in bytes."""
     page: str | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
@@ -67,6 +70,8 @@ class GraphQLEndpoint:
         identifier: str = scope["request_id"]
         try:
             response = await self._respond(scope, headers, receive)
+            if len(response.body) >= self.compress_from:
+                await compress(response, headers.get("accept-encoding"))
         except ClientDisconnected:
             return
         except HttpError as exc:
