@@ -24,6 +24,7 @@ from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
+from gateway.web.conditional import forbid_caching, make_conditional
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
@@ -97,7 +98,13 @@ class GraphQLEndpoint:
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
             return _response([result.payload for result in results], media_type, 200)
         result = await while_connected(receive, self._answer(request, scope, headers, reads_only=reads_only))
-        return _encode(result, media_type, _status(result, media_type))
+        response = _encode(result, media_type, _status(result, media_type))
+        if reads_only and isinstance(request, PersistedOperation):
+            if "errors" in result.payload:
+                forbid_caching(response)
+            else:
+                make_conditional(response, headers.get("if-none-match"))
+        return response
 
     async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
         try:
