@@ -173,6 +173,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(
         default=1, ge=1, le=100, description="Operations in one POST, as a JSON array, at most; 1: no arrays."
     )
+    incremental: bool = Field(
+        default=False, description="Offer `@defer` and `@stream`: answers in parts, the slow ones later."
+    )
     persisted_queries: bool = Field(
         default=True, description="Let clients name a document by its hash, and keep those they send with one."
     )

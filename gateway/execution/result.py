@@ -1,5 +1,6 @@
 """The result of an operation, in the form a client gets it (GraphQL spec, section 7.1)."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ class Result:
     is_unanswerable: bool = False
     """Whether the request does not even say which operation to run."""
     codes: tuple[str, ...] = ()
+    following: AsyncGenerator[dict[str, Any], None] | None = None
+    """The parts that follow the payload; whoever gets them has to close them."""
 
 
 def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, request_id: str) -> Result:

@@ -32,10 +32,11 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
     engine = Engine(
-        build_schema(),
+        build_schema(incremental=settings.incremental),
         document_cache_size=settings.document_cache_size,
         max_tokens=settings.max_tokens,
         plans=settings.plans,
+        incremental=settings.incremental,
     )
     persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
@@ -45,6 +46,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         max_body=settings.max_body,
         persisted=persisted,
         max_batch=settings.max_batch,
+        incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=graphiql_page() if settings.graphiql else None,
         explain=settings.explain,

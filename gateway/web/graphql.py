@@ -18,6 +18,7 @@ from gateway.auth import Authenticator
 from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
+from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
@@ -25,6 +26,7 @@ from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
+from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
@@ -59,6 +61,8 @@ class GraphQLEndpoint:
     persisted: PersistedDocuments | NoPersistedDocuments
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""
+    incremental: bool = False
+    """Whether answers may come in parts."""
     compress_from: float = math.inf
     """The smallest answer that is compressed, in bytes."""
     page: str | None = None
@@ -69,9 +73,10 @@ class GraphQLEndpoint:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
         headers = Headers(scope=scope)
         identifier: str = scope["request_id"]
+        response: Response | MultipartResponse
         try:
             response = await self._respond(scope, headers, receive)
-            if len(response.body) >= self.compress_from:
+            if isinstance(response, Response) and len(response.body) >= self.compress_from:
                 await compress(response, headers.get("accept-encoding"))
         except ClientDisconnected:
             return
@@ -84,7 +89,7 @@ class GraphQLEndpoint:
             response = _encode(failed(InternalError(), identifier), JSON, 500)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
         reads_only = scope["method"] == "GET"
         offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
         media_type = negotiate(headers.get("accept"), offered)
@@ -97,7 +102,11 @@ class GraphQLEndpoint:
             answer = partial(self._answer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
             return _response([result.payload for result in results], media_type, 200)
-        result = await while_connected(receive, self._answer(request, scope, headers, reads_only=reads_only))
+        in_parts = self.incremental and takes_parts(headers.get("accept"))
+        work = self._answer(request, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        result = await while_connected(receive, work)
+        if result.following is not None:
+            return MultipartResponse(result.payload, result.following)
         response = _encode(result, media_type, _status(result, media_type))
         if reads_only and isinstance(request, PersistedOperation):
             if "errors" in result.payload:
@@ -120,13 +129,17 @@ class GraphQLEndpoint:
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
-    async def _answer(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
+    async def _answer(
+        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool = False
+    ) -> Result:
         started = time.perf_counter()
-        result = await self._execute(operation, scope, headers, reads_only=reads_only)
+        result = await self._execute(operation, scope, headers, reads_only=reads_only, in_parts=in_parts)
         _log(result, operation, scope["request_id"], time.perf_counter() - started)
         return result
 
-    async def _execute(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
+    async def _execute(
+        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool
+    ) -> Result:
         try:
             viewer = self.authenticator.authenticate(headers.get("authorization"))
         except Unauthenticated as exc:
@@ -139,7 +152,10 @@ class GraphQLEndpoint:
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
-        result = await self.engine.execute(operation, context)
+        if in_parts and asks_for_parts(operation.document):
+            result = await self.engine.execute_in_parts(operation, context)
+        else:
+            result = await self.engine.execute(operation, context)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result
