@@ -9,6 +9,8 @@
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
     ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
+    ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   send the document once more
+    ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   send documents, not their hashes
     └── InternalError               INTERNAL_ERROR              a bug of ours
     ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
 
@@ -128,6 +130,20 @@ class UpstreamError(GatewayError):
 
     code = "UPSTREAM_ERROR"
     default_message = "The REST API failed."
+
+
+class PersistedQueryNotFound(GatewayError):
+    """The document that the request names by its hash is not known; clients know the message or the code."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+    default_message = "PersistedQueryNotFound"
+
+
+class PersistedQueryNotSupported(GatewayError):
+    """Documents cannot be named by their hashes here; clients know the message or the code."""
+
+    code = "PERSISTED_QUERY_NOT_SUPPORTED"
+    default_message = "PersistedQueryNotSupported"
 
 
 class InternalError(GatewayError):

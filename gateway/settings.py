@@ -167,6 +167,24 @@ class Settings(BaseSettings):
     plans: bool = Field(
         default=True, description="Answer ordinary queries by compiled plans; the answers are the same without."
     )
+    compress_from: int = Field(
+        default=1024, ge=0, description="Smallest answer that is compressed, in bytes; 0: none is."
+    )
+    max_batch: int = Field(
+        default=1, ge=1, le=100, description="Operations in one POST, as a JSON array, at most; 1: no arrays."
+    )
+    incremental: bool = Field(
+        default=False, description="Offer `@defer` and `@stream`: answers in parts, the slow ones later."
+    )
+    persisted_queries: bool = Field(
+        default=True, description="Let clients name a document by its hash, and keep those they send with one."
+    )
+    persisted_queries_max_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=64 * 1024, description="Memory for such documents, per worker, in bytes."
+    )
+    persisted_queries_ttl: float = Field(
+        default=86_400, gt=0, description="Seconds such a document is kept, in memory and in the cache's Redis if any."
+    )
     graphiql: bool = Field(default=False, description="Serve GraphiQL to browsers at `/graphql`. Not for production.")
     introspection: bool = Field(
         default=True, description="Answer `__schema` and `__type`; `_service` works either way."

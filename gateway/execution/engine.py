@@ -1,14 +1,16 @@
 """Runs an operation: find the document, choose the operation, run its plan or else the reference executor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
 
 import msgspec
-from graphql import GraphQLError, execute
+from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
 from gateway.execution.documents import Documents, RequestError, ValidDocument
+from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
@@ -40,11 +42,14 @@ class Engine:
         max_tokens: int,
         plans: bool = True,
         introspection: bool = True,
+        incremental: bool = False,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
         self.documents = Documents(
             self._schema, size=document_cache_size, max_tokens=max_tokens, introspection=introspection
         )
+        # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
+        self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
         self.counters = PlanCounters()
         self._planner = Planner(self._schema) if plans else None
 
@@ -64,6 +69,18 @@ class Engine:
         finally:
             context.loaders.cancel()
 
+    async def execute_in_parts(self, operation: Operation, context: OperationContext) -> Result:
+        """Return the result of ``operation``, or its first part with others to follow, which the caller has to close.
+
+        Only an operation that `asks_for_parts` is worth it: none has a plan.
+        """
+        try:
+            document = self.documents.get(operation.document)
+            document.operation(operation.name)
+        except RequestError as exc:
+            return refused(exc, context.request_id)
+        return await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
+
     async def _run_plan(
         self, planner: Planner, document: ValidDocument, operation: Operation, context: OperationContext
     ) -> Result | None:
@@ -81,9 +98,9 @@ class Engine:
         return None
 
     async def _run_reference(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
-        outcome = execute(
+        outcome = self._reference(
             self._schema,
-            document.node,
+            in_one_part(document.node) if asks_for_parts(operation.document) else document.node,
             context_value=context,
             variable_values=operation.variables,
             operation_name=operation.name,

@@ -1,5 +1,6 @@
 """The result of an operation, in the form a client gets it (GraphQL spec, section 7.1)."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ class Result:
     is_unanswerable: bool = False
     """Whether the request does not even say which operation to run."""
     codes: tuple[str, ...] = ()
+    following: AsyncGenerator[dict[str, Any], None] | None = None
+    """The parts that follow the payload; whoever gets them has to close them."""
 
 
 def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, request_id: str) -> Result:
@@ -51,11 +54,11 @@ def refused(exc: RequestError, request_id: str) -> Result:
     )
 
 
-def failed(error: GatewayError, request_id: str) -> Result:
+def failed(error: GatewayError, request_id: str, *, is_unanswerable: bool = False) -> Result:
     """Return the result of a request that failed as a whole."""
     extensions = {**error.extensions, "requestId": request_id}
     shown = {"message": error.message, "extensions": extensions}
-    return Result({"errors": [shown]}, is_request_error=True, codes=(error.code,))
+    return Result({"errors": [shown]}, is_request_error=True, is_unanswerable=is_unanswerable, codes=(error.code,))
 
 
 def format_error(error: GraphQLError, request_id: str) -> dict[str, Any]:

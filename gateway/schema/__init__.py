@@ -10,9 +10,10 @@ from gateway.schema.scalars import SCALARS
 __all__ = ["FederatedSchema", "build_schema"]
 
 
-def build_schema() -> FederatedSchema:
-    """Return the schema, ready to execute against records of the REST API."""
-    schema = FederatedSchema(query=Query, federation_version="2.5", config=StrawberryConfig(scalar_map=SCALARS))
+def build_schema(*, incremental: bool = False) -> FederatedSchema:
+    """Return the schema, ready to execute against records of the REST API; ``incremental`` adds @defer and @stream."""
+    config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
+    schema = FederatedSchema(query=Query, federation_version="2.5", config=config)
     schema.complete()
     attach_readers(schema._schema)  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
     return schema

@@ -1,4 +1,4 @@
-"""Where the response cache keeps its bytes: in this process or in Redis. Libraries do the keeping."""
+"""Where the response cache, and whoever else, keeps bytes: in this process or in Redis. Libraries do the keeping."""
 
 import asyncio
 import time
@@ -136,7 +136,7 @@ class RedisStore:
         self._counts["cache_store_failures"] += 1
         if not self._failing and began == self._turns:
             self._turn(failing=True)
-            logger.warning("the cache's Redis does not answer (%s): calls go upstream", type(exc).__name__)
+            logger.warning("the cache's Redis does not answer (%s): the gateway goes on without", type(exc).__name__)
         if self._failing:
             self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
 

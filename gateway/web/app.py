@@ -1,8 +1,9 @@
 """The one place where everything is built and joined."""
 
 import gc
+import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,6 +23,7 @@ from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.middleware import RequestId
+from gateway.web.persisted import build_persisted
 
 GRAPHQL_PATH = "/graphql"
 
@@ -30,24 +32,31 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     client = build_client(settings, timing=timing)
     page = GraphiQLPage(settings) if settings.graphiql else None
+    engine = Engine(
+        build_schema(incremental=settings.incremental),
+        document_cache_size=settings.document_cache_size,
+        max_tokens=settings.max_tokens,
+        plans=settings.plans,
+        introspection=settings.introspection,
+        incremental=settings.incremental,
+    )
+    persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
-        engine=Engine(
-            build_schema(),
-            document_cache_size=settings.document_cache_size,
-            max_tokens=settings.max_tokens,
-            plans=settings.plans,
-            introspection=settings.introspection,
-        ),
+        engine=engine,
         authenticator=build_authenticator(settings),
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
+        persisted=persisted,
+        max_batch=settings.max_batch,
+        incremental=settings.incremental,
+        compress_from=settings.compress_from or math.inf,
         page=page,
         explain=settings.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client:
+        async with client, aclosing(persisted):
             yield
 
     graphql: ASGIApp = endpoint

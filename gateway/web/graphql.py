@@ -6,6 +6,7 @@ request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewe
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,16 +18,21 @@ from gateway.auth import Authenticator
 from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
+from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
+from gateway.web.batching import Batch, request_of_body, run_batch
+from gateway.web.compression import compress
+from gateway.web.conditional import forbid_caching, make_conditional
 from gateway.web.graphiql import GraphiQLPage
+from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
+from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.requests import (
     BodyTooLarge,
     ClientDisconnected,
-    operation_of_body,
     operation_of_query_string,
     read_body,
     while_connected,
@@ -53,6 +59,13 @@ class GraphQLEndpoint:
     authenticator: Authenticator
     contexts: ContextFactory
     max_body: int
+    persisted: PersistedDocuments | NoPersistedDocuments
+    max_batch: int = 1
+    """How many operations one POST may hold; 1 means no batches."""
+    incremental: bool = False
+    """Whether answers may come in parts."""
+    compress_from: float = math.inf
+    """The smallest answer that is compressed, in bytes."""
     page: GraphiQLPage | None = None
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
@@ -61,8 +74,11 @@ class GraphQLEndpoint:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
         headers = Headers(scope=scope)
         identifier: str = scope["request_id"]
+        response: Response | MultipartResponse
         try:
             response = await self._respond(scope, headers, receive)
+            if isinstance(response, Response) and len(response.body) >= self.compress_from:
+                await compress(response, headers.get("accept-encoding"))
         except ClientDisconnected:
             return
         except HttpError as exc:
@@ -74,7 +90,7 @@ class GraphQLEndpoint:
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
         reads_only = scope["method"] == "GET"
         offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
         media_type = negotiate(headers.get("accept"), offered)
@@ -82,14 +98,25 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
             return self.page.response()
-        operation = await self._operation(scope, headers, receive)
-        started = time.perf_counter()
-        work = self._execute(operation, scope, headers, reads_only=reads_only)
+        request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch):
+            answer = partial(self._answer, scope=scope, headers=headers, reads_only=False)
+            results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
+            return _response([result.payload for result in results], media_type, 200)
+        in_parts = self.incremental and takes_parts(headers.get("accept"))
+        work = self._answer(request, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
-        _log(result, operation, scope["request_id"], time.perf_counter() - started)
-        return _encode(result, media_type, _status(result, media_type))
+        if result.following is not None:
+            return MultipartResponse(result.payload, result.following)
+        response = _encode(result, media_type, _status(result, media_type))
+        if reads_only and isinstance(request, PersistedOperation):
+            if "errors" in result.payload:
+                forbid_caching(response)
+            else:
+                make_conditional(response, headers.get("if-none-match"))
+        return response
 
-    async def _operation(self, scope: Scope, headers: Headers, receive: Receive) -> Operation:
+    async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
         try:
             if scope["method"] == "GET":
                 return operation_of_query_string(scope["query_string"])
@@ -97,21 +124,39 @@ class GraphQLEndpoint:
                 message = "GraphQL is asked with GET or POST."
                 raise HttpError(405, BadUserInput(message), ("allow", "GET, POST"))
             _require_json(headers.get("content-type"))
-            return operation_of_body(await read_body(receive, self.max_body))
+            return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
-    async def _execute(self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool) -> Result:
+    async def _answer(
+        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool = False
+    ) -> Result:
+        started = time.perf_counter()
+        result = await self._execute(operation, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        _log(result, operation, scope["request_id"], time.perf_counter() - started)
+        return result
+
+    async def _execute(
+        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool
+    ) -> Result:
         try:
             viewer = self.authenticator.authenticate(headers.get("authorization"))
         except Unauthenticated as exc:
             raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
+        if isinstance(operation, PersistedOperation):
+            try:
+                operation = await self.persisted.resolve(operation)
+            except GatewayError as exc:
+                return failed(exc, scope["request_id"], is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
-        result = await self.engine.execute(operation, context)
+        if in_parts and asks_for_parts(operation.document):
+            result = await self.engine.execute_in_parts(operation, context)
+        else:
+            result = await self.engine.execute(operation, context)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result
@@ -175,7 +220,11 @@ def _error_type(headers: Headers) -> str:
 
 
 def _encode(result: Result, media_type: str, status: int) -> Response:
-    response = Response(msgspec.json.encode(result.payload), status)
+    return _response(result.payload, media_type, status)
+
+
+def _response(payload: Any, media_type: str, status: int) -> Response:
+    response = Response(msgspec.json.encode(payload), status)
     response.headers["content-type"] = f"{media_type}; charset=utf-8"
     response.headers["vary"] = "accept"
     return response

@@ -17,7 +17,7 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str | None:
     """
     if accept is None or not accept.strip():
         return offered[0]
-    ranges = [_media_range(part) for part in accept.split(",")]
+    ranges = [preference(part) for part in accept.split(",")]
     best: tuple[float, int] = (0.0, 0)
     chosen = None
     for media_type in offered:
@@ -27,7 +27,8 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str | None:
     return chosen
 
 
-def _media_range(part: str) -> tuple[str, float]:
+def preference(part: str) -> tuple[str, float]:
+    """Return a name and its quality, 0 to 1, of one part of a header such as ``Accept``."""
     name, *parameters = (each.strip().lower() for each in part.split(";"))
     for parameter in parameters:
         if parameter.startswith("q="):

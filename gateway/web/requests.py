@@ -10,6 +10,7 @@ from starlette.types import Receive
 
 from gateway.errors import BadUserInput
 from gateway.execution.engine import Operation
+from gateway.web.persisted import PersistedOperation, document_name
 
 T = TypeVar("T")
 
@@ -75,9 +76,9 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         watcher.cancel()
 
 
-def operation_of_body(body: bytes) -> Operation:
-    """Return the operation that a POST's JSON body holds; raise BadUserInput that says what is wrong with it."""
-    return _operation(_json(body, "The request's body"))
+def json_of_body(body: bytes) -> Any:
+    """Return the JSON value that a POST's body holds; BadUserInput where it is none."""
+    return _json(body, "The request's body")
 
 
 def operation_of_query_string(query_string: bytes) -> Operation:
@@ -89,7 +90,7 @@ def operation_of_query_string(query_string: bytes) -> Operation:
     for name in ("variables", "extensions"):
         if parameters.get(name):
             parameters[name] = _json(parameters[name].encode(), f"The parameter `{name}`")
-    return _operation(parameters)
+    return operation_of(parameters)
 
 
 def _json(text: bytes, what: str) -> Any:
@@ -101,21 +102,27 @@ def _json(text: bytes, what: str) -> Any:
         raise BadUserInput(f"{what} is not JSON.") from exc
 
 
-def _operation(parameters: Any) -> Operation:
-    if isinstance(parameters, list):
-        raise BadUserInput("Batching is not enabled: send one operation per request.")
+def operation_of(parameters: Any) -> Operation:
+    """Return the operation that a request's parameters make; raise BadUserInput that says what is wrong with them."""
     if not isinstance(parameters, dict):
         raise BadUserInput("The request's body must be a JSON object with `query`.")
+    called = document_name(parameters.get("documentId"), _require_object(parameters, "extensions"))
     document = parameters.get("query")
     if document is None or document == "":
-        raise BadUserInput("`query` is missing: it holds the GraphQL document.")
+        if called is None:
+            raise BadUserInput("`query` is missing: it holds the GraphQL document.")
+        document = ""
     if not isinstance(document, str):
         raise BadUserInput("`query` must be a string that holds the GraphQL document.")
+    if document and called is not None and called.is_document_id:
+        raise BadUserInput("`documentId` stands in place of `query`: send one of them.")
     name = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
         raise BadUserInput("`operationName` must be a string or null.")
-    _require_object(parameters, "extensions")
-    return Operation(document, name, _require_object(parameters, "variables"))
+    variables = _require_object(parameters, "variables")
+    if called is not None:
+        return PersistedOperation(document, name, variables, called)
+    return Operation(document, name, variables)
 
 
 def _require_object(parameters: dict[str, Any], name: str) -> dict[str, Any] | None:

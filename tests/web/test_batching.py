@@ -1,0 +1,118 @@
+"""Several operations in one POST."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import Fault, Sandbox
+from tests.harness import Gateway, StartGateway
+
+
+@pytest.fixture
+def gateway(start: StartGateway) -> Gateway:
+    return start(max_batch=3)
+
+
+def post(gateway: Gateway, operations: list[Any], **headers: str) -> httpx.Response:
+    return gateway.http.post("/graphql", json=operations, headers=headers)
+
+
+def thread(ident: str) -> dict[str, Any]:
+    return {"query": "query ($id: ID!) { thread(id: $id) { id } }", "variables": {"id": ident}}
+
+
+def answer(ident: str) -> dict[str, Any]:
+    return {"data": {"thread": {"id": ident}}}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_up_to_the_maximum_are_answered_in_their_order(gateway: Gateway, count: int) -> None:
+    idents = [f"th-{number}" for number in range(1, count + 1)]
+    response = post(gateway, [thread(each) for each in idents])
+    assert (response.status_code, response.json()) == (200, [answer(each) for each in idents])
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_none_or_more_than_the_maximum_are_refused_without_a_call(
+    gateway: Gateway, sandbox: Sandbox, count: int
+) -> None:
+    response = post(gateway, [thread(f"th-{number}") for number in range(count)])
+    assert response.status_code == 400
+    assert f"1 to 3 operations, not {count}" in response.json()["errors"][0]["message"]
+    assert sandbox.count() == 0
+
+
+def test_they_run_at_the_same_time(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="all"))
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(post, gateway, [thread(f"th-{number}") for number in (1, 2, 3)])
+        sandbox.wait_for_calls(3, "thread")
+        sandbox.release("all")
+        assert answers.result().json() == [answer(f"th-{number}") for number in (1, 2, 3)]
+
+
+def test_each_has_its_own_errors_and_the_status_is_200_all_the_same(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", status=403))
+    for accept in ("application/json", "application/graphql-response+json"):
+        response = post(gateway, [thread("th-1"), {"query": "{ nothing }"}, {"variables": {}}], accept=accept)
+        assert response.status_code == 200
+        assert response.headers["content-type"] == f"{accept}; charset=utf-8"
+        failed, invalid, empty = response.json()
+        assert failed["data"] == {"thread": None}
+        codes = [each["errors"][0]["extensions"]["code"] for each in (failed, invalid, empty)]
+        assert codes == ["FORBIDDEN", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT"]
+        assert {each["errors"][0]["extensions"]["requestId"] for each in (failed, invalid, empty)} == {
+            response.headers["x-request-id"]
+        }
+
+
+def test_a_hash_that_is_wrong_or_unknown_is_the_members_own_matter(gateway: Gateway) -> None:
+    extension = {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}
+    wrong, unknown, right = post(
+        gateway, [{"query": "{ __typename }", "extensions": extension}, {"extensions": extension}, thread("th-1")]
+    ).json()
+    assert wrong["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert unknown["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+    assert right == answer("th-1")
+
+
+@pytest.mark.parametrize("member", [None, "query", [], [{"query": "{ __typename }"}]])
+def test_what_is_no_object_makes_no_batch(gateway: Gateway, member: Any) -> None:
+    response = post(gateway, [thread("th-1"), member])
+    assert response.status_code == 400
+    assert "array of objects" in response.json()["errors"][0]["message"]
+
+
+def test_what_concerns_the_whole_request_refuses_the_whole(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(
+        max_batch=3,
+        upstream_identity="passthrough",
+        upstream_username=None,
+        upstream_password=None,
+        inbound_auth=None,
+    )
+    assert post(gateway, [thread("th-1"), thread("th-2")]).status_code == 401
+    headers = {"authorization": "Bearer x", "gateway-timeout": "soon"}
+    assert post(gateway, [thread("th-1"), thread("th-2")], **headers).status_code == 400
+    assert sandbox.count() == 0
+
+
+def test_without_the_setting_there_are_none(start: StartGateway) -> None:
+    response = post(start(), [thread("th-1")])
+    assert response.status_code == 400
+    assert "Batching is not enabled" in response.json()["errors"][0]["message"]
+
+
+def test_one_operation_is_answered_as_ever(gateway: Gateway) -> None:
+    assert gateway.http.post(
+        "/graphql", content=json.dumps(thread("th-1")), headers={"content-type": "application/json"}
+    ).json() == answer("th-1")
+
+
+def test_a_query_string_holds_no_batch(gateway: Gateway) -> None:
+    response = gateway.http.get("/graphql", params={"query": json.dumps([thread("th-1")])})
+    assert response.json()["errors"][0]["extensions"]["code"] == "GRAPHQL_PARSE_FAILED"

@@ -1,0 +1,164 @@
+"""Answers in parts: ``@defer`` and ``@stream``."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import Fault, Sandbox
+from tests.harness import Gateway, StartGateway
+
+TAKES_PARTS = {"accept": "multipart/mixed;deferSpec=20220824, application/json"}
+DEFERRED = '{ thread(id: "th-1") { id ... @defer(label: "later") { messages(first: 1) { totalCount } } } }'
+WHOLE = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
+
+
+@pytest.fixture
+def gateway(start: StartGateway) -> Gateway:
+    return start(incremental=True)
+
+
+@contextmanager
+def parts_of(gateway: Gateway, document: str, **variables: Any) -> Iterator[Iterator[dict[str, Any]]]:
+    """Give the parts of an answer as they come; each is complete when the boundary behind it has come."""
+    body = {"query": document, "variables": variables}
+    with gateway.http.stream("POST", "/graphql", json=body, headers=TAKES_PARTS) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == 'multipart/mixed; boundary="-"'
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["vary"] == "accept"
+        assert "x-request-id" in response.headers
+        yield _parts(response)
+
+
+def _parts(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    text = b""
+    begun = False
+    for chunk in response.iter_bytes():
+        text += chunk
+        *complete, text = text.split(b"\r\n---") if begun else text.removeprefix(b"---").split(b"\r\n---")
+        begun = True
+        for part in complete:
+            head, _, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+            assert head == b"Content-Type: application/json; charset=utf-8"
+            yield json.loads(body)
+    assert text == b"--\r\n"
+
+
+def applied(parts: list[dict[str, Any]]) -> Any:
+    """Put the parts together by their paths, as a client does."""
+    data = parts[0]["data"]
+    for part in parts[1:]:
+        for each in part.get("incremental", ()):
+            target = data
+            for step in each["path"]:
+                target = target[step]
+            if "items" in each:
+                target.extend(each["items"])
+            else:
+                target.update(each["data"])
+    return data
+
+
+def test_what_is_deferred_comes_when_it_is_there(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("messages", hold="slow"))
+    with parts_of(gateway, DEFERRED) as parts:
+        first = next(parts)
+        assert first["data"] == {"thread": {"id": "th-1"}}
+        assert first["hasNext"] is True
+        (pending,) = first["pending"]
+        assert pending == {"id": pending["id"], "path": ["thread"], "label": "later"}
+        sandbox.wait_for_calls(1, "messages")
+        sandbox.release("slow")
+        rest = list(parts)
+    assert rest[-1]["hasNext"] is False
+    (incremental,) = (each for part in rest for each in part.get("incremental", ()))
+    assert (incremental["id"], incremental["path"]) == (pending["id"], ["thread"])
+    assert incremental["label"] == "later"
+    assert [each["id"] for part in rest for each in part.get("completed", ())] == [pending["id"]]
+    assert applied([first, *rest]) == gateway.data(WHOLE)
+
+
+def test_a_list_is_streamed(gateway: Gateway) -> None:
+    with parts_of(gateway, '{ threads(ids: ["th-1", "th-2", "nowhere"]) @stream(initialCount: 1) { id } }') as parts:
+        first, *rest = parts
+    assert first["data"] == {"threads": [{"id": "th-1"}]}
+    assert applied([first, *rest]) == {"threads": [{"id": "th-1"}, {"id": "th-2"}, None]}
+    assert rest[-1]["hasNext"] is False
+
+
+def test_a_failure_later_has_its_code_and_the_rest_stands(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("messages", status=403))
+    with parts_of(gateway, DEFERRED) as parts:
+        first, *rest = parts
+    assert first["data"] == {"thread": {"id": "th-1"}}
+    (incremental,) = (each for part in rest for each in part.get("incremental", ()))
+    assert incremental["data"] == {"messages": None}
+    (error,) = incremental["errors"]
+    assert error["path"] == ["thread", "messages"]
+    assert (error["extensions"]["code"], "requestId" in error["extensions"]) == ("FORBIDDEN", True)
+
+
+def test_no_call_is_made_twice(gateway: Gateway, sandbox: Sandbox) -> None:
+    document = '{ thread(id: "th-1") { id } ... @defer { again: thread(id: "th-1") { status } } }'
+    with parts_of(gateway, document) as parts:
+        assert applied(list(parts))["again"]["status"] == "Open"
+    assert sandbox.count("thread") == 1
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed;q=0, application/json"])
+def test_who_takes_no_parts_gets_everything_at_once(gateway: Gateway, accept: str) -> None:
+    response = gateway.http.post("/graphql", json={"query": DEFERRED}, headers={"accept": accept})
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert response.json() == {"data": gateway.data(WHOLE)}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [WHOLE, '{ thread(id: "th-1") { id ... @defer(if: false) { messages(first: 1) { totalCount } } } }'],
+)
+def test_an_answer_of_one_part_is_plain_json(gateway: Gateway, document: str) -> None:
+    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert response.json() == {"data": gateway.data(WHOLE)}
+
+
+def test_a_request_error_is_plain_json(gateway: Gateway) -> None:
+    document = "query ($id: ID!) { thread(id: $id) { ... @defer { id } } }"
+    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    assert response.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "data" not in response.json()
+
+
+def test_the_members_of_a_batch_come_whole(start: StartGateway) -> None:
+    gateway = start(incremental=True, max_batch=2)
+    response = gateway.http.post("/graphql", json=[{"query": DEFERRED}], headers=TAKES_PARTS)
+    assert response.json() == [{"data": gateway.data(WHOLE)}]
+
+
+def test_a_client_that_hangs_up_between_parts_ends_the_operation(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("messages", hold="for ever"))
+    host, port = gateway.url.removeprefix("http://").split(":")
+    body = json.dumps({"query": DEFERRED}).encode()
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        head = (
+            f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {TAKES_PARTS['accept']}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        client.sendall(head.encode() + body)
+        received = b""
+        while b"hasNext" not in received:
+            received += client.recv(4096)
+        sandbox.wait_for_calls(1, "messages")
+    sandbox.wait_until_idle()
+    assert [call.cancelled for call in sandbox.calls if call.route == "messages"] == [True]
+
+
+def test_without_the_setting_the_schema_has_neither(start: StartGateway) -> None:
+    response = start().http.post("/graphql", json={"query": DEFERRED}, headers=TAKES_PARTS)
+    assert response.json()["errors"][0]["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
+    assert "@defer" in response.json()["errors"][0]["message"]
