@@ -55,7 +55,8 @@ export function CallsLine() {
   const plural = calls.length === 1 ? '' : 's';
   return (
     <span className="calls-line" role="status">
-      {calls.length} REST call{plural}, {fetched.length} fetched{calls.length > 0 && `, the slowest in ${slowest} ms`}
+      {calls.length} REST call{plural}
+      {calls.length > 0 && `, ${fetched.length} fetched, the slowest in ${slowest} ms`}
     </span>
   );
 }

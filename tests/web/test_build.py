@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from gateway.web.build import build, can_build
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An npm that succeeds, and does nothing; it is the only program there is."""
+    program = tmp_path / "npm"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return program
+
+
+def test_it_builds_with_npm(npm: Path) -> None:
+    npm.write_text(f'#!/bin/sh\necho "$PWD: $*" >> {npm}.calls\n')
+    assert can_build()
+    assert build(retries=0) is None
+    install, bundle = Path(f"{npm}.calls").read_text().splitlines()
+    assert "gateway/graphiql: ci --no-audit --no-fund --prefer-offline --fetch-retries=0" in install
+    assert bundle.endswith("gateway/graphiql: run build")
+
+
+def test_without_npm_it_cannot(npm: Path) -> None:
+    npm.unlink()
+    assert not can_build()
+    assert "No such file" in str(build())
+
+
+def test_what_npm_has_to_say_is_one_line(npm: Path) -> None:
+    npm.write_text("#!/bin/sh\necho 'npm warn old' >&2\necho 'npm error code E404' >&2\necho more >&2\nexit 1\n")
+    assert str(build()).endswith("failed: npm error code E404")
+    npm.write_text("#!/bin/sh\nexit 1\n")
+    assert str(build()).endswith("failed: it did not say why")
