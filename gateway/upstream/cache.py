@@ -27,6 +27,7 @@ import msgspec
 from gateway.errors import UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.telemetry import Counts
 from gateway.upstream.call import EXTENSION, Call, Source, call_of
+from gateway.upstream.messages import WholeResponse
 from gateway.upstream.stores import Store
 
 _HEADER = struct.Struct(">d16s")
@@ -150,7 +151,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
     def _serve(self, request: httpx.Request, call: Call, entry: _Entry, source: Source) -> httpx.Response:
         call.source, call.age = source, entry.age
         self._counts[f"cache_{source}"] += 1
-        return httpx.Response(200, content=entry.body, request=request)
+        return WholeResponse(200, entry.body, request=request)
 
     async def _fetch_or_serve(self, slot: _Slot, request: httpx.Request, call: Call, entry: _Entry) -> httpx.Response:
         """Return a new answer, or the stale one where the REST API fails (RFC 5861, section 4)."""

@@ -5,7 +5,7 @@ Every request carries a Call in its extensions: the client makes it, each layer 
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
@@ -44,8 +44,7 @@ def call_of(request: httpx.Request) -> Call:
     return call
 
 
-@dataclass(frozen=True, slots=True)
-class CallReport:
+class CallReport(NamedTuple):
     """What became of one REST call: a line of ``extensions.upstream``. It names a route, never an id."""
 
     route: str

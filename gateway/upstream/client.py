@@ -16,9 +16,10 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.answers import body_or_error
 from gateway.upstream.call import EXTENSION, Call, CallReport, Trace
+from gateway.upstream.messages import RestUrl
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
-_HEADERS = [("accept", "application/json"), ("user-agent", f"gochat-gateway/{__version__}")]
+_HEADERS = httpx.Headers({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class UpstreamClient:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
         self._transport = transport
-        self._base_url = base_url.rstrip("/")
+        self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()
 
     async def thread(self, caller: Caller, thread_id: str) -> bytes | None:
@@ -61,7 +62,7 @@ class UpstreamClient:
         call = Call(route.template, caller.deadline, subject)
         request = httpx.Request(
             "GET",
-            self._base_url + target,
+            RestUrl(self._base_url, target),
             headers=_headers(caller.viewer),
             extensions={"timeout": self._timeout, EXTENSION: call},
         )
@@ -93,10 +94,12 @@ class UpstreamClient:
         await self.aclose()
 
 
-def _headers(viewer: Viewer) -> list[tuple[str, str]]:
+def _headers(viewer: Viewer) -> httpx.Headers:
     if viewer.authorization is None:
         return _HEADERS
-    return [*_HEADERS, ("authorization", viewer.authorization)]
+    headers = _HEADERS.copy()
+    headers["authorization"] = viewer.authorization
+    return headers
 
 
 def translate(exc: Exception) -> GatewayError:

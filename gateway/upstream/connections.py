@@ -15,7 +15,9 @@ from aiohttp.http_exceptions import ContentEncodingError, DecompressSizeError
 from yarl import URL
 
 from gateway.errors import UpstreamInvalidResponse
+from gateway.upstream.messages import WholeResponse
 
+_OF_THE_WIRE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 _NO_TIMEOUTS: dict[str, float | None] = {}
 
 
@@ -49,7 +51,7 @@ class Connections(httpx.AsyncBaseTransport):
                 body = await self._read(answer)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as exc:
             raise translate(exc) from exc
-        return httpx.Response(answer.status, headers=_headers(answer), content=body, request=request)
+        return WholeResponse(answer.status, body, headers=_headers(answer), request=request)
 
     def _open(self) -> aiohttp.ClientSession:
         """Open the session: it belongs to the event loop of the first call."""
@@ -88,8 +90,7 @@ class Connections(httpx.AsyncBaseTransport):
 
 def _headers(answer: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     """Return the headers less those that speak of the bytes on the wire: the body here is decoded and whole."""
-    gone = (b"content-encoding", b"content-length", b"transfer-encoding")
-    return [(name, value) for name, value in answer.raw_headers if name.lower() not in gone]
+    return [(name, value) for name, value in answer.raw_headers if name.lower() not in _OF_THE_WIRE]
 
 
 # The first row that fits counts.

@@ -154,7 +154,7 @@ def build_graphiql(settings: Settings, sources: Path = SOURCES) -> GraphiQL:
     assets = built_assets(sources)
     if assets is not None:
         return GraphiQL(assets, (), authorization, settings.explain)
-    logger.warning("GraphiQL's assets are not built: its page loads an older one from %s (build: %s)", _CDN, BUILD)
+    logger.info("GraphiQL's assets are not built: its page loads an older one from %s (build: %s)", _CDN, BUILD)
     return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, settings.explain)
 
 
