@@ -22,7 +22,7 @@ from gateway.upstream.stack import build_client
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
-from gateway.web.middleware import RequestId
+from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
 
 GRAPHQL_PATH = "/graphql"
@@ -62,7 +62,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     graphql: ASGIApp = endpoint
     app = Starlette(
         routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.route()] if page else [])],
-        middleware=[Middleware(RequestId)],
+        middleware=[Middleware(RequestId), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
         lifespan=lifespan,
     )
     app.state.graphiql = page

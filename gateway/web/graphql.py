@@ -39,6 +39,7 @@ from gateway.web.requests import (
 )
 
 _ANSWERS = (JSON, GRAPHQL_RESPONSE)
+_CONTENT_TYPES = {name: f"{name}; charset=utf-8".encode() for name in _ANSWERS}
 _ANSWERS_AND_PAGE = (JSON, GRAPHQL_RESPONSE, HTML)
 
 
@@ -224,10 +225,18 @@ def _encode(result: Result, media_type: str, status: int) -> Response:
 
 
 def _response(payload: Any, media_type: str, status: int) -> Response:
-    response = Response(msgspec.json.encode(payload), status)
-    response.headers["content-type"] = f"{media_type}; charset=utf-8"
-    response.headers["vary"] = "accept"
-    return response
+    return _Encoded(msgspec.json.encode(payload), status, media_type)
+
+
+class _Encoded(Response):
+    """A response whose body is encoded and whose headers are known: Starlette need not work them out."""
+
+    def __init__(self, body: bytes, status: int, media_type: str) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        length = (b"content-length", str(len(body)).encode())
+        self.raw_headers = [length, (b"content-type", _CONTENT_TYPES[media_type]), (b"vary", b"accept")]
 
 
 def _log(result: Result, operation: Operation, identifier: str, seconds: float) -> None:

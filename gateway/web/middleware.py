@@ -1,11 +1,15 @@
-"""What every request passes through before its route."""
+"""What every request passes through before its route.
 
-from starlette.datastructures import Headers, MutableHeaders
+These run for every request, so they read the raw headers of ASGI rather than make an object for each.
+"""
+
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.telemetry import request_id
 
-HEADER = "x-request-id"
+_HEADER = b"x-request-id"
 
 
 class RequestId:
@@ -19,11 +23,28 @@ class RequestId:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        identifier = scope["request_id"] = request_id(Headers(scope=scope).get(HEADER))
+        given = next((value for name, value in scope["headers"] if name == _HEADER), None)
+        identifier = scope["request_id"] = request_id(None if given is None else given.decode("latin-1"))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = identifier
+                message["headers"] = [*message.get("headers", ()), (_HEADER, identifier.encode())]
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+
+
+class ExactRoutes:
+    """Hands a request for one of ``routes`` straight to its application, and anything else to ``app``.
+
+    A router that tries patterns, and what it wraps around them, costs a small query a tenth of its time.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Mapping[str, ASGIApp]) -> None:
+        self.app = app
+        self._routes = dict(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look the path up as it is; what is only nearly right is for the router."""
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        await (self.app if route is None else route)(scope, receive, send)
