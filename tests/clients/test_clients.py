@@ -11,20 +11,11 @@ from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox
 from gateway.server import gateway_config
 from gateway.web.app import create_app
 from tests.harness import settings
-from tests.javascript import Project, project
+from tests.javascript import Project
 
 AUTHORIZATION = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 CLIENTS = ["apollo", "request", "urql"]
 Report = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def built() -> Project:
-    """The project, with its types generated from ``schema.graphql`` and strictly checked."""
-    clients = project("clients")
-    clients.run("node_modules/.bin/graphql-codegen", "--config", "codegen.ts")
-    clients.run("node_modules/.bin/tsc")
-    return clients
 
 
 @pytest.fixture(scope="module")
