@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import redis.asyncio as redis_asyncio
 from cachetools import TLRUCache
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from gateway.telemetry import Counts, logger
@@ -90,7 +93,12 @@ class RedisStore:
         self._counts = counts
         self._clock = clock
         self._client = redis_asyncio.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=None, max_connections=_CONNECTIONS
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            max_connections=_CONNECTIONS,
+            # A kept connection may have died unnoticed, and says nothing of Redis now: one new one tells.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         # Its pool takes one call too many for a failure of Redis, and asks nobody to wait.
         self._slots = asyncio.Semaphore(_CONNECTIONS)
@@ -112,7 +120,7 @@ class RedisStore:
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where Redis does not answer."""
         # Not `SET … NX GET`, which needs Redis 7; and MGET, which takes a value of another type for none.
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = self._client.pipeline(transaction=False)
         _ = pipeline.set(_REDIS_PREFIX + key, value, px=_milliseconds(lifetime), nx=True)
         _ = pipeline.mget([_REDIS_PREFIX + key])
         results = await self._ask(pipeline.execute)
