@@ -67,12 +67,25 @@ class Coalescing(httpx.AsyncBaseTransport):
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():
-                self._flights.pop(key, None)  # who comes now starts anew, rather than join a call that ends
+                self._leave(key, flight)  # who comes now starts anew, rather than join a call that ends
                 flight.task.cancel()
 
-    def _land(self, key: _Key, flight: _Flight, done: asyncio.Task[httpx.Response]) -> None:
+    def _leave(self, key: _Key, flight: _Flight) -> None:
+        """Let nobody join any more."""
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+    def purge(self, subject: str) -> None:
+        """Let nobody join the calls about ``subject`` that are under way: their answers may be of before it changed.
+
+        Those who wait for them already are served.
+        """
+        for key, flight in list(self._flights.items()):
+            if call_of(flight.request).subject == subject:
+                self._leave(key, flight)
+
+    def _land(self, key: _Key, flight: _Flight, done: asyncio.Task[httpx.Response]) -> None:
+        self._leave(key, flight)
         if not done.cancelled():
             done.exception()  # marks it as seen: everybody may have left
 

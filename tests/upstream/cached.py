@@ -77,7 +77,8 @@ class Cached:
         self.cache = ResponseCache(
             self.following, self.store, self.policy, self.secret, counts=self.counts, now=self.clock
         )
-        self.client = UpstreamClient(Coalescing(self.cache), self.upstream, TIMEOUT)
+        self.coalescing = Coalescing(self.cache)
+        self.client = UpstreamClient(self.coalescing, self.upstream, TIMEOUT)
 
     async def __aenter__(self) -> UpstreamClient:
         return self.client

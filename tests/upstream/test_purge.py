@@ -67,6 +67,26 @@ async def test_an_answer_that_was_under_way_during_a_purge_is_not_served_afterwa
     assert (late.source, late.body["status"]) == (Source.FETCHED, "Open")
 
 
+async def test_nobody_joins_a_call_that_was_under_way_during_a_purge(cached: Cached, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old", patch={"status": "before the change"}))
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="new"))
+    sandbox.faults.add(Fault("thread", "th-100", times=1, hold="new"))
+    async with cached as client:
+        early, other = asyncio.create_task(ask(client)), asyncio.create_task(ask(client, "th-100"))
+        await asyncio.to_thread(sandbox.wait_for_calls, 2)
+        cached.coalescing.purge("thread:th-1")
+        await cached.cache.purge("thread:th-1")
+        late = [asyncio.create_task(ask(client, ident)) for ident in ("th-1", "th-1", "th-100")]
+        await asyncio.to_thread(sandbox.wait_for_calls, 3)
+        sandbox.release("old")
+        assert (await early).body["status"] == "before the change"
+        late.append(asyncio.create_task(ask(client)))
+        await asyncio.sleep(0)
+        sandbox.release("new")
+        assert "before the change" not in {(await each).body["status"] for each in (*late, other)}
+    assert sandbox.count() == 3, "those who come after the purge share a call of their own, also when the old one ends"
+
+
 async def test_two_purges_during_one_call_are_no_way_around_either(cached: Cached, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
     async with cached as client:
