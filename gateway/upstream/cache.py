@@ -112,9 +112,13 @@ class ResponseCache(httpx.AsyncBaseTransport):
             return await self._fetch_or_serve(slot, request, call, entry)
         return await self._fetch(slot, request)
 
-    async def purge(self, subject: str) -> None:
-        """Forget every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``."""
-        await self._store.set(_generation_key(subject), _new_generation(), self._generation_lifetime())
+    async def purge(self, subject: str) -> bool:
+        """Forget every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``.
+
+        Return whether the store took it. Where it did not, its entries may be served until their time is over.
+        """
+        key, generation = _generation_key(subject), _new_generation()
+        return await self._store.set(key, generation, self._generation_lifetime(), urgent=True)
 
     def _key(self, request: httpx.Request, call: Call) -> str:
         """Hash what makes an answer somebody's own: the credential, the method and the URL.

@@ -30,8 +30,8 @@ class Store(Protocol):
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, None where there is none."""
 
-    async def set(self, key: str, value: bytes, lifetime: float) -> None:
-        """Keep ``value`` for ``lifetime`` seconds."""
+    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
+        """Keep ``value`` for ``lifetime`` seconds; return whether it was. ``urgent``: try where that seems in vain."""
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""
@@ -60,13 +60,14 @@ class MemoryStore:
         entries = [self._entries.get(key) for key in keys]
         return [None if entry is None else entry.value for entry in entries]
 
-    async def set(self, key: str, value: bytes, lifetime: float) -> None:
+    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:  # noqa: ARG002
         """Keep ``value`` for ``lifetime`` seconds, unless it is larger than the whole store."""
         kept = _Kept(value, lifetime, len(value) + len(key) + _OVERHEAD)
-        if kept.size <= self._entries.maxsize:
-            self._entries[key] = kept
-        else:
+        if kept.size > self._entries.maxsize:
             self._entries.pop(key, None)
+            return False
+        self._entries[key] = kept
+        return True
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now."""
@@ -113,9 +114,13 @@ class RedisStore:
         values = await self._ask(lambda: self._client.mget([_REDIS_PREFIX + key for key in keys]))
         return [None] * len(keys) if values is None else [_bytes(value) for value in values]
 
-    async def set(self, key: str, value: bytes, lifetime: float) -> None:
-        """Keep ``value`` for ``lifetime`` seconds, if Redis answers."""
-        await self._ask(lambda: self._client.set(_REDIS_PREFIX + key, value, px=_milliseconds(lifetime)))
+    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
+        """Keep ``value`` for ``lifetime`` seconds, if Redis answers; ``urgent``: also during the pause."""
+        milliseconds = _milliseconds(lifetime)
+        answer = await self._ask(
+            lambda: self._client.set(_REDIS_PREFIX + key, value, px=milliseconds), during_pause=urgent
+        )
+        return answer is not None
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where Redis does not answer."""
@@ -126,9 +131,9 @@ class RedisStore:
         results = await self._ask(pipeline.execute)
         return None if results is None else _bytes(results[-1][0])
 
-    async def _ask(self, command: Callable[[], Awaitable[Any]]) -> Any:
+    async def _ask(self, command: Callable[[], Awaitable[Any]], *, during_pause: bool = False) -> Any:
         """Return Redis' answer, None where there is none in time or it was found not to answer just now."""
-        if self._clock() < self._paused_until:
+        if self._clock() < self._paused_until and not during_pause:
             return None
         began = self._turns
         try:

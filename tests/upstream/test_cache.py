@@ -47,10 +47,10 @@ class Watched:
         self.keys += keys
         return await self._following.get(keys)
 
-    async def set(self, key: str, value: bytes, lifetime: float) -> None:
+    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
         self.keys.append(key)
         self.values.append(value)
-        await self._following.set(key, value, lifetime)
+        return await self._following.set(key, value, lifetime, urgent=urgent)
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         self.keys.append(key)

@@ -249,6 +249,22 @@ async def test_an_answer_from_before_a_failure_is_no_recovery(
         await store.aclose()
 
 
+async def test_a_purge_is_tried_while_redis_is_left_alone_and_says_whether_it_was_taken(
+    upstream: str, own_server: RedisServer, clock: Clock, counts: Counts
+) -> None:
+    store = RedisStore(own_server.url, 0.2, counts, clock)
+    cached = Cached(upstream, store, clock)
+    async with cached as client:
+        await ask(client)
+        own_server.freeze()
+        assert (await ask(client)).source is Source.FETCHED
+        assert not await cached.cache.purge("thread:th-1")
+        own_server.thaw()
+        assert await cached.cache.purge("thread:th-1")
+        clock.now += 1.1
+        assert (await ask(client)).source is Source.FETCHED, "the entry from before is there, but counts no more"
+
+
 async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment(
     upstream: str, sandbox: Sandbox, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
