@@ -60,7 +60,7 @@ class MemoryStore:
         entries = [self._entries.get(key) for key in keys]
         return [None if entry is None else entry.value for entry in entries]
 
-    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:  # noqa: ARG002
+    async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:  # noqa: ARG002 - the protocol's
         """Keep ``value`` for ``lifetime`` seconds, unless it is larger than the whole store."""
         kept = _Kept(value, lifetime, len(value) + len(key) + _OVERHEAD)
         if kept.size > self._entries.maxsize:
