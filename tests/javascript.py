@@ -83,7 +83,7 @@ def _drain(lines: Iterable[str]) -> None:
 
 @cache
 def _major(node: str) -> int:
-    version = subprocess.run([node, "--version"], capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603
+    version = subprocess.run([node, "--version"], capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - node, of PATH
     return int(version.removeprefix("v").partition(".")[0])
 
 

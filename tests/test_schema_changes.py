@@ -28,7 +28,7 @@ def announced(changelog: str) -> list[str]:
 def git(*arguments: str) -> str:
     """Return what git says about this repository; skip the test where it knows nothing of it."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)  # noqa: S603, S607 - git, of ours
     except OSError as exc:
         pytest.skip(f"git cannot be run: {exc}")
     if done.returncode != 0:
