@@ -98,6 +98,21 @@ def test_a_caller_who_corrects_the_password_is_served_at_once(start: StartGatewa
     assert sandbox.count() == 3, "callers' own credentials are tried anew by each operation"
 
 
+def test_a_cached_answer_is_no_proof_of_a_password(start: StartGateway, sandbox: Sandbox) -> None:
+    """It was changed upstream since: the answer in the cache is of before that."""
+    headers = {"authorization": basic(USERNAME, PASSWORD)}
+    gateway = start(headers, upstream_identity="passthrough", cache_url="memory://", cache_ttl_thread=300)
+    assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}
+    sandbox.faults.add(Fault("thread", status=401))
+    ids = ["th-1", *(f"th-{number}" for number in range(100, 150))]
+    document = "query ($ids: [ID!]!) { threads(ids: $ids) { id } }"
+    gateway.query(document, ids=ids)
+    sandbox.clear()
+    answer = gateway.query(document, ids=ids)
+    assert answer["data"]["threads"][0] == {"id": "th-1"}
+    assert sandbox.count() == 1
+
+
 def test_two_callers_never_wait_for_each_others_verdict(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_identity="passthrough")
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="first"))

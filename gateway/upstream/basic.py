@@ -20,6 +20,7 @@ from collections.abc import Callable
 import httpx
 
 from gateway.errors import Unauthenticated, UpstreamFailure
+from gateway.upstream.call import call_of
 
 _MOST_REMEMBERED = 10_000
 
@@ -71,7 +72,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         await self._wait_for_verdict(credentials)
         if credentials in self._proven:
             response = await self._following.handle_async_request(request)
-            self._learn(credentials, response)
+            self._learn(credentials, request, response)
             return response
         return await self._try(credentials, request)
 
@@ -93,14 +94,16 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         try:
             response = await self._following.handle_async_request(request)
             rejected = response.status_code == httpx.codes.UNAUTHORIZED
-            self._learn(credentials, response)
+            self._learn(credentials, request, response)
         finally:
             # A call that failed on the way proves nothing: the next one in line tries.
             del self._trials[credentials]
             trial.set_result(rejected)
         return response
 
-    def _learn(self, credentials: bytes, response: httpx.Response) -> None:
+    def _learn(self, credentials: bytes, request: httpx.Request, response: httpx.Response) -> None:
+        if call_of(request).age is not None:
+            return  # the answer is from the cache, of a time when the password may have been another
         if response.status_code != httpx.codes.UNAUTHORIZED:
             self._proven[credentials] = None
             self._proven.move_to_end(credentials)
