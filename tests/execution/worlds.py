@@ -66,7 +66,7 @@ def _change(body: Any, steps: list[int], value: Any) -> None:
             del body[key]
             return
         else:
-            body[key] = value
+            body[key] = copy.deepcopy(value)  # the next change may reach into it
             return
 
 
