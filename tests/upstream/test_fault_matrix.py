@@ -1,5 +1,6 @@
 """Every fault on every route: what the caller is told, and how often the upstream was tried and called."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from gateway.auth import Viewer
+from gateway.errors import GatewayError
 from gateway.sandbox import Fault, Sandbox
-from tests.harness import Clock, Gateway, StartGateway
+from gateway.upstream.client import Caller
+from gateway.upstream.stack import build_client
+from tests.harness import Clock, Gateway, StartGateway, settings
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
 QUERIES = {
@@ -180,3 +185,18 @@ def test_a_connection_that_is_never_made(
     assert codes == [code]
     assert [report["attempts"] for report in reports] == [3 if identity == "passthrough" else 0]
     assert clock.slept == [0.05, 0.1], "twice repeated, each time after twice the wait"
+
+
+@pytest.mark.parametrize(("fault", "code"), [("refusing", "UPSTREAM_UNAVAILABLE"), ("stalled", "UPSTREAM_TIMEOUT")])
+async def test_a_connection_that_is_never_made_for_messages(
+    request: pytest.FixtureRequest, fault: str, code: str
+) -> None:
+    """Asked of the client itself: at such a server a query would not get past the thread."""
+    url = request.getfixturevalue(fault)
+    configured = settings(upstream_url=url, upstream_identity="passthrough", upstream_connect_timeout=0.1)
+    caller = Caller(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60)
+    async with build_client(configured, timing=Clock().timing) as client:
+        with pytest.raises(GatewayError) as caught:
+            await client.messages(caller, "th-1", 0, 20)
+    assert caught.value.code == code
+    assert [report.attempts for report in caller.trace] == [3]
