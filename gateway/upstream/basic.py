@@ -5,7 +5,7 @@ login. So credentials that have not been seen to work are tried by one call alon
 for its verdict, and where it is 401 they fail with it and are not sent. One query for a hundred threads with a
 mistyped password is one wrong login, not a hundred.
 
-    unknown ──first call──▶ on trial ──any answer but 401──▶ proven ──401──▶ unknown
+    unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ proven ──401──▶ unknown
                                └──401──▶ rejected for ``pause`` seconds ──▶ unknown
 """
 

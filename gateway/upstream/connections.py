@@ -1,6 +1,6 @@
 """The socket side of a REST call: an httpx transport over aiohttp's connection pool.
 
-Why not httpx's own: its pool is searched anew for every request, and a gateway over it carries a tenth of the calls.
+Why not httpx's own: its pool is searched anew for every request, and it carries a sixth of the calls.
 Why not pyreqwest, which is faster still: a call that was cancelled goes on upstream until it times out, and keeps its
 place in the pool. Why not the package httpx-aiohttp: it takes a refused connection for a timeout, and repeats a call
 behind our back. The measurements are in tests/bench/transports.py.
