@@ -16,6 +16,7 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.answers import body_or_error
 from gateway.upstream.call import EXTENSION, Call, CallReport, Trace
+from gateway.upstream.health import NOTHING_KNOWN, UpstreamHealth
 from gateway.upstream.messages import RestUrl
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
@@ -37,10 +38,17 @@ class UpstreamClient:
 
     ``transport`` is the whole stack of `gateway.upstream.stack`; calls go straight to it, without
     `httpx.AsyncClient`: that spares half the cost of a call (tests/bench/transports.py), and with it go cookies and
-    redirects, which a gateway must not share or follow.
+    redirects, which a gateway must not share or follow. ``health`` is what that stack knows of the REST API.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        base_url: str,
+        timeout: httpx.Timeout,
+        health: UpstreamHealth = NOTHING_KNOWN,
+    ) -> None:
+        self.health = health
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()

@@ -2,6 +2,7 @@
 
 import secrets
 import ssl
+from collections.abc import Callable
 
 import httpx
 
@@ -15,6 +16,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.coalescing import Coalescing
 from gateway.upstream.concurrency import ConcurrencyLimit
 from gateway.upstream.connections import Connections
+from gateway.upstream.health import UpstreamHealth
 from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.stores import MemoryStore, RedisStore, Store
@@ -25,14 +27,14 @@ from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 def build_client(settings: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
     """Return the REST client that ``settings`` describe. It opens no connection before its first call."""
     timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
-    transport = build_transport(settings, timeout, Counts() if counts is None else counts, timing)
-    return UpstreamClient(transport, str(settings.upstream_url), timeout)
+    transport, health = build_transport(settings, timeout, Counts() if counts is None else counts, timing)
+    return UpstreamClient(transport, str(settings.upstream_url), timeout, health)
 
 
 def build_transport(
     settings: Settings, timeout: httpx.Timeout, counts: Counts, timing: Timing
-) -> httpx.AsyncBaseTransport:
-    """Return the stack. Read from the bottom up, this is a call's way:
+) -> tuple[httpx.AsyncBaseTransport, UpstreamHealth]:
+    """Return the stack, and what it knows of the REST API. Read from the bottom up, this is a call's way:
 
     account       adds the credential, so that all below sees the request as it goes out; a 401 comes back to it
     coalescing    the cheapest call is the one somebody makes already
@@ -44,7 +46,7 @@ def build_transport(
     """  # noqa: D400, D415 - the list is the sentence
     transport: httpx.AsyncBaseTransport = _connections(settings)
     transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
-    transport = CircuitBreaker(transport, _breaker_policy(settings), timing.clock)
+    transport = breaker = CircuitBreaker(transport, _breaker_policy(settings), timing.clock)
     transport = Retry(transport, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
     resilient = transport
     if settings.cache_url is not None:
@@ -52,7 +54,8 @@ def build_transport(
         transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    return _account(settings, transport, resilient, timeout, timing)
+    transport, rejected = _account(settings, transport, resilient, timeout, timing)
+    return transport, UpstreamHealth(lambda: breaker.circuits, rejected)
 
 
 def _account(
@@ -61,17 +64,22 @@ def _account(
     resilient: httpx.AsyncBaseTransport,
     timeout: httpx.Timeout,
     timing: Timing,
-) -> httpx.AsyncBaseTransport:
-    """Put the credential in front; the login call itself is neither coalesced nor cached."""
+) -> tuple[httpx.AsyncBaseTransport, Callable[[], bool]]:
+    """Put the credential in front, and return whether it was rejected.
+
+    The login call itself is neither coalesced nor cached.
+    """
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
-        return BasicLoginGuard(transport)
+        guard = BasicLoginGuard(transport)
+        return guard, guard.rejected
     username, password = _service_account(settings)
     if settings.upstream_auth is UpstreamAuth.BASIC:
-        return BasicAccount(BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock), username, password)
+        guard = BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock)
+        return BasicAccount(guard, username, password), guard.rejected
     url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
     login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock)
-    return TokenAccount(transport, login, username, timing.clock)
+    return TokenAccount(transport, login, username, timing.clock), login.rejected
 
 
 def _connections(settings: Settings) -> Connections:

@@ -84,6 +84,10 @@ class TokenLogin:
         # Shielded: a caller who hangs up does not take the login away from the others.
         return await asyncio.shield(self._start_login())
 
+    def rejected(self) -> bool:
+        """Return whether a rejected login is remembered."""
+        return not self._may_log_in(self._clock())
+
     def _may_log_in(self, now: float) -> bool:
         return self._rejection is None or now >= self._rejection.until
 
