@@ -36,6 +36,7 @@ class Token:
     """An access token; times are of the login's clock, in seconds."""
 
     authorization: str
+    asked_at: float
     renew_at: float
     expires_at: float
     no_renewal_before: float = -math.inf
@@ -67,6 +68,12 @@ class TokenLogin:
         self._token: Token | None = None
         self._rejection: _Rejection | None = None
         self._login: asyncio.Task[Token] | None = None
+
+    @property
+    def token_age(self) -> float | None:
+        """How long ago the token that is valid now was asked for, in seconds; None where there is none."""
+        now = self._clock()
+        return None if self._token is None or now >= self._token.expires_at else now - self._token.asked_at
 
     async def token(self, *, refused: Token | None = None) -> Token:
         """Return a token that is valid now, and not the one that was ``refused``.
@@ -153,7 +160,7 @@ def _parse(body: bytes, started: float) -> Token:
         raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
     lifetime = _lifetime(document.get("expires_in"))
     margin = min(_LONGEST_MARGIN, lifetime / 10)
-    return Token(f"Bearer {access_token}", started + lifetime - margin, started + lifetime)
+    return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
 
 
 def _sendable(access_token: str) -> bool:

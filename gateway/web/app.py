@@ -15,7 +15,7 @@ from gateway.execution.engine import Engine
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
-from gateway.upstream.stack import build_client
+from gateway.upstream.stack import build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
@@ -29,7 +29,8 @@ GRAPHQL_PATH = "/graphql"
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings, timing=timing)
+    upstream = build_upstream(settings, timing=timing)
+    client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
@@ -64,7 +65,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     app = Starlette(
         routes=[
             Route(GRAPHQL_PATH, graphql),
-            *Health(client.health, draining).routes(),
+            *Health(upstream, draining).routes(),
             *([page.route()] if page else []),
         ],
         middleware=[Middleware(RequestId, draining=draining), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.upstream.health import UpstreamHealth
+from gateway.upstream.stack import Upstream
 from gateway.web.draining import Draining
 
 _NOT_KEPT = {"cache-control": "no-store"}
@@ -28,7 +28,7 @@ _NOT_KEPT = {"cache-control": "no-store"}
 class Health:
     """The two routes that whatever runs the gateway asks."""
 
-    upstream: UpstreamHealth
+    upstream: Upstream
     draining: Draining
 
     def routes(self) -> list[Route]:
@@ -39,13 +39,15 @@ class Health:
         return JSONResponse({"status": "ok"}, headers=_NOT_KEPT)
 
     async def _ready(self, _request: Request) -> JSONResponse:
+        circuits = self.upstream.breaker.circuits
+        shut = sorted(circuit.name for circuit in circuits if circuit.is_shut)
         checks = {
             "settings": "ok",
             "shutdown": "draining" if self.draining.active else "ok",
-            "account": "rejected" if self.upstream.rejected() else "ok",
-            "upstream": "failing" if self.upstream.is_cut_off() else "ok",
+            "account": "rejected" if self.upstream.account.rejected() else "ok",
+            "upstream": "failing" if shut and len(shut) == len(circuits) else "ok",
         }
         ready = all(each == "ok" for each in checks.values())
         body: dict[str, Any] = {"status": "ready" if ready else "not ready", "checks": checks}
-        body["openCircuits"] = self.upstream.shut_off()
+        body["openCircuits"] = shut
         return JSONResponse(body, 200 if ready else 503, headers=_NOT_KEPT)
