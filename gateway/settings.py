@@ -37,6 +37,9 @@ class InboundAuth(StrEnum):
     """How callers authenticate to the gateway in service mode."""
 
     NONE = "none"
+    JWT = "jwt"
+    API_KEY = "api_key"
+    JWT_OR_API_KEY = "jwt,api_key"
 
 
 class LogLevel(StrEnum):
@@ -153,7 +156,33 @@ class Settings(BaseSettings):
     )
     inbound_auth: InboundAuth | None = Field(
         default=None,
-        description="How callers authenticate in service mode. Only `none` (every caller is let in) so far.",
+        description="How callers authenticate in service mode: `jwt`, `api_key`, `jwt,api_key` (with either), "
+        "or `none` (every caller is let in).",
+    )
+    jwt_jwks_url: AnyHttpUrl | None = Field(
+        default=None, description="Where the issuer of the tokens publishes its keys (a JWKS)."
+    )
+    jwt_public_key_file: Path | None = Field(
+        default=None, description="A PEM file with the issuer's public key, in place of a JWKS."
+    )
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="The `iss` that tokens must have.")
+    jwt_audience: str | None = Field(
+        default=None, min_length=1, description="The `aud` that tokens must have; of several, one."
+    )
+    jwt_algorithms: str = Field(default="RS256 ES256", description="The signature algorithms that are accepted.")
+    jwt_leeway: int = Field(
+        default=30, ge=0, le=600, description="Seconds by which the issuer's clock may be off from the gateway's."
+    )
+    jwt_jwks_ttl: float = Field(
+        default=600, ge=10, description="Seconds after which the keys are fetched anew; an unknown key does so sooner."
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="A file with the hashes of API keys; `gochat-gateway api-key` makes its lines."
+    )
+    required_scopes: str | None = Field(default=None, description="Scopes without which nobody is let in.")
+    auth_failure_limit: str = Field(
+        default="30/minute",
+        description="How often wrong credentials may come from one address before it has to wait.",
     )
     operation_timeout: float = Field(
         default=10, gt=0, le=300, description="Seconds for one operation, all of its REST calls included."
@@ -207,6 +236,13 @@ class Settings(BaseSettings):
         if path is not None and not path.is_file():
             raise ValueError("must be a PEM file that can be read")
         return path
+
+    @field_validator("inbound_auth", mode="before")
+    @classmethod
+    def _in_either_order(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return ",".join(sorted((each.strip().lower() for each in value.split(",")), reverse=True))
+        return value
 
     @field_validator("cache_url")
     @classmethod

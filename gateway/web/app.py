@@ -17,7 +17,7 @@ from gateway.execution.engine import Engine
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings, load_settings
-from gateway.telemetry import configure_logging
+from gateway.telemetry import Counts, configure_logging
 from gateway.upstream.stack import build_client
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.graphiql import GraphiQLPage
@@ -30,7 +30,9 @@ GRAPHQL_PATH = "/graphql"
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings, timing=timing)
+    counts = Counts()
+    authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
+    client = build_client(settings, counts, timing)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
         build_schema(incremental=settings.incremental),
@@ -43,7 +45,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
         engine=engine,
-        authenticator=build_authenticator(settings),
+        authenticator=authenticator,
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
@@ -56,7 +58,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted):
+        async with client, aclosing(persisted), aclosing(authenticator):
             yield
 
     graphql: ASGIApp = endpoint
