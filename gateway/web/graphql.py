@@ -5,7 +5,7 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.requests import (
     BodyTooLarge,
     ClientDisconnected,
@@ -61,6 +62,8 @@ class GraphQLEndpoint:
     compress_from: float = math.inf
     """The smallest answer that is compressed, in bytes."""
     page: GraphiQLPage | None = None
+    rate: CallerRate | NoCallerRate = field(default_factory=NoCallerRate)
+    """How many operations each caller may ask for."""
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
@@ -93,7 +96,24 @@ class GraphQLEndpoint:
             return self.page.response()
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
+        standing = await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch) and len(request.members) > 1:
+            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
+        response = await self._run(request, viewer, scope, headers, receive, media_type)
+        response.raw_headers.extend(standing)
+        return response
+
+    async def _run(
+        self,
+        request: Operation | Batch,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        media_type: str,
+    ) -> Response | MultipartResponse:
+        reads_only = scope["method"] == "GET"
         if isinstance(request, Batch):
             answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
