@@ -1,6 +1,6 @@
 """The endpoint: decode, authenticate, build the context, execute, encode (GraphQL over HTTP).
 
-request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewer ─▶ engine ─▶ status and media type ─▶ response
+request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operation ─▶ engine ─▶ status and media type ─▶ response
 """
 
 import math
@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth import Authenticator
+from gateway.auth import Authenticator, Viewer
 from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
@@ -99,13 +99,14 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
             return self.page.response()
+        viewer = await self._viewer(scope, headers)
         request = await self._request(scope, headers, receive)
         if isinstance(request, Batch):
-            answer = partial(self._answer, scope=scope, headers=headers, reads_only=False)
+            answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
             return _response([result.payload for result in results], media_type, 200)
         in_parts = self.incremental and takes_parts(headers.get("accept"))
-        work = self._answer(request, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
             return MultipartResponse(result.payload, result.following)
@@ -131,21 +132,42 @@ class GraphQLEndpoint:
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
+    async def _viewer(self, scope: Scope, headers: Headers) -> Viewer:
+        """Return who calls, before anything of the body is read: strangers cost little, and learn nothing."""
+        client = scope.get("client")
+        address: str | None = client[0] if client else None
+        try:
+            return await self.authenticator.authenticate(
+                headers.get("authorization"), headers.get("x-api-key"), address
+            )
+        except Unauthenticated as exc:
+            raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
+
     async def _answer(
-        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool = False
+        self,
+        operation: Operation,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        *,
+        reads_only: bool,
+        in_parts: bool = False,
     ) -> Result:
         started = time.perf_counter()
-        result = await self._execute(operation, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        result = await self._execute(operation, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         _log(result, operation, scope["request_id"], time.perf_counter() - started)
         return result
 
     async def _execute(
-        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool
+        self,
+        operation: Operation,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        *,
+        reads_only: bool,
+        in_parts: bool,
     ) -> Result:
-        try:
-            viewer = self.authenticator.authenticate(headers.get("authorization"))
-        except Unauthenticated as exc:
-            raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
         if isinstance(operation, PersistedOperation):
             try:
                 operation = await self.persisted.resolve(operation)

@@ -1,0 +1,6 @@
+"""The door: from what a caller shows to a Viewer, who calls and what is sent upstream for them."""
+
+from gateway.auth.door import build_authenticator
+from gateway.auth.viewer import EVERYONE, Authenticator, Viewer
+
+__all__ = ["EVERYONE", "Authenticator", "Viewer", "build_authenticator"]
