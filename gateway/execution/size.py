@@ -151,7 +151,7 @@ def _sum_up(walk: _Walk, written_out: Mapping[str, _Walk]) -> None:
 
 
 def _write_out(fragments: Mapping[str, _Walk]) -> None:
-    """Sum up each fragment after those that it spreads. One that spreads itself, which is no valid document, is once."""
+    """Sum up each fragment after those that it spreads; one that spreads itself, which is not valid, adds nothing."""
     done: dict[str, _Walk] = {}
     entered: set[str] = set()
     for root in fragments:
