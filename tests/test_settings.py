@@ -32,6 +32,8 @@ BOUNDS = {
     "cache_max_entry": (1024, None),
     "cache_timeout": (0.001, None),
     "upstream_max_body": (1024, None),
+    "jwt_leeway": (0, 600),
+    "jwt_jwks_ttl": (10, None),
     "operation_timeout": (0.001, 300),
     "max_body": (1024, None),
     "max_page_size": (1, 10_000),
@@ -52,6 +54,8 @@ BOUNDS = {
     "document_cache_size": (0, None),
     "port": (0, 65_535),
     "workers": (1, 256),
+    "keep_alive": (1, None),
+    "shutdown_delay": (0, None),
 }
 
 

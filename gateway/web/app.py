@@ -7,8 +7,6 @@ from contextlib import aclosing, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -17,12 +15,14 @@ from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
-from gateway.settings import Settings, load_settings
-from gateway.telemetry import configure_logging
-from gateway.upstream.stack import build_client
+from gateway.settings import Settings
+from gateway.telemetry import Counts
+from gateway.upstream.stack import build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
+from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
 
@@ -31,7 +31,11 @@ GRAPHQL_PATH = "/graphql"
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings, timing=timing)
+    counts = Counts()
+    authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
+    upstream = build_upstream(settings, counts, timing)
+    client = upstream.client
+    draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
         build_schema(incremental=settings.incremental),
@@ -44,7 +48,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
         engine=engine,
-        authenticator=build_authenticator(settings),
+        authenticator=authenticator,
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
@@ -57,25 +61,21 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted):
-            yield
+        async with client, aclosing(persisted), aclosing(authenticator):
+            with draining.on_signals():
+                yield
 
     graphql: ASGIApp = endpoint
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.route()] if page else [])],
-        middleware=[Middleware(RequestId), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
+        routes=[
+            Route(GRAPHQL_PATH, graphql),
+            *Health(upstream, draining).routes(),
+            *([page.route()] if page else []),
+        ],
+        middleware=[Middleware(RequestId, draining=draining), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
         lifespan=lifespan,
     )
     app.state.graphiql = page
-    return app
-
-
-def create_app_from_environment() -> Starlette:
-    """Return the gateway for the settings in the environment: what a worker process starts with."""
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    app = create_app(settings)
-    set_aside_what_stays()
     return app
 
 
@@ -87,8 +87,3 @@ def set_aside_what_stays() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-async def _health(_request: Request) -> JSONResponse:
-    """Say that the process is alive."""
-    return JSONResponse({"status": "ok"})
