@@ -198,7 +198,28 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(default=1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     max_page_size: int = Field(default=100, ge=1, le=10_000, description="Largest `first:` of a connection.")
-    max_tokens: int = Field(default=20_000, ge=100, description="Largest GraphQL document, in lexical tokens.")
+    max_document: int = Field(default=32_768, ge=1024, description="Largest GraphQL document, in characters.")
+    max_tokens: int = Field(default=1500, ge=100, description="Largest GraphQL document, in lexical tokens.")
+    max_depth: int = Field(default=20, ge=1, le=200, description="Levels of fields in an operation.")
+    max_fields: int = Field(
+        default=500, ge=1, description="Fields and spreads of fragments in a document, with its fragments written out."
+    )
+    max_aliases: int = Field(
+        default=50, ge=0, description="Aliases in a document, with its fragments written out; introspection has none."
+    )
+    max_root_fields: int = Field(default=20, ge=1, description="Fields of `Query` that an operation may ask for.")
+    max_directives: int = Field(
+        default=100, ge=0, description="Directives in a document, with its fragments written out."
+    )
+    max_operations: int = Field(default=20, ge=1, description="Operations in a document.")
+    max_comparisons: int = Field(
+        default=10_000,
+        ge=100,
+        description="Work to find out whether a document's overlapping fields can be merged, in graphql-core's units.",
+    )
+    max_list: int = Field(
+        default=200, ge=1, description="Items of a list in an argument or a variable, such as `ids` of `threads`."
+    )
     document_cache_size: int = Field(
         default=1000, ge=0, description="How many parsed and validated documents are kept, per worker."
     )

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
 from gateway.execution.engine import Engine
+from gateway.execution.limits import limits_of
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
@@ -42,7 +43,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     engine = Engine(
         build_schema(incremental=settings.incremental),
         document_cache_size=settings.document_cache_size,
-        max_tokens=settings.max_tokens,
+        limits=limits_of(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,

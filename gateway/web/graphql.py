@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Authenticator, Viewer
-from gateway.errors import BadUserInput, GatewayError, InternalError
+from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.incremental import asks_for_parts
@@ -34,7 +34,6 @@ from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.requests import (
-    BodyTooLarge,
     ClientDisconnected,
     operation_of_query_string,
     read_body,
@@ -142,6 +141,8 @@ class GraphQLEndpoint:
             return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
+        except UrlTooLong as exc:
+            raise HttpError(414, exc) from exc
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
