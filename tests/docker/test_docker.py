@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from gateway.settings import PREFIX, Settings, load_settings
 from tests.docker.recipe import DOCKER, ROOT, build_context, compose, stages
@@ -31,25 +32,25 @@ def requirements(name: str) -> dict[str, Requirement]:
         pin, *hashes = line.split(" --hash=sha256:")
         assert hashes, line
         requirement = Requirement(pin)
-        found[requirement.name] = requirement
+        found[canonicalize_name(requirement.name)] = requirement
     return found
 
 
 def wanted() -> Iterator[Requirement]:
-    project = PROJECT["project"]
-    for text in (*project["dependencies"], *sum(project.get("optional-dependencies", {}).values(), [])):
-        yield Requirement(text)
+    extras = PROJECT["project"].get("optional-dependencies", {}).values()
+    for texts in (PROJECT["project"]["dependencies"], *extras):
+        yield from map(Requirement, texts)
 
 
 def test_the_pinned_requirements_are_in_step_with_the_project() -> None:
     pins = requirements("requirements.txt")
     for requirement in wanted():
-        pin = pins.get(requirement.name)
+        pin = pins.get(canonicalize_name(requirement.name))
         assert pin is not None, f"{requirement} is not pinned: bash docker/lock"
         (version,) = (each.version for each in pin.specifier)
         assert requirement.specifier.contains(version), f"{pin} is not {requirement}: bash docker/lock"
     pins = requirements("requirements-build.txt")
-    assert all(Requirement(text).name in pins for text in PROJECT["build-system"]["requires"])
+    assert all(canonicalize_name(Requirement(text).name) in pins for text in PROJECT["build-system"]["requires"])
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt"])
