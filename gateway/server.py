@@ -58,6 +58,7 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN,
     )
