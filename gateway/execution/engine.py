@@ -11,6 +11,7 @@ from graphql import GraphQLError, execute, experimental_execute_incrementally
 from gateway.errors import GatewayError
 from gateway.execution.documents import Documents, RequestError, ValidDocument
 from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
+from gateway.execution.limits import Limits
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
@@ -39,15 +40,13 @@ class Engine:
         schema: FederatedSchema,
         *,
         document_cache_size: int,
-        max_tokens: int,
+        limits: Limits | None = None,
         plans: bool = True,
         introspection: bool = True,
         incremental: bool = False,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = Documents(
-            self._schema, size=document_cache_size, max_tokens=max_tokens, introspection=introspection
-        )
+        self.documents = Documents(self._schema, size=document_cache_size, limits=limits, introspection=introspection)
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
         self.counters = PlanCounters()
@@ -56,8 +55,7 @@ class Engine:
     async def execute(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""
         try:
-            document = self.documents.get(operation.document)
-            document.operation(operation.name)
+            document = self._admitted(operation)
         except RequestError as exc:
             return refused(exc, context.request_id)
         try:
@@ -75,11 +73,17 @@ class Engine:
         Only an operation that `asks_for_parts` is worth it: none has a plan.
         """
         try:
-            document = self.documents.get(operation.document)
-            document.operation(operation.name)
+            document = self._admitted(operation)
         except RequestError as exc:
             return refused(exc, context.request_id)
         return await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
+
+    def _admitted(self, operation: Operation) -> ValidDocument:
+        """Return the document of an operation that may begin; raise RequestError for any other."""
+        document = self.documents.get(operation.document)
+        document.operation(operation.name)
+        self.documents.check_variables(document, operation.name, operation.variables)
+        return document
 
     async def _run_plan(
         self, planner: Planner, document: ValidDocument, operation: Operation, context: OperationContext

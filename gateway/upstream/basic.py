@@ -76,6 +76,15 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
             return response
         return await self._try(credentials, request)
 
+    def rejected(self) -> bool:
+        """Return whether a rejection is remembered; with no ``pause`` none ever is."""
+        return any(self._clock() < until for until in self._rejected_until.values())
+
+    @property
+    def token_age(self) -> float | None:
+        """There is no token."""
+        return None
+
     async def _wait_for_verdict(self, credentials: bytes) -> None:
         """Return when the credentials may be sent: they are proven, or it is this call's turn to try them."""
         while credentials not in self._proven:

@@ -55,11 +55,20 @@ class Circuit:
     def __init__(self, name: str, policy: BreakerPolicy, clock: Callable[[], float]) -> None:
         self.name = name
         self.state = State.CLOSED
+        self.opened = 0
+        """How often it has opened so far."""
+        self.refused = 0
+        """How many calls it has refused so far."""
         self._policy = policy
         self._clock = clock
         self._calls = RollingCounts(policy.window, clock)
         self._opened_at = 0.0
         self._probing = False
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether it is open, and not yet time to look whether the route is well again."""
+        return self.state is State.OPEN and self._clock() < self._opened_at + self._policy.pause
 
     def admit(self) -> bool:
         """Return whether this call is a probe; raise UpstreamUnavailable where it must not be made."""
@@ -69,6 +78,7 @@ class Circuit:
         if self.state is State.OPEN and remaining <= 0:
             self._move(State.HALF_OPEN)
         if self.state is State.OPEN or self._probing:
+            self.refused += 1
             raise UpstreamUnavailable(
                 "The REST API keeps failing; it is given a pause.", retry_after=float(max(1, math.ceil(remaining)))
             )
@@ -97,6 +107,7 @@ class Circuit:
 
     def _open(self) -> None:
         self._opened_at = self._clock()
+        self.opened += 1
         self._move(State.OPEN)
 
     def _move(self, state: State) -> None:

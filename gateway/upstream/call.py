@@ -5,11 +5,22 @@ Every request carries a Call in its extensions: the client makes it, each layer 
 
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
 EXTENSION = "call"
+
+CANCELLED = "cancelled"
+"""The outcome of a call that nobody waited for any more."""
+
+_STATUSES = {status.value: str(status.value) for status in HTTPStatus}
+
+
+def outcome_of(status: int) -> str:
+    """Return what an answer came to, of a bounded number of words: its status where that is a registered one."""
+    return _STATUSES.get(status, "other")
 
 
 class Source(StrEnum):
@@ -53,6 +64,8 @@ class CallReport(NamedTuple):
     attempts: int
     source: Source
     age: float | None = None
+    outcome: str = ""
+    """The status, or else the code of the error, or ``cancelled``."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -5,6 +5,7 @@ A body is handed on as bytes: whoever needs a value decodes it, and knows which 
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -13,9 +14,9 @@ import httpx
 
 from gateway import __version__
 from gateway.auth import Viewer
-from gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.answers import body_or_error
-from gateway.upstream.call import EXTENSION, Call, CallReport, Trace
+from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Source, Trace, outcome_of
 from gateway.upstream.messages import GetRequest, RestUrl
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
@@ -47,6 +48,8 @@ class UpstreamClient:
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()
+        self.calls: Counter[tuple[str, Source, str]] = Counter()
+        """How many calls there were so far, by route, source and outcome."""
 
     async def thread(self, caller: Caller, thread_id: str) -> bytes | None:
         """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
@@ -66,18 +69,26 @@ class UpstreamClient:
         url = RestUrl(self._base_url, target)
         request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
         started = time.perf_counter()
-        status = None
+        status, outcome = None, CANCELLED
         try:
             async with asyncio.timeout_at(caller.deadline):
                 response = await self._transport.handle_async_request(request)
             status = response.status_code
-        except GatewayError:
+            outcome = outcome_of(status)
+        except GatewayError as exc:
+            outcome = exc.code
             raise
         except Exception as exc:
-            raise translate(exc) from exc
+            outcome = InternalError.code  # unless it is an error of the HTTP client
+            error = translate(exc)
+            outcome = error.code
+            raise error from exc
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
-            caller.trace.append(CallReport(call.route, status, milliseconds, call.attempts, call.source, call.age))
+            self.calls[call.route, call.source, outcome] += 1
+            caller.trace.append(
+                CallReport(call.route, status, milliseconds, call.attempts, call.source, call.age, outcome)
+            )
         return body_or_error(response)
 
     async def aclose(self) -> None:

@@ -18,7 +18,12 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
         self._following = following
         self._slots = asyncio.Semaphore(limit)
         self._queue = queue
-        self._waiting = 0
+        self.under_way = 0
+        """How many calls have a slot now."""
+        self.waiting = 0
+        """How many calls wait for one now."""
+        self.shed = 0
+        """How many calls found the queue full so far."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request when there is a slot; the caller's deadline bounds the wait."""
@@ -26,19 +31,22 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
             await self._wait()
         else:
             await self._slots.acquire()
+        self.under_way += 1
         try:
             return await self._following.handle_async_request(request)
         finally:
+            self.under_way -= 1
             self._slots.release()
 
     async def _wait(self) -> None:
-        if self._waiting >= self._queue:
+        if self.waiting >= self._queue:
+            self.shed += 1
             raise UpstreamUnavailable("Too many calls wait for the REST API already.", retry_after=1.0)
-        self._waiting += 1
+        self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def aclose(self) -> None:
         """Close the transport that follows."""

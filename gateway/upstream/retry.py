@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from gateway.telemetry import Counts
 from gateway.upstream.answers import retry_after
 from gateway.upstream.call import call_of
 from gateway.upstream.timing import REAL_TIME, Timing
@@ -68,6 +69,8 @@ class Retry(httpx.AsyncBaseTransport):
         self._policy = policy
         self._budget = RetryBudget(policy, timing.clock)
         self._timing = timing
+        self.retries = Counts()
+        """How many calls were repeated so far, by route."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, again where that may help; the last attempt's answer or error is the result."""
@@ -97,6 +100,7 @@ class Retry(httpx.AsyncBaseTransport):
         wait = self._timing.jitter(bound) if asked is None else asked
         if asyncio.get_running_loop().time() + wait >= call.deadline or not self._budget.take():
             return False
+        self.retries[call.route] += 1
         await self._timing.sleep(wait)
         return True
 

@@ -2,6 +2,9 @@
 
 import secrets
 import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import httpx
 
@@ -21,18 +24,45 @@ from gateway.upstream.stores import MemoryStore, RedisStore, Store
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 
+Wrap: TypeAlias = Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+"""Puts a layer around a transport."""
+
+
+class Account(Protocol):
+    """What is known of the credentials that are sent."""
+
+    def rejected(self) -> bool:
+        """Return whether the REST API rejected the gateway's own account, so that calls fail without being sent."""
+
+    @property
+    def token_age(self) -> float | None:
+        """How long ago the token that is valid now was asked for, in seconds; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The REST side: its client, and the layers whose state operators want to know."""
+
+    client: UpstreamClient
+    retry: Retry
+    breaker: CircuitBreaker
+    limit: ConcurrencyLimit
+    account: Account
+    counts: Counts
+
 
 def build_client(settings: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
     """Return the REST client that ``settings`` describe. It opens no connection before its first call."""
-    timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
-    transport = build_transport(settings, timeout, Counts() if counts is None else counts, timing)
-    return UpstreamClient(transport, str(settings.upstream_url), timeout)
+    return build_upstream(settings, counts, timing).client
 
 
-def build_transport(
-    settings: Settings, timeout: httpx.Timeout, counts: Counts, timing: Timing
-) -> httpx.AsyncBaseTransport:
-    """Return the stack. Read from the bottom up, this is a call's way:
+def build_upstream(
+    settings: Settings,
+    counts: Counts | None = None,
+    timing: Timing = REAL_TIME,
+    attempts: Sequence[Wrap] = (),
+) -> Upstream:
+    """Return the stack; ``attempts`` see what goes over the socket. Read from the bottom up, this is a call's way:
 
     account       adds the credential, so that all below sees the request as it goes out; a 401 comes back to it
     coalescing    the cheapest call is the one somebody makes already
@@ -40,19 +70,26 @@ def build_transport(
     retry         inside the cache: a stale answer is served only when repeating did not help
     breaker       inside retry: every attempt counts, and an open circuit ends the attempts
     concurrency   inside the breaker: a call that must not be made waits for no slot; a wait between attempts takes none
+    attempts      inside concurrency: what is measured and traced is the REST API's time, not the wait for a slot
     connections   the socket
     """  # noqa: D400, D415 - the list is the sentence
+    counts = Counts() if counts is None else counts
+    timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
     transport: httpx.AsyncBaseTransport = _connections(settings)
-    transport = ConcurrencyLimit(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
-    transport = CircuitBreaker(transport, _breaker_policy(settings), timing.clock)
-    transport = Retry(transport, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
-    resilient = transport
+    for wrap in attempts:
+        transport = wrap(transport)
+    limit = ConcurrencyLimit(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
+    breaker = CircuitBreaker(limit, _breaker_policy(settings), timing.clock)
+    transport = retry = Retry(breaker, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
     if settings.cache_url is not None:
         store, policy = _store(settings, counts, timing), _cache_policy(settings)
         transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    return _account(settings, transport, resilient, timeout, timing)
+    transport, account = _account(settings, transport, retry, timeout, timing)
+    return Upstream(
+        UpstreamClient(transport, str(settings.upstream_url), timeout), retry, breaker, limit, account, counts
+    )
 
 
 def _account(
@@ -61,17 +98,19 @@ def _account(
     resilient: httpx.AsyncBaseTransport,
     timeout: httpx.Timeout,
     timing: Timing,
-) -> httpx.AsyncBaseTransport:
+) -> tuple[httpx.AsyncBaseTransport, Account]:
     """Put the credential in front; the login call itself is neither coalesced nor cached."""
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
-        return BasicLoginGuard(transport)
+        guard = BasicLoginGuard(transport)
+        return guard, guard
     username, password = _service_account(settings)
     if settings.upstream_auth is UpstreamAuth.BASIC:
-        return BasicAccount(BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock), username, password)
+        guard = BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock)
+        return BasicAccount(guard, username, password), guard
     url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
     login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock)
-    return TokenAccount(transport, login, username, timing.clock)
+    return TokenAccount(transport, login, username, timing.clock), login
 
 
 def _connections(settings: Settings) -> Connections:

@@ -36,6 +36,7 @@ class Token:
     """An access token; times are of the login's clock, in seconds."""
 
     authorization: str
+    asked_at: float
     renew_at: float
     expires_at: float
     no_renewal_before: float = -math.inf
@@ -68,6 +69,12 @@ class TokenLogin:
         self._rejection: _Rejection | None = None
         self._login: asyncio.Task[Token] | None = None
 
+    @property
+    def token_age(self) -> float | None:
+        """How long ago the token that is valid now was asked for, in seconds; None where there is none."""
+        now = self._clock()
+        return None if self._token is None or now >= self._token.expires_at else now - self._token.asked_at
+
     async def token(self, *, refused: Token | None = None) -> Token:
         """Return a token that is valid now, and not the one that was ``refused``.
 
@@ -83,6 +90,10 @@ class TokenLogin:
             raise self._rejected(now)
         # Shielded: a caller who hangs up does not take the login away from the others.
         return await asyncio.shield(self._start_login())
+
+    def rejected(self) -> bool:
+        """Return whether a rejected login is remembered."""
+        return not self._may_log_in(self._clock())
 
     def _may_log_in(self, now: float) -> bool:
         return self._rejection is None or now >= self._rejection.until
@@ -149,7 +160,7 @@ def _parse(body: bytes, started: float) -> Token:
         raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
     lifetime = _lifetime(document.get("expires_in"))
     margin = min(_LONGEST_MARGIN, lifetime / 10)
-    return Token(f"Bearer {access_token}", started + lifetime - margin, started + lifetime)
+    return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
 
 
 def _sendable(access_token: str) -> bool:

@@ -7,23 +7,26 @@ from contextlib import aclosing, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
 from gateway.execution.engine import Engine
+from gateway.execution.limits import limits_of
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
-from gateway.settings import Settings, load_settings
-from gateway.telemetry import configure_logging
-from gateway.upstream.stack import build_client
+from gateway.settings import Settings
+from gateway.telemetry import Counts
+from gateway.upstream.stack import build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
+from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
+from gateway.web.proxies import proxy_middleware
+from gateway.web.rates import build_caller_rate
 
 GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 50)
@@ -31,12 +34,17 @@ _GENERATIONS = (10_000, 2, 50)
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings, timing=timing)
+    counts = Counts()
+    authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
+    rate = build_caller_rate(settings, counts, timing)
+    upstream = build_upstream(settings, counts, timing)
+    client = upstream.client
+    draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
         build_schema(incremental=settings.incremental),
         document_cache_size=settings.document_cache_size,
-        max_tokens=settings.max_tokens,
+        limits=limits_of(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
@@ -44,7 +52,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
         engine=engine,
-        authenticator=build_authenticator(settings),
+        authenticator=authenticator,
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
@@ -52,30 +60,31 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        rate=rate,
         explain=settings.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted):
-            yield
+        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate):
+            with draining.on_signals():
+                yield
 
     graphql: ASGIApp = endpoint
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.route()] if page else [])],
-        middleware=[Middleware(RequestId), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
+        routes=[
+            Route(GRAPHQL_PATH, graphql),
+            *Health(upstream, draining).routes(),
+            *([page.route()] if page else []),
+        ],
+        middleware=[
+            *proxy_middleware(settings),
+            Middleware(RequestId, draining=draining),
+            Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
+        ],
         lifespan=lifespan,
     )
     app.state.graphiql = page
-    return app
-
-
-def create_app_from_environment() -> Starlette:
-    """Return the gateway for the settings in the environment: what a worker process starts with."""
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    app = create_app(settings)
-    set_aside_what_stays()
     return app
 
 
@@ -90,8 +99,3 @@ def set_aside_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GENERATIONS)
-
-
-async def _health(_request: Request) -> JSONResponse:
-    """Say that the process is alive."""
-    return JSONResponse({"status": "ok"})

@@ -1,11 +1,11 @@
 """The endpoint: decode, authenticate, build the context, execute, encode (GraphQL over HTTP).
 
-request ─▶ method and content type ─▶ body ─▶ operation ─▶ viewer ─▶ engine ─▶ status and media type ─▶ response
+request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operation ─▶ engine ─▶ status and media type ─▶ response
 """
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth import Authenticator
-from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
+from gateway.auth import Authenticator, Viewer
+from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.incremental import asks_for_parts
@@ -26,12 +26,14 @@ from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
+from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
+from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.requests import (
-    BodyTooLarge,
     ClientDisconnected,
     operation_of_query_string,
     read_body,
@@ -41,15 +43,6 @@ from gateway.web.requests import (
 _ANSWERS = (JSON, GRAPHQL_RESPONSE)
 _CONTENT_TYPES = {name: f"{name}; charset=utf-8".encode() for name in _ANSWERS}
 _ANSWERS_AND_PAGE = (JSON, GRAPHQL_RESPONSE, HTML)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpError(Exception):
-    """A request that HTTP itself answers: its status, and a header that belongs to it."""
-
-    status: int
-    error: GatewayError
-    header: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,8 @@ class GraphQLEndpoint:
     compress_from: float = math.inf
     """The smallest answer that is compressed, in bytes."""
     page: GraphiQLPage | None = None
+    rate: CallerRate | NoCallerRate = field(default_factory=NoCallerRate)
+    """How many operations each caller may ask for."""
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
@@ -84,8 +79,7 @@ class GraphQLEndpoint:
             return
         except HttpError as exc:
             response = _encode(failed(exc.error, identifier), _error_type(headers), exc.status)
-            if exc.header is not None:
-                response.headers[exc.header[0]] = exc.header[1]
+            response.headers.update(exc.headers)
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
@@ -99,13 +93,32 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
             return self.page.response()
+        # Before anything of the body is read: strangers cost little, and learn nothing.
+        viewer = await viewer_of(self.authenticator, scope, headers)
+        standing = await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch) and len(request.members) > 1:
+            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
+        response = await self._run(request, viewer, scope, headers, receive, media_type)
+        response.raw_headers.extend(standing)
+        return response
+
+    async def _run(
+        self,
+        request: Operation | Batch,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        media_type: str,
+    ) -> Response | MultipartResponse:
+        reads_only = scope["method"] == "GET"
         if isinstance(request, Batch):
-            answer = partial(self._answer, scope=scope, headers=headers, reads_only=False)
+            answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
             return _response([result.payload for result in results], media_type, 200)
         in_parts = self.incremental and takes_parts(headers.get("accept"))
-        work = self._answer(request, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
             return MultipartResponse(result.payload, result.following)
@@ -123,36 +136,48 @@ class GraphQLEndpoint:
                 return operation_of_query_string(scope["query_string"])
             if scope["method"] != "POST":
                 message = "GraphQL is asked with GET or POST."
-                raise HttpError(405, BadUserInput(message), ("allow", "GET, POST"))
+                raise HttpError(405, BadUserInput(message), {"allow": "GET, POST"})
             _require_json(headers.get("content-type"))
             return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
+        except UrlTooLong as exc:
+            raise HttpError(414, exc) from exc
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
     async def _answer(
-        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool = False
+        self,
+        operation: Operation,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        *,
+        reads_only: bool,
+        in_parts: bool = False,
     ) -> Result:
         started = time.perf_counter()
-        result = await self._execute(operation, scope, headers, reads_only=reads_only, in_parts=in_parts)
+        result = await self._execute(operation, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         _log(result, operation, scope["request_id"], time.perf_counter() - started)
         return result
 
     async def _execute(
-        self, operation: Operation, scope: Scope, headers: Headers, *, reads_only: bool, in_parts: bool
+        self,
+        operation: Operation,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        *,
+        reads_only: bool,
+        in_parts: bool,
     ) -> Result:
-        try:
-            viewer = self.authenticator.authenticate(headers.get("authorization"))
-        except Unauthenticated as exc:
-            raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
         if isinstance(operation, PersistedOperation):
             try:
                 operation = await self.persisted.resolve(operation)
             except GatewayError as exc:
                 return failed(exc, scope["request_id"], is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
-            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
+            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
         if in_parts and asks_for_parts(operation.document):
             result = await self.engine.execute_in_parts(operation, context)
@@ -175,7 +200,7 @@ def _require_json(content_type: str | None) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
         message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
-        raise HttpError(415, BadUserInput(message), ("accept-post", JSON))
+        raise HttpError(415, BadUserInput(message), {"accept-post": JSON})
 
 
 def _timeout(value: str | None) -> float | None:
