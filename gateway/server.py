@@ -99,7 +99,6 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
         server_header=False,
         proxy_headers=False,  # uvicorn would believe every program of this machine: see `gateway.web.proxies`
     )
