@@ -27,7 +27,7 @@ SERVICES = compose()["services"]
 def requirements(name: str) -> dict[str, Requirement]:
     """Return the pins of a file by their names; each is one version, and has its hashes."""
     text = (DOCKER / name).read_text(encoding="utf-8").replace("\\\n", "")
-    found = {}
+    found: dict[str, Requirement] = {}
     for line in text.splitlines():
         pin, *hashes = line.split(" --hash=sha256:")
         assert hashes, line
