@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
+from gateway.execution.admission import cost_policy
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.schema import build_schema
@@ -41,6 +42,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         build_schema(incremental=settings.incremental),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
+        costs=cost_policy(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
