@@ -6,6 +6,7 @@ Every value comes from the environment or a ``.env`` file; flags of the command 
 import difflib
 import math
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -193,6 +194,13 @@ class Settings(BaseSettings):
         default="30/minute",
         description="How often wrong credentials may come from one address before it has to wait.",
     )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks of the proxies whose `X-Forwarded-For` is believed; unset: of none.",
+    )
+    rate_limit: str | None = Field(
+        default=None, description="How many operations a caller may ask for, such as `100/minute`; unset: any number."
+    )
     operation_timeout: float = Field(
         default=10, gt=0, le=300, description="Seconds for one operation, all of its REST calls included."
     )
@@ -370,6 +378,11 @@ def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             lines.append(f"{name} is not a setting and is ignored{hint}")
     return lines
+
+
+def words(text: str | None) -> list[str]:
+    """Return the members of a setting that is a list: separated by spaces, or by commas."""
+    return [each for each in re.split(r"[\s,]+", text or "") if each]
 
 
 def _explain(error: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Chooses the door that the settings ask for, and checks that what it needs is there."""
 
-import re
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from gateway.auth.rates import build_rate
 from gateway.auth.tokens import ALGORITHMS, TokenPolicy, Tokens
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
-from gateway.settings import InboundAuth, Settings, UpstreamIdentity
+from gateway.settings import InboundAuth, Settings, UpstreamIdentity, words
 from gateway.telemetry import Counts
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -54,11 +53,6 @@ def build_authenticator(
     rate = build_rate("auth_failure_limit", settings.auth_failure_limit, settings, counts, clock)
     required = frozenset(words(settings.required_scopes))
     return GuardedDoor(tokens, api_keys, AuthFailures(rate, counts, clock), required)
-
-
-def words(text: str | None) -> list[str]:
-    """Return the members of a setting that is a list: separated by spaces, or by commas."""
-    return [each for each in re.split(r"[\s,]+", text or "") if each]
 
 
 def _way(settings: Settings) -> InboundAuth:

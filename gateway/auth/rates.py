@@ -32,6 +32,8 @@ from gateway.telemetry import Counts, logger
 _MOST_NAMES = 50_000
 _CONNECTIONS = 32
 _PAUSE_AFTER_FAILURE = 1.0
+# The library wraps some errors of Redis; ValueError comes from what speaks no Redis at all.
+_UNAVAILABLE = (RedisError, BaseThrottledError, OSError, TimeoutError, ValueError)
 _REDIS_PREFIX = "gochat-gateway:rate"
 
 
@@ -110,7 +112,7 @@ class RedisRate:
         try:
             async with asyncio.timeout(self._timeout), self._slots:
                 return _standing(await self._limiter.limit(name, min(cost, self.limit)))
-        except (RedisError, OSError, TimeoutError, ValueError) as exc:  # the last from what speaks no Redis at all
+        except _UNAVAILABLE as exc:
             self._counts["rate_limit_store_failures"] += 1
             self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
             logger.warning("Redis does not answer (%s): rates are not limited meanwhile", type(exc).__name__)

@@ -26,6 +26,8 @@ from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
+from gateway.web.proxies import proxy_middleware
+from gateway.web.rates import build_caller_rate
 
 GRAPHQL_PATH = "/graphql"
 
@@ -34,6 +36,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     counts = Counts()
     authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
+    rate = build_caller_rate(settings, counts, timing)
     upstream = build_upstream(settings, counts, timing)
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
@@ -58,12 +61,13 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        rate=rate,
         explain=settings.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted), aclosing(authenticator):
+        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate):
             with draining.on_signals():
                 yield
 
@@ -74,7 +78,11 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
             *Health(upstream, draining).routes(),
             *([page.route()] if page else []),
         ],
-        middleware=[Middleware(RequestId, draining=draining), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
+        middleware=[
+            *proxy_middleware(settings),
+            Middleware(RequestId, draining=draining),
+            Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
+        ],
         lifespan=lifespan,
     )
     app.state.graphiql = page

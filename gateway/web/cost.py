@@ -9,24 +9,17 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from gateway.execution.result import Cost
+from gateway.web.multipart import MultipartResponse
 
-NAME = b"gateway-cost"
+_NAME = b"gateway-cost"
 
 
-def cost_header(costs: Sequence[Cost | None]) -> tuple[bytes, bytes] | None:
-    """Return the header for a request with these operations, None where nothing was predicted of any."""
+def add_cost(response: Response | MultipartResponse, costs: Sequence[Cost | None]) -> None:
+    """Add the header to the response of a request with these operations, where anything was predicted of them."""
     known = [cost for cost in costs if cost is not None]
     if not known:
-        return None
+        return
     value = f"predicted={sum(cost.predicted for cost in known)}"
     if all(cost.made is not None for cost in known):
         value += f", made={sum(cost.made or 0 for cost in known)}"
-    return NAME, value.encode()
-
-
-def with_cost_header(response: Response, costs: Sequence[Cost | None]) -> Response:
-    """Add the header to a response."""
-    header = cost_header(costs)
-    if header is not None:
-        response.raw_headers.append(header)
-    return response
+    response.raw_headers.append((_NAME, value.encode()))

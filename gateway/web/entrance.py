@@ -14,10 +14,9 @@ API_KEY_HEADER = "x-api-key"
 
 async def viewer_of(authenticator: Authenticator, scope: Scope, headers: Headers) -> Viewer:
     """Return who sent the request; HttpError with 401, 403, 429, or 503 while nobody's token can be verified."""
-    client = scope.get("client")
-    address: str | None = client[0] if client else None
+    authorization, api_key = headers.get("authorization"), headers.get(API_KEY_HEADER)
     try:
-        return await authenticator.authenticate(headers.get("authorization"), headers.get(API_KEY_HEADER), address)
+        return await authenticator.authenticate(authorization, api_key, address_of(scope))
     except LoginRequired as exc:
         raise HttpError(401, exc, {"www-authenticate": exc.challenge}) from exc
     except ScopeRequired as exc:
@@ -26,6 +25,12 @@ async def viewer_of(authenticator: Authenticator, scope: Scope, headers: Headers
         raise HttpError(429, exc, retry_after(exc.retry_after)) from exc
     except UpstreamUnavailable as exc:
         raise HttpError(503, exc, retry_after(exc.retry_after)) from exc
+
+
+def address_of(scope: Scope) -> str | None:
+    """Return the address of who sent the request; None where it is unknown."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def retry_after(seconds: float | None) -> dict[str, str]:

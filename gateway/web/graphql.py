@@ -5,7 +5,7 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,13 +26,14 @@ from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
-from gateway.web.cost import cost_header, with_cost_header
+from gateway.web.cost import add_cost
 from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.requests import (
     ClientDisconnected,
     operation_of_query_string,
@@ -61,6 +62,8 @@ class GraphQLEndpoint:
     compress_from: float = math.inf
     """The smallest answer that is compressed, in bytes."""
     page: GraphiQLPage | None = None
+    rate: CallerRate | NoCallerRate = field(default_factory=NoCallerRate)
+    """How many operations each caller may ask for."""
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
@@ -93,18 +96,39 @@ class GraphQLEndpoint:
             return self.page.response()
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
+        standing = await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch) and len(request.members) > 1:
+            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
+        response = await self._run(request, viewer, scope, headers, receive, media_type)
+        response.raw_headers.extend(standing)
+        return response
+
+    async def _run(
+        self,
+        request: Operation | Batch,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        media_type: str,
+    ) -> Response | MultipartResponse:
+        reads_only = scope["method"] == "GET"
         if isinstance(request, Batch):
             answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
-            response = _response([result.payload for result in results], media_type, 200)
-            return with_cost_header(response, [result.cost for result in results])
+            together = _response([result.payload for result in results], media_type, 200)
+            add_cost(together, [result.cost for result in results])
+            return together
         in_parts = self.incremental and takes_parts(headers.get("accept"))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
-            return MultipartResponse(result.payload, result.following, cost_header([result.cost]))
-        response = with_cost_header(_encode(result, media_type, _status(result, media_type)), [result.cost])
+            parts = MultipartResponse(result.payload, result.following)
+            add_cost(parts, [result.cost])
+            return parts
+        response = _encode(result, media_type, _status(result, media_type))
+        add_cost(response, [result.cost])
         if reads_only and isinstance(request, PersistedOperation):
             if "errors" in result.payload:
                 forbid_caching(response)

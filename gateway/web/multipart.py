@@ -34,15 +34,10 @@ def takes_parts(accept: str | None) -> bool:
 class MultipartResponse:
     """Sends the first part, and the others as they come. A client that hangs up ends the operation."""
 
-    def __init__(
-        self,
-        first: dict[str, Any],
-        following: AsyncGenerator[dict[str, Any], None],
-        header: tuple[bytes, bytes] | None = None,
-    ) -> None:
-        self._headers = [*_HEADERS, *([header] if header else [])]
+    def __init__(self, first: dict[str, Any], following: AsyncGenerator[dict[str, Any], None]) -> None:
         self._first = first
         self._following = following
+        self.raw_headers = list(_HEADERS)
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -56,7 +51,7 @@ class MultipartResponse:
                 raise
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b"---" + _part(self._first), "more_body": True})
         async for part in self._following:
             await send({"type": "http.response.body", "body": _part(part), "more_body": True})

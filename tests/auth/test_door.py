@@ -8,6 +8,7 @@ from joserfc.jwk import ECKey
 
 from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
+from gateway.web.app import create_app
 from tests.harness import SERVICE, settings
 
 TOKENS = {
@@ -72,3 +73,14 @@ def test_the_ways_in_are_taken_in_any_order(way: str) -> None:
 def test_no_other_way_in_is_taken(way: str) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH"):
         settings(inbound_auth=way)
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.0/33", "10.0.0.1/8"])
+def test_a_proxy_is_trusted_by_its_address(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_TRUSTED_PROXIES: .* is neither an address nor a network"):
+        create_app(settings(**{**SERVICE, "trusted_proxies": text}))
+
+
+def test_a_rate_is_checked_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_RATE_LIMIT: must be a number per second"):
+        create_app(settings(**{**SERVICE, "rate_limit": "many"}))
