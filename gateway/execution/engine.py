@@ -64,7 +64,7 @@ class Engine:
         try:
             result = await self._run(document, operation, context)
         finally:
-            context.loaders.cancel()
+            context.loaders.close()
         return result if predicted is None else with_cost(result, predicted, context)
 
     async def execute_in_parts(self, operation: Operation, context: OperationContext) -> Result:
