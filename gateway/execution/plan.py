@@ -21,6 +21,7 @@ from graphql.execution import VariableValues, get_argument_values
 
 from gateway.errors import GatewayError
 from gateway.execution.codegen import StepSource, Writer
+from gateway.execution.scopes import required_scopes
 from gateway.execution.selection import NotPlannable, Selection, has_variable
 from gateway.schema.context import OperationContext
 from gateway.schema.edges import Edge, Load, Source, python_arguments
@@ -80,6 +81,8 @@ class Plan:
     root: Callable[[list[Gap]], Any]
     steps: tuple[Step, ...]
     source: str
+    scopes: frozenset[str] = frozenset()
+    """Whoever has not all of these is answered by the reference, which knows what to withhold."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
@@ -153,7 +156,7 @@ def compile_plan(selection: Selection) -> Plan:
     exec(compile(source, "<plan>", "exec"), names)  # noqa: S102 - the source is ours: see `codegen`
     steps = tuple(_step(index, step, names) for index, step in enumerate(writer.steps))
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
-    return Plan(names[root], steps, source)
+    return Plan(names[root], steps, source, required_scopes(selection, query))
 
 
 def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:

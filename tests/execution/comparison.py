@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.auth import Viewer
 from gateway.execution.engine import Engine, Operation
-from gateway.schema import build_schema
+from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.context import ContextFactory
 from gateway.upstream.client import UpstreamClient
 
@@ -41,10 +41,11 @@ class Seen:
 
 
 SCHEMA = build_schema()
+CALLER = Viewer("Bearer token")
 
 
-def engine(*, plans: bool = True) -> Engine:
-    return Engine(SCHEMA, document_cache_size=100, plans=plans)
+def engine(*, plans: bool = True, schema: FederatedSchema = SCHEMA) -> Engine:
+    return Engine(schema, document_cache_size=100, plans=plans)
 
 
 async def run(
@@ -52,11 +53,12 @@ async def run(
     operation: Operation,
     answer: Callable[[str], Reply],
     transport: httpx.AsyncBaseTransport | None = None,
+    viewer: Viewer = CALLER,
 ) -> Seen:
     """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make."""
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
-    context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
+    context = ContextFactory(client, 10, 100).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
 
