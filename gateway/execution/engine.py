@@ -65,7 +65,7 @@ class Engine:
                     return result
             return await self._run_reference(document, operation, context)
         finally:
-            context.loaders.cancel()
+            context.loaders.close()
 
     async def execute_in_parts(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``, or its first part with others to follow, which the caller has to close.

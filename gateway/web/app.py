@@ -29,6 +29,7 @@ from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
 
 GRAPHQL_PATH = "/graphql"
+_GENERATIONS = (10_000, 2, 50)
 
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
@@ -91,7 +92,10 @@ def set_aside_what_stays() -> None:
     """Take modules, schema and settings out of the garbage collector's sight, once everything is built.
 
     They stay as long as the process, and a full collection would walk over all of them: 88,000 objects, measured as a
-    pause of 150 ms on a slow machine.
+    pause of 150 ms on a slow machine. And what a request leaves is seldom a circle: to look for some after every 700
+    new objects, CPython's default, finds next to nothing and costs a small query a twentieth of its time. The middle
+    generation is kept small, for one of 200,000 objects, of a single large document, is a pause of 30 ms.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GENERATIONS)

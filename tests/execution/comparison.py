@@ -11,6 +11,7 @@ from gateway.auth import Viewer
 from gateway.execution.engine import Engine, Operation
 from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.context import ContextFactory
+from gateway.schema.turns import LARGE
 from gateway.upstream.client import UpstreamClient
 
 Reply = httpx.Response | httpx.TransportError
@@ -53,12 +54,17 @@ async def run(
     operation: Operation,
     answer: Callable[[str], Reply],
     transport: httpx.AsyncBaseTransport | None = None,
+    *,
     viewer: Viewer = CALLER,
+    large: int = LARGE,
 ) -> Seen:
-    """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make."""
+    """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make.
+
+    Documents of ``large`` bytes or more are read by turns.
+    """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
-    context = ContextFactory(client, 10, 100).build(viewer, "request")
+    context = ContextFactory(client, 10, 100, large).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
 
