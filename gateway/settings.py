@@ -190,6 +190,10 @@ class Settings(BaseSettings):
         default=None, description="A file with the hashes of API keys; `gochat-gateway api-key` makes its lines."
     )
     required_scopes: str | None = Field(default=None, description="Scopes without which nobody is let in.")
+    field_scopes: bool = Field(
+        default=False,
+        description="Whether `customer:personal` and `message:content` are needed to read what their names say.",
+    )
     auth_failure_limit: str = Field(
         default="30/minute",
         description="How often wrong credentials may come from one address before it has to wait.",

@@ -99,6 +99,8 @@ class Engine:
         """Return the plan's result, None where the operation is for the reference."""
         try:
             plan, variables = planner.choose(document, operation.name, operation.variables)
+            if not plan.scopes <= context.viewer.scopes:
+                raise StoodAside("scope")  # noqa: TRY301 - told and counted like every other reason
             data = await plan.run(context, variables)
         except NotPlannable as exc:
             self.counters.not_plannable[str(exc)] += 1

@@ -43,7 +43,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
-        build_schema(incremental=settings.incremental),
+        build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
         costs=cost_policy(settings),
