@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
+from gateway.execution.admission import cost_policy
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.schema import build_schema
@@ -42,9 +43,10 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
-        build_schema(incremental=settings.incremental),
+        build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
+        costs=cost_policy(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
