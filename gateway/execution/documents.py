@@ -1,5 +1,6 @@
 """Parses and validates GraphQL documents, and keeps those that were right."""
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ from graphql import (
     specified_rules,
     validate,
 )
+
+DIGEST_LENGTH = 16
+"""How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
 
 # A long document is rare and its syntax tree large: one is not worth the memory of many short ones.
 _LONGEST_KEPT = 16 * 1024
@@ -43,6 +47,8 @@ class ValidDocument:
     """A document that was parsed and validated against the schema."""
 
     node: DocumentNode
+    digest: str = ""
+    """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the same object is found again by the next request for the same text."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
@@ -67,6 +73,11 @@ class ValidDocument:
         return self.operation(name).operation is OperationType.QUERY
 
 
+def digest_of(text: str) -> str:
+    """Return the beginning of a document's SHA-256, as clients that persist queries know it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+
+
 class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
@@ -77,6 +88,11 @@ class Documents:
         self._introspection = introspection
         self._rules = [*specified_rules, *([] if introspection else [NoSchemaIntrospectionCustomRule])]
         self._kept = lru_cache(maxsize=size)(self._prepare)
+
+    @property
+    def kept(self) -> int:
+        """How many documents are kept now."""
+        return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError where it does not parse or validate."""
@@ -101,4 +117,4 @@ class Documents:
         )
         if errors:
             raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
-        return ValidDocument(node, is_kept and self._keeps)
+        return ValidDocument(node, digest_of(text), is_kept and self._keeps)

@@ -15,7 +15,7 @@ from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
 from gateway.schema import FederatedSchema
-from gateway.schema.context import OperationContext
+from gateway.schema.context import Execution, OperationContext
 from gateway.telemetry import logger
 
 
@@ -56,8 +56,7 @@ class Engine:
     async def execute(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""
         try:
-            document = self.documents.get(operation.document)
-            document.operation(operation.name)
+            document = self._find(operation, context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
         try:
@@ -75,11 +74,18 @@ class Engine:
         Only an operation that `asks_for_parts` is worth it: none has a plan.
         """
         try:
-            document = self.documents.get(operation.document)
-            document.operation(operation.name)
+            document = self._find(operation, context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
+        context.execution.executor, context.execution.reason = "reference", "in parts"
         return await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
+
+    def _find(self, operation: Operation, execution: Execution) -> ValidDocument:
+        """Return the document; raise RequestError where it is not valid or does not hold the operation."""
+        document = self.documents.get(operation.document)
+        execution.document = document.digest
+        execution.type = document.operation(operation.name).operation.value
+        return document
 
     async def _run_plan(
         self, planner: Planner, document: ValidDocument, operation: Operation, context: OperationContext
@@ -89,15 +95,20 @@ class Engine:
             plan, variables = planner.choose(document, operation.name, operation.variables)
             data = await plan.run(context, variables)
         except NotPlannable as exc:
-            self.counters.not_plannable[str(exc)] += 1
+            reason = str(exc)
+            self.counters.not_plannable[reason] += 1
         except Exception as exc:  # noqa: BLE001 - whatever a plan cannot do, the reference can say what is wrong
-            self.counters.stood_aside[_reason(exc)] += 1
+            reason = _reason(exc)
+            self.counters.stood_aside[reason] += 1
         else:
             self.counters.planned += 1
+            context.execution.executor = "plan"
             return Result({"data": data})
+        context.execution.reason = reason
         return None
 
     async def _run_reference(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+        context.execution.executor = "reference"
         outcome = self._reference(
             self._schema,
             in_one_part(document.node) if asks_for_parts(operation.document) else document.node,
