@@ -9,18 +9,23 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
-from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity
+from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity, load_settings
 from gateway.telemetry import configure_logging, logger
 from gateway.web.app import create_app, set_aside_what_stays
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """How the terminal and a supervisor say that it is over."""
 
-_GRACEFUL_SHUTDOWN = 10
+_LINGER = 0.25
+# A worker has this long to start, and to answer its supervisor, in seconds. A busy machine may need ten.
+_WORKER_PATIENCE = 30
 
 
 def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
@@ -38,13 +43,49 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
         if settings.workers == 1:
             app = create_app(settings)
             set_aside_what_stays()
-            uvicorn.Server(gateway_config(app)).run(sockets=[listener])
+            uvicorn.Server(_serving(gateway_config(app), settings)).run(sockets=[listener])
             return
+        create_app(settings)  # workers make their own: what would be wrong there is said here, once
         for name, value in overrides.items():
             if value is not None:
                 os.environ[PREFIX + name.upper()] = str(value)
-        config = gateway_config("gateway.web.app:create_app_from_environment", workers=settings.workers)
-        Multiprocess(config, sockets=[listener]).run()
+        config = gateway_config("gateway.server:create_worker", workers=settings.workers)
+        supervisor = Multiprocess(_serving(config, settings), sockets=[listener])
+        supervisor.run()
+        if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+            sys.exit(2)
+
+
+def create_worker() -> ASGIApp:
+    """Return the gateway for the settings in the environment: what a worker process starts with.
+
+    Where that fails it would fail again: the worker ends with the status that ends the other workers too.
+    """
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        app = create_app(settings)
+    except ConfigurationError as exc:
+        for problem in exc.problems:
+            logger.error("a worker cannot start: %s", problem)
+        sys.exit(STARTUP_FAILURE)
+    except Exception:  # noqa: BLE001 - the outermost boundary of a process
+        logger.exception("a worker cannot start")
+        sys.exit(STARTUP_FAILURE)
+    set_aside_what_stays()
+    return app
+
+
+class LingeringConnection(HttpToolsProtocol):
+    """A connection that is not closed in the very moment in which the server stops.
+
+    A request may be on its way on an idle one, or on one that has just been accepted. It is answered, and that closes
+    the connection; without one it is closed a little later.
+    """
+
+    def shutdown(self) -> None:
+        """Begin the end; the server waits for it."""
+        self.loop.call_later(_LINGER, super().shutdown)
 
 
 def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
@@ -59,8 +100,16 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN,
     )
+
+
+def _serving(config: uvicorn.Config, settings: Settings) -> uvicorn.Config:
+    """Add how connections are kept and ended where there is someone to wait for."""
+    config.http = LingeringConnection
+    config.timeout_keep_alive = settings.keep_alive
+    config.timeout_graceful_shutdown = settings.shutdown_bound
+    config.timeout_worker_healthcheck = _WORKER_PATIENCE
+    return config
 
 
 def bind(host: str, port: int, *, option: str) -> socket.socket:

@@ -4,6 +4,7 @@ Every value comes from the environment or a ``.env`` file; flags of the command 
 """
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from enum import StrEnum
@@ -192,6 +193,21 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="Worker processes.")
+    keep_alive: int = Field(
+        default=75,
+        ge=1,
+        description="Seconds an idle connection is kept; more than what is in front of the gateway keeps one.",
+    )
+    shutdown_delay: float = Field(
+        default=5,
+        ge=0,
+        description="Seconds it serves on after SIGTERM, while `/ready` is 503, so that a load balancer notices.",
+    )
+    shutdown_timeout: int | None = Field(
+        default=None,
+        ge=1,
+        description="Seconds after that in which what is under way may end; unset: 5 more than an operation may take.",
+    )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
 
     @field_validator("upstream_url")
@@ -223,6 +239,19 @@ class Settings(BaseSettings):
                 "or more for every gateway that uses it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _operations_may_end(self) -> Self:
+        if self.shutdown_timeout is not None and self.shutdown_timeout < self.operation_timeout:
+            raise ValueError(
+                "GATEWAY_SHUTDOWN_TIMEOUT must be no less than GATEWAY_OPERATION_TIMEOUT: what is under way is answered"
+            )
+        return self
+
+    @property
+    def shutdown_bound(self) -> int:
+        """Seconds after which what is still under way is cut off: by then every operation has met its own deadline."""
+        return self.shutdown_timeout or math.ceil(self.operation_timeout) + 5
 
     @model_validator(mode="after")
     def _service_account_complete(self) -> Self:

@@ -2,8 +2,10 @@
 
 import os
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from gateway.settings import PREFIX
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.app import create_app
 from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.programs import MODULE, Program, Start
 
 # Loading the machine's certificates takes longer than most tests, and none of them speaks TLS with a client of this.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -61,3 +64,24 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
 @pytest.fixture
 def gateway(start: StartGateway) -> Gateway:
     return start()
+
+
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A place of its own for bytecode where none is to be written: a start that compiles takes three times as long."""
+    if not sys.dont_write_bytecode:
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
+
+
+@pytest.fixture
+def begin(servers: ExitStack, tmp_path: Path, bytecode: dict[str, str]) -> Start:
+    """Start a command in an empty directory; ``env`` holds settings by field name."""
+
+    def begin_program(*arguments: str, command: tuple[str, ...] = MODULE, **env: str) -> Program:
+        variables = {**bytecode, **{f"GATEWAY_{name.upper()}": value for name, value in env.items()}}
+        program = Program((*command, *arguments), tmp_path, variables)
+        servers.callback(program.kill)
+        return program
+
+    return begin_program

@@ -1,23 +1,17 @@
 """The command line, run as a newcomer and an operator run it: as processes, from another directory."""
 
 import json
-import os
 import re
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import sysconfig
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 import pytest
@@ -26,118 +20,10 @@ from gateway import __version__
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.schema import build_schema
 from tests.harness import SERVICE
+from tests.programs import PATIENCE, Program, Start, is_open, outcome, serving
 
-# What a test waits at most for a process to say or do something, in seconds: long, because it is waited in vain only
-# where a test fails.
-PATIENCE = 30
 THREAD = '{ thread(id: "th-1") { id } }'
-MODULE = (sys.executable, "-m", "gateway")
 WRONG = "wrong-password-that-nobody-may-see"
-
-
-class Lines:
-    """The lines of a stream, as they come."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._coming: SimpleQueue[str | None] = SimpleQueue()
-        self._seen: list[str] = []
-        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
-
-    def _read(self, stream: IO[str]) -> None:
-        with stream:
-            for line in stream:
-                self._coming.put(line)
-        self._coming.put(None)
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """Return the match in the next line that has ``pattern``; fail where the stream ends or stalls before it."""
-        deadline = time.monotonic() + PATIENCE
-        while (line := self._next(deadline)) is not None:
-            if match := re.search(pattern, line):
-                return match
-        pytest.fail(f"no {pattern!r} in: {''.join(self._seen)}")
-
-    def rest(self) -> str:
-        """Return everything to the end of the stream."""
-        start = len(self._seen)
-        while self._next(time.monotonic() + PATIENCE) is not None:
-            pass
-        return "".join(self._seen[start:])
-
-    def _next(self, deadline: float) -> str | None:
-        try:
-            line = self._coming.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            pytest.fail(f"the process says no more than: {''.join(self._seen)}")
-        if line is not None:
-            self._seen.append(line)
-        return line
-
-
-class Program:
-    """A running command; the leader of a process group, as in a terminal."""
-
-    def __init__(self, command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        self.process = subprocess.Popen(  # noqa: S603 - the test's own command
-            command,
-            cwd=cwd,
-            env={**environment, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.out = Lines(self.process.stdout)
-        self.err = Lines(self.process.stderr)
-
-    def end(self, timeout: float = PATIENCE) -> int:
-        """Return the exit code once it has ended."""
-        return self.process.wait(timeout)
-
-    def interrupt(self, number: int) -> None:
-        """Send a signal to the whole group, as Ctrl-C does."""
-        os.killpg(self.process.pid, number)
-
-    def interrupt_until_it_ends(self, number: int) -> int:
-        """Send a signal again and again, so that one comes while the interpreter ends; return the exit code."""
-        deadline = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline
-            self.interrupt(number)
-        return self.end()
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.interrupt(signal.SIGKILL)
-            self.process.wait()
-
-
-Start = Callable[..., Program]
-
-
-@pytest.fixture(scope="module")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A place of its own for bytecode where none is to be written: a start that compiles takes three times as long."""
-    if not sys.dont_write_bytecode:
-        return {}
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
-
-
-@pytest.fixture
-def begin(servers: ExitStack, tmp_path: Path, bytecode: dict[str, str]) -> Start:
-    """Start a command in an empty directory; ``env`` holds settings by field name."""
-
-    def begin_program(*arguments: str, command: tuple[str, ...] = MODULE, **env: str) -> Program:
-        variables = {**bytecode, **{f"GATEWAY_{name.upper()}": value for name, value in env.items()}}
-        program = Program((*command, *arguments), tmp_path, variables)
-        servers.callback(program.kill)
-        return program
-
-    return begin_program
 
 
 @pytest.fixture
@@ -146,33 +32,9 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def outcome(program: Program) -> tuple[int, str, str]:
-    return program.end(), program.out.rest(), program.err.rest()
-
-
-def is_open(url: str) -> bool:
-    address = urlsplit(url)
-    try:
-        socket.create_connection((address.hostname, address.port), timeout=5).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
 def ask(url: str, **headers: str) -> dict[str, Any]:
     answer: dict[str, Any] = httpx.post(url, json={"query": THREAD}, headers=headers, trust_env=False).json()
     return answer
-
-
-def serving(program: Program) -> str:
-    """Return the address of the endpoint, once the gateway answers there."""
-    url = program.err.until(r'"listening on (http://[^"]+)"')[1]
-    deadline = time.monotonic() + PATIENCE
-    while not is_open(url):  # a worker process opens it a moment later
-        assert time.monotonic() < deadline
-        assert program.process.poll() is None
-        threading.Event().wait(0.01)
-    return url
 
 
 def show_and_run_example(program: Program) -> tuple[str, str]:
@@ -307,7 +169,7 @@ def test_check_says_what_it_does_not_reach_and_what_is_not_there(
 def test_serve_passes_the_callers_credentials_on(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """Settings are the environment file's, the environment wins over it, and flags win over both."""
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_PORT=1\nGATEWAY_HOST=192.0.2.1\n")
-    program = begin("serve", "--port", "0", host="127.0.0.1", wrokers="2")
+    program = begin("serve", "--port", "0", host="127.0.0.1", wrokers="2", shutdown_delay="0")
     assert "did you mean GATEWAY_WORKERS?" in program.err.until("note: ").string
     url = serving(program)
     (error,) = ask(url)["errors"]
@@ -325,7 +187,7 @@ def test_serve_passes_the_callers_credentials_on(begin: Start, upstream: str, sa
 
 
 def test_serve_reads_with_the_gateways_account(begin: Start, upstream: str, sandbox: Sandbox) -> None:
-    settings = {**SERVICE, "upstream_url": upstream, "workers": "3"}
+    settings = {**SERVICE, "upstream_url": upstream, "workers": "3", "shutdown_delay": "0"}
     programs = {
         begin("serve", "--port", "0", "--workers", str(workers), **settings): (workers, number)
         for workers, number in ((1, signal.SIGINT), (2, signal.SIGTERM))

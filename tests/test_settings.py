@@ -43,6 +43,8 @@ BOUNDS = {
     "document_cache_size": (0, None),
     "port": (0, 65_535),
     "workers": (1, 256),
+    "keep_alive": (1, None),
+    "shutdown_delay": (0, None),
 }
 
 

@@ -65,6 +65,11 @@ class Circuit:
         self._opened_at = 0.0
         self._probing = False
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether it is open, and not yet time to look whether the route is well again."""
+        return self.state is State.OPEN and self._clock() < self._opened_at + self._policy.pause
+
     def admit(self) -> bool:
         """Return whether this call is a probe; raise UpstreamUnavailable where it must not be made."""
         if self.state is State.CLOSED:

@@ -7,8 +7,6 @@ from contextlib import aclosing, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -16,12 +14,13 @@ from gateway.auth import build_authenticator
 from gateway.execution.engine import Engine
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
-from gateway.settings import Settings, load_settings
-from gateway.telemetry import configure_logging
-from gateway.upstream.stack import build_client
+from gateway.settings import Settings
+from gateway.upstream.stack import build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
+from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
 
@@ -30,7 +29,9 @@ GRAPHQL_PATH = "/graphql"
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    client = build_client(settings, timing=timing)
+    upstream = build_upstream(settings, timing=timing)
+    client = upstream.client
+    draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
         build_schema(incremental=settings.incremental),
@@ -57,24 +58,20 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with client, aclosing(persisted):
-            yield
+            with draining.on_signals():
+                yield
 
     graphql: ASGIApp = endpoint
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, graphql), Route("/health", _health), *([page.route()] if page else [])],
-        middleware=[Middleware(RequestId), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
+        routes=[
+            Route(GRAPHQL_PATH, graphql),
+            *Health(upstream, draining).routes(),
+            *([page.route()] if page else []),
+        ],
+        middleware=[Middleware(RequestId, draining=draining), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
         lifespan=lifespan,
     )
     app.state.graphiql = page
-    return app
-
-
-def create_app_from_environment() -> Starlette:
-    """Return the gateway for the settings in the environment: what a worker process starts with."""
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    app = create_app(settings)
-    set_aside_what_stays()
     return app
 
 
@@ -86,8 +83,3 @@ def set_aside_what_stays() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-async def _health(_request: Request) -> JSONResponse:
-    """Say that the process is alive."""
-    return JSONResponse({"status": "ok"})

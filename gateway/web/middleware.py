@@ -8,15 +8,22 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.telemetry import request_id
+from gateway.web.draining import Draining
 
 _HEADER = b"x-request-id"
+_CLOSE = (b"connection", b"close")
 
 
 class RequestId:
-    """Gives each request an id, the caller's own where it sent a harmless one, and returns it with the response."""
+    """Gives each request an id, the caller's own where it sent a harmless one, and returns it with the response.
 
-    def __init__(self, app: ASGIApp) -> None:
+    On the gateway's way out each answer closes its connection as well: the client's next request makes a new one, to
+    whoever takes them then.
+    """
+
+    def __init__(self, app: ASGIApp, draining: Draining) -> None:
         self.app = app
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put the id into ``scope["request_id"]`` and into the response's headers."""
@@ -29,6 +36,8 @@ class RequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (_HEADER, identifier.encode())]
+                if self._draining.active:
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         await self.app(scope, receive, send_with_id)

@@ -1,0 +1,53 @@
+"""Whether the process is alive, and whether it should get requests. Neither asks the REST API anything.
+
+`/ready` is 503 where sending requests elsewhere would help their callers:
+
+- *shutdown*: the gateway is on its way out.
+- *account*: the gateway's own account was rejected, so that no request could be answered. After
+  ``GATEWAY_UPSTREAM_LOGIN_PAUSE`` it is ready again, for only a request tries the account.
+- *upstream*: the circuit of every route called so far is open. One route that fails is no reason to take the gateway
+  out: it fails for the other gateways too, and the other routes would be lost with it. It is ready again after
+  ``GATEWAY_BREAKER_PAUSE``, for only a request closes a circuit.
+- *settings* is always ``ok``: with wrong ones the gateway does not start.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.upstream.stack import Upstream
+from gateway.web.draining import Draining
+
+_NOT_KEPT = {"cache-control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The two routes that whatever runs the gateway asks."""
+
+    upstream: Upstream
+    draining: Draining
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [Route("/health", self._health), Route("/ready", self._ready)]
+
+    async def _health(self, _request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"}, headers=_NOT_KEPT)
+
+    async def _ready(self, _request: Request) -> JSONResponse:
+        circuits = self.upstream.breaker.circuits
+        shut = sorted(circuit.name for circuit in circuits if circuit.is_shut)
+        checks = {
+            "settings": "ok",
+            "shutdown": "draining" if self.draining.active else "ok",
+            "account": "rejected" if self.upstream.account.rejected() else "ok",
+            "upstream": "failing" if shut and len(shut) == len(circuits) else "ok",
+        }
+        ready = all(each == "ok" for each in checks.values())
+        body: dict[str, Any] = {"status": "ready" if ready else "not ready", "checks": checks}
+        body["openCircuits"] = shut
+        return JSONResponse(body, 200 if ready else 503, headers=_NOT_KEPT)

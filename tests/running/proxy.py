@@ -1,0 +1,49 @@
+"""nginx in front of gateways on this machine, with the very configuration of docker/."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.programs import free_port, is_open, until
+
+CONFIGURATION = Path(__file__).parents[2] / "docker" / "nginx.conf"
+
+
+def nginx_program() -> str | None:
+    """Return where nginx is; distributions put it where only root looks."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+
+
+@contextmanager
+def nginx(gateways: Sequence[int], folder: Path) -> Iterator[str]:
+    """Run nginx before the gateways on these ports of 127.0.0.1; give its address. ``folder`` is where it writes."""
+    program = nginx_program()
+    assert program is not None
+    port = free_port()
+    configuration = folder / "nginx.conf"
+    configuration.write_text(for_this_machine(port, gateways, folder), encoding="utf-8")
+    with (folder / "nginx.log").open("w") as log:
+        command = [program, "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
+        process = subprocess.Popen(command, stderr=log)  # noqa: S603 - our own arguments
+        url = f"http://127.0.0.1:{port}"
+        try:
+            until(lambda: is_open(url) or process.poll() is not None, "nginx listens")
+            assert process.poll() is None, (folder / "nginx.log").read_text()
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def for_this_machine(port: int, gateways: Sequence[int], folder: Path) -> str:
+    """Return the configuration with this machine's addresses in the place of the containers'."""
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    swaps = {"listen 8080;": f"listen 127.0.0.1:{port};", " /tmp/": f" {folder}/"}
+    swaps |= {f"gateway-{index}:8000": f"127.0.0.1:{each}" for index, each in enumerate(gateways, 1)}
+    for ours, theirs in swaps.items():
+        assert ours in text, ours
+        text = text.replace(ours, theirs)
+    assert "gateway-" not in text, "a gateway of the configuration is not started"
+    return text

@@ -1,0 +1,142 @@
+"""Rolled one after another under load, gateways and workers lose no request."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.schema import build_schema
+from tests.harness import SERVICE
+from tests.programs import Program, Start, free_port, serving, until
+from tests.running.load import Load
+from tests.running.proxy import CONFIGURATION, nginx, nginx_program
+
+BODY = {"query": '{ thread(id: "th-1") { id } }'}
+ANSWER = {"data": {"thread": {"id": "th-1"}}}
+DELAY = "1.5"  # more than nginx leaves a gateway alone that has refused it
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready", trust_env=False, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def begin_at(begin: Start, port: int, **settings: str) -> Program:
+    program = begin("serve", "--port", str(port), shutdown_delay=DELAY, log_level="info", **settings)
+    until(lambda: is_ready(f"http://127.0.0.1:{port}"), "the gateway is ready")
+    return program
+
+
+@pytest.mark.skipif(nginx_program() is None, reason="nginx is not installed: nothing was rolled behind a proxy")
+def test_two_gateways_behind_nginx_are_rolled_and_every_request_is_answered(
+    begin: Start, upstream: str, tmp_path: Path
+) -> None:
+    settings = {**SERVICE, "upstream_url": upstream}
+    ports = [free_port(), free_port()]
+    programs = [begin_at(begin, port, **settings) for port in ports]
+    with nginx(ports, tmp_path) as url:
+        load = Load(url, BODY, ANSWER)
+        with load.running(4):
+            for index, port in enumerate(ports):
+                load.wait_for(50)
+                programs[index].process.terminate()
+                assert programs[index].end() == 0
+                load.wait_for(50)
+                programs[index] = begin_at(begin, port, **settings)
+            load.wait_for(50)
+    assert set(load.outcomes) == {"answered"}, load.outcomes
+
+
+def test_two_workers_are_rolled_by_a_hangup_and_every_request_is_answered(begin: Start, upstream: str) -> None:
+    """Straight to the gateway, with no proxy that would try again."""
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0.5")
+    url = serving(program).removesuffix("/graphql")
+    until(lambda: len(workers(program)) == 2, "two workers")
+    old = workers(program)
+    load = Load(url, BODY, ANSWER)
+    with load.running(4):
+        load.wait_for(50)
+        os.kill(program.process.pid, signal.SIGHUP)
+        until(lambda: not old & workers(program) and len(workers(program)) == 2, "both were replaced")
+        load.wait_for(50)
+    assert set(load.outcomes) == {"answered"}, load.outcomes
+    program.process.terminate()
+    assert program.end() == 0
+
+
+def test_a_worker_that_dies_is_replaced(begin: Start, upstream: str) -> None:
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
+    url = serving(program)
+    until(lambda: len(workers(program)) == 2, "two workers")
+    victim = min(workers(program))
+    os.kill(victim, signal.SIGKILL)
+    program.err.until(rf"Child process \[{victim}\] died")
+    until(lambda: len(workers(program) - {victim}) == 2, "another took its place")
+    assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER
+    program.process.terminate()
+    assert program.end() == 0
+
+
+def test_a_worker_that_cannot_start_ends_the_program_with_the_reason(
+    begin: Start, upstream: str, tmp_path: Path
+) -> None:
+    """Its settings were right when the program started; a loop of attempts would hide what is wrong."""
+    (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=20000\n")
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
+    serving(program)
+    until(lambda: len(workers(program)) == 2, "two workers")
+    (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=many\n")
+    os.kill(min(workers(program)), signal.SIGKILL)
+    assert program.end() == 2
+    assert "a worker cannot start: GATEWAY_MAX_TOKENS: " in program.err.rest()
+
+
+def test_a_hangup_with_wrong_settings_leaves_the_workers_as_they_are(
+    begin: Start, upstream: str, tmp_path: Path
+) -> None:
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
+    url = serving(program)
+    until(lambda: len(workers(program)) == 2, "two workers")
+    old = workers(program)
+    (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=many\n")
+    os.kill(program.process.pid, signal.SIGHUP)
+    program.err.until("a worker cannot start: GATEWAY_MAX_TOKENS: ")
+    program.err.until("aborting the restart")
+    assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER
+    assert workers(program) == old
+    program.process.terminate()
+    assert program.end() == 0
+
+
+def test_what_is_wrong_with_the_settings_is_said_once_before_any_worker_starts(begin: Start, tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.pem"
+    authorities.write_text("no certificate")
+    program = begin("serve", "--port", "0", workers="2", upstream_ca_file=str(authorities))
+    assert program.end() == 2
+    lines = program.err.rest().splitlines()
+    assert [line for line in lines if "GATEWAY_UPSTREAM_CA_FILE" in line] == [lines[-1]]
+    assert not any("Started server process" in json.loads(line)["message"] for line in lines[:-1])
+
+
+def test_nginx_repeats_a_post_only_while_every_operation_is_a_query() -> None:
+    repeats = re.search(r"^\s*proxy_next_upstream .*\bnon_idempotent\b", CONFIGURATION.read_text(), re.MULTILINE)
+    assert not (repeats and "\ntype Mutation" in build_schema().as_str()), "a mutation must not be executed twice"
+
+
+def workers(program: Program) -> set[int]:
+    """Return the process ids of the workers; Python starts a process of its own beside them."""
+    children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()
+    return {int(each) for each in children if "spawn_main" in _command(each)}
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,108 @@
+"""Told to stop: it says so at once, serves on for a while, and answers whatever it has accepted."""
+
+import json
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import httpx
+
+from gateway.sandbox import Fault, Sandbox
+from tests.conftest import NO_CERTIFICATES
+from tests.harness import SERVICE
+from tests.programs import Start, is_open, serving, until
+
+THREAD = {"query": '{ thread(id: "th-1") { id } }'}
+IN_PARTS = {"query": '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'}
+
+
+def client(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url.removesuffix("/graphql"), trust_env=False, verify=NO_CERTIFICATES, timeout=30)
+
+
+def test_it_is_unready_at_once_serves_on_and_answers_what_is_under_way(
+    begin: Start, upstream: str, sandbox: Sandbox
+) -> None:
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="1")
+    url = serving(program)
+    sandbox.faults.add(Fault("thread", hold="slow", times=1))
+    with ThreadPoolExecutor(1) as pool, client(url) as slow, client(url) as kept:
+        assert kept.get("/ready").status_code == 200
+        under_way = pool.submit(slow.post, "/graphql", json=THREAD)
+        sandbox.wait_for_calls(1, route="thread")
+        program.interrupt(signal.SIGTERM)
+        program.err.until("told to stop")
+        readiness = kept.get("/ready")
+        assert (readiness.status_code, readiness.json()["checks"]["shutdown"]) == (503, "draining")
+        assert readiness.headers["connection"] == "close"
+        assert kept.get("/health").status_code == 200
+        answer = kept.post("/graphql", json=THREAD)
+        assert (answer.json(), answer.headers["connection"]) == ({"data": {"thread": {"id": "th-1"}}}, "close")
+        until(lambda: not is_open(url), "the listener is closed after the delay")
+        sandbox.release("slow")
+        assert under_way.result().json() == {"data": {"thread": {"id": "th-1"}}}
+        assert under_way.result().headers["connection"] == "close"
+    assert program.end() == 0
+
+
+def test_a_request_on_a_connection_that_was_idle_when_the_listener_closed_is_answered(
+    begin: Start, upstream: str
+) -> None:
+    """A client may send in the moment in which the server stops; the connection lingers for it."""
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0")
+    url = serving(program)
+    with client(url) as kept:
+        assert kept.get("/health").status_code == 200
+        program.interrupt(signal.SIGTERM)
+        program.err.until("Shutting down")
+        answer = kept.post("/graphql", json=THREAD)
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert program.end() == 0
+
+
+def test_an_answer_in_parts_comes_to_its_end(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+    settings = {**SERVICE, "upstream_url": upstream, "shutdown_delay": "0", "incremental": "true"}
+    program = begin("serve", "--port", "0", **settings)
+    url = serving(program)
+    sandbox.faults.add(Fault("messages", hold="messages", times=1))
+    with client(url) as http:
+        headers = {"accept": "multipart/mixed, application/json"}
+        with http.stream("POST", "/graphql", json=IN_PARTS, headers=headers) as answer:
+            pieces = answer.iter_text()
+            first = next(pieces)
+            assert '"id":"th-1"' in first
+            program.interrupt(signal.SIGTERM)
+            program.err.until("Shutting down")
+            sandbox.release("messages")
+            following = "".join(pieces)
+    assert '"totalCount":4' in following
+    assert (first + following).rstrip().endswith("-----")
+    assert program.end() == 0
+
+
+def test_ctrl_c_waits_for_nobody_and_ends_a_delay(begin: Start, upstream: str) -> None:
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="3600")
+    url = serving(program)
+    with client(url) as http:
+        http.get("/health")
+        program.interrupt(signal.SIGTERM)
+        program.err.until("told to stop")
+        program.interrupt(signal.SIGTERM)
+        assert http.get("/health").status_code == 200, "the same, said twice"
+    program.interrupt(signal.SIGINT)
+    assert program.end() == 0
+
+
+def test_what_never_ends_is_cut_off_at_the_bound(begin: Start, upstream: str) -> None:
+    """A client that stops in the middle of its request holds nobody up for ever."""
+    timeouts = {"operation_timeout": "1", "shutdown_timeout": "1", "shutdown_delay": "0"}
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, **timeouts)
+    address = urlsplit(serving(program))
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as half:
+        half.sendall(
+            b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+        )
+        program.interrupt(signal.SIGTERM)
+        assert program.end() == 0
+    assert all(isinstance(json.loads(line), dict) for line in program.err.rest().splitlines())
