@@ -83,8 +83,11 @@ class Engine:
     def _find(self, operation: Operation, execution: Execution) -> ValidDocument:
         """Return the document; raise RequestError where it is not valid or does not hold the operation."""
         document = self.documents.get(operation.document)
-        execution.document = document.digest
-        execution.type = document.operation(operation.name).operation.value
+        execution.name, execution.document = operation.name, document.digest
+        node = document.operation(operation.name)
+        execution.type = node.operation.value
+        if node.name is not None:
+            execution.name = node.name.value
         return document
 
     async def _run_plan(

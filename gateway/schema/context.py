@@ -16,6 +16,8 @@ from gateway.upstream.client import Caller, UpstreamClient
 class Execution:
     """How an operation is executed: filled in on its way, and told when it is over."""
 
+    name: str | None = None
+    """What the operation is called, by the document or else by the request."""
     type: str = "unknown"
     """``query``, ``mutation`` or ``subscription``, once the document is known."""
     document: str | None = None

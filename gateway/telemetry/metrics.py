@@ -5,7 +5,7 @@ scraped, functions turn those integers into samples. The one exception are histo
 """
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
@@ -43,9 +43,9 @@ def gauge(name: str, documentation: str, labels: Labels, values: Mapping[Labels,
 class Durations:
     """A histogram of seconds. The labels' values are few and known: each keeps its series."""
 
-    def __init__(self, histogram: Histogram) -> None:
+    def __init__(self, histogram: Histogram, labels: Labels) -> None:
         self._histogram = histogram
-        self._series: dict[Labels, Histogram] = {}
+        self._series: dict[Labels, Histogram] = {} if labels else {(): histogram}
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Note one duration."""
@@ -87,12 +87,15 @@ class Metrics:
         """Ask ``read`` at each scrape, in the thread of the scrape."""
         self.registry.register(_Reader(read))
 
-    def durations(self, name: str, documentation: str, labels: Labels, buckets: Iterable[float] = DURATIONS) -> Durations:
+    def durations(
+        self, name: str, documentation: str, labels: Labels, buckets: Sequence[float] = DURATIONS
+    ) -> Durations:
         """Return a new histogram of seconds; ``name`` is without prefix and ends with ``_seconds``."""
-        return Durations(Histogram(PREFIX + name, documentation, labels, registry=self.registry, buckets=buckets))
+        histogram = Histogram(PREFIX + name, documentation, labels, registry=self.registry, buckets=buckets)
+        return Durations(histogram, labels)
 
 
 def _build_info() -> Iterable[Metric]:
     labels = ("version", "python")
-    values = {(__version__, platform.python_version()): 1.0}
+    values: dict[Labels, float] = {(__version__, platform.python_version()): 1.0}
     return [gauge("build_info", "Always 1; its labels say what runs.", labels, values)]

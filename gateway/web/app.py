@@ -3,7 +3,8 @@
 import gc
 import math
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,10 +13,15 @@ from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
 from gateway.execution.engine import Engine
+from gateway.execution.measures import engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
-from gateway.upstream.stack import build_upstream
+from gateway.telemetry.lag import LAGS, watched_loop
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.attempts import TimedAttempts
+from gateway.upstream.measures import upstream_metrics
+from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
@@ -23,13 +29,15 @@ from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
+from gateway.web.reporting import OperationReporter
 
 GRAPHQL_PATH = "/graphql"
 
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
-    upstream = build_upstream(settings, timing=timing)
+    metrics = None if settings.metrics_port is None else Metrics()
+    upstream = build_upstream(settings, timing=timing, attempts=_around_attempts(metrics))
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
@@ -48,6 +56,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
+        reporter=OperationReporter(settings.slow_operation or math.inf, metrics),
         max_batch=settings.max_batch,
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
@@ -57,7 +66,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted):
+        async with client, aclosing(persisted), _measured(metrics, upstream, engine):
             with draining.on_signals():
                 yield
 
@@ -72,7 +81,27 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         lifespan=lifespan,
     )
     app.state.graphiql = page
+    app.state.metrics = metrics
     return app
+
+
+def _around_attempts(metrics: Metrics | None) -> list[Wrap]:
+    if metrics is None:
+        return []
+    help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
+    durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
+    return [partial(TimedAttempts, durations=durations)]
+
+
+def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> AbstractAsyncContextManager[None]:
+    """Let what is counted anyway be scraped, and measure the event loop meanwhile."""
+    if metrics is None:
+        return nullcontext()
+    metrics.add(partial(upstream_metrics, upstream))
+    metrics.add(partial(engine_metrics, engine))
+    help_text = "How much later than it should the event loop came round."
+    lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
+    return watched_loop(lag.observe)
 
 
 def set_aside_what_stays() -> None:

@@ -4,7 +4,6 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,16 +19,18 @@ from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
-from gateway.schema.context import ContextFactory
+from gateway.schema.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
 from gateway.web.graphiql import GraphiQLPage
+from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
     BodyTooLarge,
     ClientDisconnected,
@@ -44,15 +45,6 @@ _ANSWERS_AND_PAGE = (JSON, GRAPHQL_RESPONSE, HTML)
 
 
 @dataclass(frozen=True, slots=True)
-class HttpError(Exception):
-    """A request that HTTP itself answers: its status, and a header that belongs to it."""
-
-    status: int
-    error: GatewayError
-    header: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
     """The ASGI application at ``/graphql``. ``page`` is what a browser gets, None for nothing."""
 
@@ -61,6 +53,7 @@ class GraphQLEndpoint:
     contexts: ContextFactory
     max_body: int
     persisted: PersistedDocuments | NoPersistedDocuments
+    reporter: OperationReporter
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""
     incremental: bool = False
@@ -84,11 +77,12 @@ class GraphQLEndpoint:
             return
         except HttpError as exc:
             response = _encode(failed(exc.error, identifier), _error_type(headers), exc.status)
-            if exc.header is not None:
-                response.headers[exc.header[0]] = exc.header[1]
+            response.headers.update(exc.headers)
+            self.reporter.refused(identifier, exc)
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
+        self.reporter.responded(response.status_code)
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
@@ -124,7 +118,7 @@ class GraphQLEndpoint:
                 return operation_of_query_string(scope["query_string"])
             if scope["method"] != "POST":
                 message = "GraphQL is asked with GET or POST."
-                raise HttpError(405, BadUserInput(message), ("allow", "GET, POST"))
+                raise HttpError(405, BadUserInput(message), {"allow": "GET, POST"})
             _require_json(headers.get("content-type"))
             return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
@@ -141,7 +135,7 @@ class GraphQLEndpoint:
                 headers.get("authorization"), headers.get("x-api-key"), address
             )
         except Unauthenticated as exc:
-            raise HttpError(401, exc, ("www-authenticate", 'Bearer realm="gochat-gateway"')) from exc
+            raise HttpError(401, exc, {"www-authenticate": 'Bearer realm="gochat-gateway"'}) from exc
 
     async def _answer(
         self,
@@ -153,16 +147,14 @@ class GraphQLEndpoint:
         reads_only: bool,
         in_parts: bool = False,
     ) -> Result:
-        started = time.perf_counter()
-        result = await self._execute(operation, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
-        _log(result, operation, scope["request_id"], time.perf_counter() - started)
-        return result
+        context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
+        work = self._execute(operation, context, headers, reads_only=reads_only, in_parts=in_parts)
+        return await self.reporter.report(operation, context, work)
 
     async def _execute(
         self,
         operation: Operation,
-        viewer: Viewer,
-        scope: Scope,
+        context: OperationContext,
         headers: Headers,
         *,
         reads_only: bool,
@@ -172,10 +164,9 @@ class GraphQLEndpoint:
             try:
                 operation = await self.persisted.resolve(operation)
             except GatewayError as exc:
-                return failed(exc, scope["request_id"], is_unanswerable=isinstance(exc, BadUserInput))
+                return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
-            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), ("allow", "POST"))
-        context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
+            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         if in_parts and asks_for_parts(operation.document):
             result = await self.engine.execute_in_parts(operation, context)
         else:
@@ -197,7 +188,7 @@ def _require_json(content_type: str | None) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
         message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
-        raise HttpError(415, BadUserInput(message), ("accept-post", JSON))
+        raise HttpError(415, BadUserInput(message), {"accept-post": JSON})
 
 
 def _timeout(value: str | None) -> float | None:
@@ -259,13 +250,3 @@ class _Encoded(Response):
         self.background = None
         length = (b"content-length", str(len(body)).encode())
         self.raw_headers = [length, (b"content-type", _CONTENT_TYPES[media_type]), (b"vary", b"accept")]
-
-
-def _log(result: Result, operation: Operation, identifier: str, seconds: float) -> None:
-    fields = {
-        "requestId": identifier,
-        "operation": operation.name,
-        "ms": round(seconds * 1000, 1),
-        "errors": list(result.codes),
-    }
-    logger.info("operation", extra={"fields": fields})
