@@ -1,13 +1,15 @@
-"""The command line: serve, demo, schema, check."""
+"""The command line: serve, demo, schema, check, api-key."""
 
 import difflib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway import __version__
+from gateway.auth.api_keys import make_api_key
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
@@ -128,3 +130,22 @@ def check() -> None:
         typer.echo(str(finding))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command("api-key")
+def api_key(
+    identifier: Annotated[str, typer.Argument(help="What the log calls its caller, such as `mobile-app`.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope that it has; may be given several times.")] = None,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day, in UTC, from which it is not taken any more."),
+    ] = None,
+) -> None:
+    """Make an API key: print the key, which is shown this once, and the line for GATEWAY_API_KEYS_FILE."""
+    if expires is not None and expires.replace(tzinfo=UTC) <= datetime.now(UTC):
+        raise ConfigurationError(["--expires: must be a day to come."])
+    key, line = make_api_key(identifier, scope or [], None if expires is None else expires.date())
+    typer.echo("The key, for its caller alone. It is shown this once:", err=True)
+    typer.echo(key)
+    typer.echo("The line for GATEWAY_API_KEYS_FILE:", err=True)
+    typer.echo(line)

@@ -4,6 +4,7 @@
     ├── Unauthenticated             UNAUTHENTICATED             no or rejected credentials
     ├── Forbidden                   FORBIDDEN                   the credentials do not reach this
     ├── BadUserInput                BAD_USER_INPUT              the operation or its arguments are wrong
+    │   └── LimitExceeded           a code of each limit's own  the request asks for more than is allowed
     ├── RateLimited                 RATE_LIMITED                the REST API asks to slow down
     ├── UpstreamTimeout             UPSTREAM_TIMEOUT            no answer in time
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
@@ -92,6 +93,100 @@ class BadUserInput(GatewayError):
 
     code = "BAD_USER_INPUT"
     default_message = "The REST API refused the arguments."
+
+
+class LimitExceeded(BadUserInput):
+    """The request asks for more than is allowed; each limit is a class below, with a code of its own."""
+
+
+class BodyTooLarge(LimitExceeded):
+    """The request's body has too many bytes, or holds too many JSON objects and lists (HTTP 413)."""
+
+    code = "MAX_BODY_LIMIT"
+
+
+class UrlTooLong(LimitExceeded):
+    """The query string of a GET is too long (HTTP 414)."""
+
+    code = "MAX_URL_LIMIT"
+
+
+class BatchTooLarge(LimitExceeded):
+    """A batch has too many operations."""
+
+    code = "MAX_BATCH_LIMIT"
+
+
+class DocumentTooLong(LimitExceeded):
+    """The document has too many characters."""
+
+    code = "MAX_DOCUMENT_LIMIT"
+
+
+class TooManyTokens(LimitExceeded):
+    """The document has too many lexical tokens."""
+
+    code = "MAX_TOKENS_LIMIT"
+
+
+class TooDeep(LimitExceeded):
+    """An operation's fields are nested too deeply."""
+
+    code = "MAX_DEPTH_LIMIT"
+
+
+class TooManyFields(LimitExceeded):
+    """The document has too many fields, with its fragments written out."""
+
+    code = "MAX_FIELDS_LIMIT"
+
+
+class TooManyAliases(LimitExceeded):
+    """The document has too many aliases, with its fragments written out."""
+
+    code = "MAX_ALIASES_LIMIT"
+
+
+class TooManyRootFields(LimitExceeded):
+    """An operation asks for too many fields of the root."""
+
+    code = "MAX_ROOT_FIELDS_LIMIT"
+
+
+class TooManyDirectives(LimitExceeded):
+    """The document has too many directives, with its fragments written out."""
+
+    code = "MAX_DIRECTIVES_LIMIT"
+
+
+class TooManyOperations(LimitExceeded):
+    """The document holds too many operations."""
+
+    code = "MAX_OPERATIONS_LIMIT"
+
+
+class TooManyComparisons(LimitExceeded):
+    """Too many fields of the document overlap for them to be compared."""
+
+    code = "MAX_COMPARISONS_LIMIT"
+
+
+class ListTooLong(LimitExceeded):
+    """A list in an argument or a variable has too many items."""
+
+    code = "MAX_LIST_LIMIT"
+
+
+class PageTooLarge(LimitExceeded):
+    """A connection is asked for too many items at once."""
+
+    code = "MAX_PAGE_LIMIT"
+
+
+class CostTooHigh(LimitExceeded):
+    """The operation would make too many REST calls."""
+
+    code = "MAX_COST_LIMIT"
 
 
 class RateLimited(GatewayError):

@@ -114,6 +114,7 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe every program of this machine: see `gateway.web.proxies`
     )
 
 

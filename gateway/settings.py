@@ -6,6 +6,7 @@ Every value comes from the environment or a ``.env`` file; flags of the command 
 import difflib
 import math
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +39,9 @@ class InboundAuth(StrEnum):
     """How callers authenticate to the gateway in service mode."""
 
     NONE = "none"
+    JWT = "jwt"
+    API_KEY = "api_key"
+    JWT_OR_API_KEY = "jwt,api_key"
 
 
 class LogLevel(StrEnum):
@@ -154,14 +158,68 @@ class Settings(BaseSettings):
     )
     inbound_auth: InboundAuth | None = Field(
         default=None,
-        description="How callers authenticate in service mode. Only `none` (every caller is let in) so far.",
+        description="How callers authenticate in service mode: `jwt`, `api_key`, `jwt,api_key` (with either), "
+        "or `none` (every caller is let in).",
+    )
+    jwt_jwks_url: AnyHttpUrl | None = Field(
+        default=None, description="Where the issuer of the tokens publishes its keys (a JWKS)."
+    )
+    jwt_public_key_file: Path | None = Field(
+        default=None, description="A PEM file with the issuer's public key, in place of a JWKS."
+    )
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="The `iss` that tokens must have.")
+    jwt_audience: str | None = Field(
+        default=None, min_length=1, description="The `aud` that tokens must have; of several, one."
+    )
+    jwt_algorithms: str = Field(default="RS256 ES256", description="The signature algorithms that are accepted.")
+    jwt_leeway: int = Field(
+        default=30, ge=0, le=600, description="Seconds by which the issuer's clock may be off from the gateway's."
+    )
+    jwt_jwks_ttl: float = Field(
+        default=600, ge=10, description="Seconds after which the keys are fetched anew; an unknown key does so sooner."
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="A file with the hashes of API keys; `gochat-gateway api-key` makes its lines."
+    )
+    required_scopes: str | None = Field(default=None, description="Scopes without which nobody is let in.")
+    auth_failure_limit: str = Field(
+        default="30/minute",
+        description="How often wrong credentials may come from one address before it has to wait.",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks of the proxies whose `X-Forwarded-For` is believed; unset: of none.",
+    )
+    rate_limit: str | None = Field(
+        default=None, description="How many operations a caller may ask for, such as `100/minute`; unset: any number."
     )
     operation_timeout: float = Field(
         default=10, gt=0, le=300, description="Seconds for one operation, all of its REST calls included."
     )
     max_body: int = Field(default=1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     max_page_size: int = Field(default=100, ge=1, le=10_000, description="Largest `first:` of a connection.")
-    max_tokens: int = Field(default=20_000, ge=100, description="Largest GraphQL document, in lexical tokens.")
+    max_document: int = Field(default=32_768, ge=1024, description="Largest GraphQL document, in characters.")
+    max_tokens: int = Field(default=1500, ge=100, description="Largest GraphQL document, in lexical tokens.")
+    max_depth: int = Field(default=20, ge=1, le=200, description="Levels of fields in an operation.")
+    max_fields: int = Field(
+        default=500, ge=1, description="Fields and spreads of fragments in a document, with its fragments written out."
+    )
+    max_aliases: int = Field(
+        default=50, ge=0, description="Aliases in a document, with its fragments written out; introspection has none."
+    )
+    max_root_fields: int = Field(default=20, ge=1, description="Fields of `Query` that an operation may ask for.")
+    max_directives: int = Field(
+        default=100, ge=0, description="Directives in a document, with its fragments written out."
+    )
+    max_operations: int = Field(default=20, ge=1, description="Operations in a document.")
+    max_comparisons: int = Field(
+        default=10_000,
+        ge=100,
+        description="Work to find out whether a document's overlapping fields can be merged, in graphql-core's units.",
+    )
+    max_list: int = Field(
+        default=200, ge=1, description="Items of a list in an argument or a variable, such as `ids` of `threads`."
+    )
     document_cache_size: int = Field(
         default=1000, ge=0, description="How many parsed and validated documents are kept, per worker."
     )
@@ -236,6 +294,13 @@ class Settings(BaseSettings):
             raise ValueError("must be a PEM file that can be read")
         return path
 
+    @field_validator("inbound_auth", mode="before")
+    @classmethod
+    def _in_either_order(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return ",".join(sorted((each.strip().lower() for each in value.split(",")), reverse=True))
+        return value
+
     @field_validator("cache_url")
     @classmethod
     def _known_store(cls, url: str | None) -> str | None:
@@ -303,6 +368,11 @@ def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             lines.append(f"{name} is not a setting and is ignored{hint}")
     return lines
+
+
+def words(text: str | None) -> list[str]:
+    """Return the members of a setting that is a list: separated by spaces, or by commas."""
+    return [each for each in re.split(r"[\s,]+", text or "") if each]
 
 
 def _explain(error: dict[str, Any]) -> str:

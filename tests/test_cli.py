@@ -225,3 +225,27 @@ def test_the_console_script_and_the_module_are_the_same_program(begin: Start) ->
     script = (str(Path(sysconfig.get_path("scripts")) / "gochat-gateway"),)
     for program in (begin("--version", command=script), begin("--version")):
         assert outcome(program) == (0, f"gochat-gateway {__version__}\n", "")
+
+
+def test_a_key_that_is_made_lets_its_caller_in(begin: Start, upstream: str, tmp_path: Path) -> None:
+    code, out, err = outcome(begin("api-key", "mobile-app", "--scope", "chat:read", "--expires", "2999-01-01"))
+    assert code == 0
+    key, line = out.splitlines()
+    assert "shown this once" in err
+    assert key not in line
+    (tmp_path / "keys.toml").write_text(line)
+    way_in = {"inbound_auth": "api_key", "api_keys_file": "keys.toml", "required_scopes": "chat:read"}
+    gateway = begin("serve", port="0", upstream_url=upstream, **{**SERVICE, **way_in})
+    url = serving(gateway)
+    assert ask(url, **{"x-api-key": key}) == {"data": {"thread": {"id": "th-1"}}}
+    assert ask(url, **{"x-api-key": f"{key}x"})["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    gateway.interrupt(signal.SIGTERM)
+    assert gateway.end() == 0
+    assert key not in gateway.err.rest()
+
+
+def test_a_key_that_could_never_be_used_is_not_made(begin: Start) -> None:
+    for arguments in (("a_b",), ("a", "--expires", "2020-01-01"), ("a", "--scope", "x y")):
+        code, out, err = outcome(begin("api-key", *arguments))
+        assert (code, out) == (2, "")
+        assert err.startswith("gochat-gateway: ")

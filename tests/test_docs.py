@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway import errors
 from gateway.auth import build_authenticator
+from gateway.auth.api_keys import load_api_keys
 from gateway.cli import app as command_line
 from gateway.demo import QUERY
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
@@ -167,7 +168,15 @@ def test_the_env_files_shown_are_complete() -> None:
         loaded = settings(**names)
         build_authenticator(loaded)
         identities.append(loaded.upstream_identity.value)
-    assert identities == ["passthrough", "service"]
+    assert identities == ["passthrough", "service", "service"]
+
+
+def test_the_line_of_the_file_of_api_keys_is_one(tmp_path: Path) -> None:
+    (line,) = fenced("toml")
+    file = tmp_path / "keys.toml"
+    file.write_text(line)
+    ((identifier, key),) = load_api_keys(file).items()
+    assert (identifier, sorted(key.viewer.scopes)) == ("mobile-app", ["chat:read"])
 
 
 def test_the_faults_shown_are_taken_by_the_sandbox() -> None:

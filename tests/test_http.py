@@ -89,7 +89,7 @@ def test_a_client_that_takes_none_of_them_gets_406(gateway: Gateway, accept: str
         (b"", "not JSON"),
         (b"{", "not JSON"),
         (b"\xff\xff", "not JSON"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 40_000, "nested too deeply"),
         (b"null", "JSON object"),
         (b'"query"', "JSON object"),
         (b"[]", "Batching"),
@@ -138,7 +138,7 @@ def test_json_may_say_its_charset(gateway: Gateway, content_type: str) -> None:
 def test_a_body_over_the_limit_is_refused_and_the_connection_lives_on(gateway: Gateway) -> None:
     body = json.dumps({"query": QUERY, "variables": {"x": "y" * 20_000_000}})
     response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
-    assert error_of(response, 413) == "The request's body is larger than 1048576 bytes."
+    assert error_of(response, 413, "MAX_BODY_LIMIT") == "The request's body is larger than 1048576 bytes."
     assert gateway.data(QUERY) == ANSWER["data"]
 
 
@@ -233,8 +233,3 @@ def test_health_says_that_the_process_is_alive(gateway: Gateway) -> None:
 
 def test_any_other_path_is_not_found(gateway: Gateway) -> None:
     assert gateway.http.get("/nope").status_code == 404
-
-
-def test_a_document_with_too_many_tokens_is_refused(start: StartGateway) -> None:
-    gateway = start(max_tokens=100)
-    assert gateway.code("{" + " a: __typename" * 40 + "}") == "GRAPHQL_PARSE_FAILED"

@@ -71,13 +71,13 @@ def test_a_page_size_out_of_range_is_refused_without_a_call(gateway: Gateway, sa
     answer = gateway.query(PAGE, first=first)
     assert answer["data"]["thread"] == {"messages": None}
     assert answer["errors"][0]["message"] == f"`first` is {first}: it must be from 1 to 100."
-    assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert answer["errors"][0]["extensions"]["code"] == ("BAD_USER_INPUT" if first < 1 else "MAX_PAGE_LIMIT")
     assert sandbox.count("messages") == 0
 
 
 def test_the_largest_page_is_a_setting(start: StartGateway) -> None:
     assert len(page(start(max_page_size=3), first=3)["nodes"]) == 3
-    assert start(max_page_size=3).code(PAGE, first=4) == "BAD_USER_INPUT"
+    assert start(max_page_size=3).code(PAGE, first=4) == "MAX_PAGE_LIMIT"
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "b2Zmc2V0Oi0x", "b2Zmc2V0Ojk5OTk5OTk5OTk5", "ünï", "b2Zmc2V0Og=="])

@@ -3,8 +3,8 @@
 import hashlib
 import secrets
 
+from gateway.auth.refusals import LoginRequired
 from gateway.auth.viewer import Viewer
-from gateway.errors import Unauthenticated
 
 
 class Passthrough:
@@ -19,13 +19,16 @@ class Passthrough:
     async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:  # noqa: ARG002 - the protocol's signature
         """Return a viewer that carries the header."""
         if not authorization or not authorization.strip() or not _sendable(authorization):
-            raise Unauthenticated("This call needs an Authorization header: Basic or Bearer, as for the REST API.")
+            raise LoginRequired("This call needs an Authorization header: Basic or Bearer, as for the REST API.")
         return Viewer(authorization, self._name(authorization))
 
     def _name(self, authorization: str) -> str:
         """Hash the header: keyed, or else whoever reads the log could try passwords against it (1.2 us, measured)."""
         digest = hashlib.blake2b(authorization.encode(), key=self._secret, digest_size=8, person=b"caller")
         return f"header:{digest.hexdigest()}"
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 def _sendable(value: str) -> bool:

@@ -25,8 +25,11 @@ class Authenticator(Protocol):
     """Turns what a caller shows into a Viewer. Serves every way in alike: it knows texts, and no kind of request."""
 
     async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:
-        """Return the viewer; raise Unauthenticated, or what else keeps them out.
+        """Return the viewer; raise LoginRequired, or what else keeps them out.
 
         ``authorization`` and ``api_key`` are the values of the headers ``Authorization`` and ``X-API-Key``, None where
         there is none; ``address`` is the client's IP address, None where it is unknown.
         """
+
+    async def aclose(self) -> None:
+        """Let go of connections, where there are any."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from cachetools import LRUCache
 from graphql import (
     DocumentNode,
     GraphQLError,
@@ -13,17 +14,30 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
-    parse,
+    OverlappingFieldsCanBeMergedRule,
+    recommended_rules,
     specified_rules,
     validate,
+)
+
+from gateway.errors import LimitExceeded
+from gateway.execution.limits import (
+    Limits,
+    bounded_comparisons,
+    check_lists,
+    list_variables,
+    parse_within,
+    require_comparable,
 )
 
 DIGEST_LENGTH = 16
 """How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
 
 # A long document is rare and its syntax tree large: one is not worth the memory of many short ones.
-_LONGEST_KEPT = 16 * 1024
+_LONGEST_KEPT = 32 * 1024
 _MOST_VALIDATION_ERRORS = 20
+# A client that is wrong is wrong every time. There are few of them, and they must not push out those that are right.
+_MOST_REFUSED = 100
 
 
 class RequestError(Exception):
@@ -53,6 +67,8 @@ class ValidDocument:
     """Whether the same object is found again by the next request for the same text."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
     """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
+    lists: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """The variables that are lists, by operation name."""
 
     def operation(self, name: str | None) -> OperationDefinitionNode:
         """Return the operation called ``name``, or the only one (GraphQL spec, section 6.1, GetOperation)."""
@@ -68,6 +84,13 @@ class ValidDocument:
             raise UnknownOperation("The document has several operations: say which one with `operationName`.")
         raise UnknownOperation("The document has no operation.")
 
+    def list_variables(self, name: str | None) -> tuple[str, ...]:
+        """Return which variables of the operation called ``name`` are lists."""
+        names = self.lists.get(name)
+        if names is None:
+            names = self.lists[name] = list_variables(self.operation(name))
+        return names
+
     def is_query(self, name: str | None) -> bool:
         """Return whether the operation called ``name`` only reads."""
         return self.operation(name).operation is OperationType.QUERY
@@ -81,13 +104,19 @@ def digest_of(text: str) -> str:
 class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
-    def __init__(self, schema: GraphQLSchema, *, size: int, max_tokens: int, introspection: bool = True) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, *, size: int, limits: Limits | None = None, introspection: bool = True
+    ) -> None:
+        """Take documents within ``limits``, without which there are none."""
+        self.limits = limits or Limits()
         self._schema = schema
-        self._max_tokens = max_tokens
         self._keeps = size > 0
         self._introspection = introspection
-        self._rules = [*specified_rules, *([] if introspection else [NoSchemaIntrospectionCustomRule])]
+        self._rules = [_bounded(each, self.limits) for each in (*specified_rules, *recommended_rules)]
+        if not introspection:
+            self._rules.append(NoSchemaIntrospectionCustomRule)
         self._kept = lru_cache(maxsize=size)(self._prepare)
+        self._refused: LRUCache[str, RequestError] = LRUCache(min(size, _MOST_REFUSED))
 
     @property
     def kept(self) -> int:
@@ -95,19 +124,46 @@ class Documents:
         return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
-        """Return the document; raise RequestError where it does not parse or validate."""
+        """Return the document; raise RequestError where it is too large, or does not parse or validate."""
         if len(text) > _LONGEST_KEPT:
-            return self._prepare(text, is_kept=False)
+            return self._validated(text, is_kept=False)
         return self._kept(text)
 
-    def _prepare(self, text: str, *, is_kept: bool = True) -> ValidDocument:
+    def check_variables(self, document: ValidDocument, name: str | None, variables: dict[str, Any] | None) -> None:
+        """Raise RequestError where a list in ``variables`` is too long."""
+        names = document.list_variables(name)
+        if names:
+            try:
+                check_lists(names, variables, self.limits)
+            except LimitExceeded as exc:
+                raise _refusal(exc) from exc
+
+    def _prepare(self, text: str) -> ValidDocument:
+        """Return what is kept, or raise what was raised for the same text before."""
+        known = self._refused.get(text)
+        if known is not None:
+            raise RequestError(known.code, known.errors)
         try:
-            node = parse(text, max_tokens=self._max_tokens)
+            return self._validated(text, is_kept=self._keeps)
+        except RequestError as exc:
+            if self._refused.maxsize:
+                self._refused[text] = _without_tree(exc)
+            raise
+
+    def _validated(self, text: str, *, is_kept: bool) -> ValidDocument:
+        try:
+            node = parse_within(text, self.limits)
+            self._validate(node)
+        except LimitExceeded as exc:
+            raise _refusal(exc) from exc
         except GraphQLSyntaxError as exc:
             raise RequestError("GRAPHQL_PARSE_FAILED", [exc]) from exc
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
+        return ValidDocument(node, digest_of(text), is_kept)
+
+    def _validate(self, node: DocumentNode) -> None:
         errors = validate(
             self._schema,
             node,
@@ -115,6 +171,20 @@ class Documents:
             max_errors=_MOST_VALIDATION_ERRORS,
             hide_suggestions=not self._introspection,  # what a schema has can be asked for by misspelling it, too
         )
+        require_comparable(errors, self.limits)
         if errors:
             raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
-        return ValidDocument(node, digest_of(text), is_kept and self._keeps)
+
+
+def _bounded(rule: Any, limits: Limits) -> Any:
+    return bounded_comparisons(limits.comparisons) if rule is OverlappingFieldsCanBeMergedRule else rule
+
+
+def _refusal(exc: LimitExceeded) -> RequestError:
+    return RequestError(exc.code, [GraphQLError(exc.message)])
+
+
+def _without_tree(refusal: RequestError) -> RequestError:
+    """Return the same refusal with errors that keep only their places in the text, not the whole syntax tree."""
+    errors = [GraphQLError(each.message, source=each.source, positions=each.positions) for each in refusal.errors]
+    return RequestError(refusal.code, errors)

@@ -11,6 +11,7 @@ from graphql import GraphQLError, execute, experimental_execute_incrementally
 from gateway.errors import GatewayError
 from gateway.execution.documents import Documents, RequestError, ValidDocument
 from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
+from gateway.execution.limits import Limits
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
@@ -39,15 +40,13 @@ class Engine:
         schema: FederatedSchema,
         *,
         document_cache_size: int,
-        max_tokens: int,
+        limits: Limits | None = None,
         plans: bool = True,
         introspection: bool = True,
         incremental: bool = False,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = Documents(
-            self._schema, size=document_cache_size, max_tokens=max_tokens, introspection=introspection
-        )
+        self.documents = Documents(self._schema, size=document_cache_size, limits=limits, introspection=introspection)
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
         self.counters = PlanCounters()
@@ -56,7 +55,7 @@ class Engine:
     async def execute(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""
         try:
-            document = self._find(operation, context.execution)
+            document = self._admitted(operation, context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
         try:
@@ -74,20 +73,21 @@ class Engine:
         Only an operation that `asks_for_parts` is worth it: none has a plan.
         """
         try:
-            document = self._find(operation, context.execution)
+            document = self._admitted(operation, context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
         context.execution.executor, context.execution.reason = "reference", "in parts"
         return await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
 
-    def _find(self, operation: Operation, execution: Execution) -> ValidDocument:
-        """Return the document; raise RequestError where it is not valid or does not hold the operation."""
+    def _admitted(self, operation: Operation, execution: Execution) -> ValidDocument:
+        """Return the document of an operation that may begin; raise RequestError for any other."""
         document = self.documents.get(operation.document)
         execution.name, execution.document = operation.name, document.digest
         node = document.operation(operation.name)
         execution.type = node.operation.value
         if node.name is not None:
             execution.name = node.name.value
+        self.documents.check_variables(document, operation.name, operation.variables)
         return document
 
     async def _run_plan(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gateway.errors import BadUserInput
+from gateway.errors import BadUserInput, PageTooLarge
 from gateway.schema.records import Record
 
 _PREFIX = b"offset:"
@@ -32,7 +32,8 @@ def page_of(first: int | None, after: str | None, *, default: int, largest: int)
     """Return the page that a connection's arguments ask for; raise BadUserInput for arguments out of range."""
     limit = default if first is None else first
     if not 1 <= limit <= largest:
-        raise BadUserInput(f"`first` is {limit}: it must be from 1 to {largest}.")
+        error = PageTooLarge if limit > largest else BadUserInput
+        raise error(f"`first` is {limit}: it must be from 1 to {largest}.")
     return Page(0 if after is None else _position(after) + 1, limit)
 
 

@@ -13,10 +13,12 @@ from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
 from gateway.execution.engine import Engine
+from gateway.execution.limits import limits_of
 from gateway.execution.measures import engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
+from gateway.telemetry import Counts
 from gateway.telemetry.lag import LAGS, watched_loop
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.attempts import TimedAttempts
@@ -29,6 +31,8 @@ from gateway.web.graphql import GraphQLEndpoint
 from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
+from gateway.web.proxies import proxy_middleware
+from gateway.web.rates import build_caller_rate
 from gateway.web.reporting import OperationReporter
 
 GRAPHQL_PATH = "/graphql"
@@ -36,15 +40,18 @@ GRAPHQL_PATH = "/graphql"
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
+    counts = Counts()
     metrics = None if settings.metrics_port is None else Metrics()
-    upstream = build_upstream(settings, timing=timing, attempts=_around_attempts(metrics))
+    authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
+    rate = build_caller_rate(settings, counts, timing)
+    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics))
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
         build_schema(incremental=settings.incremental),
         document_cache_size=settings.document_cache_size,
-        max_tokens=settings.max_tokens,
+        limits=limits_of(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
@@ -52,7 +59,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     persisted = build_persisted(settings, engine.documents, timing)
     endpoint = GraphQLEndpoint(
         engine=engine,
-        authenticator=build_authenticator(settings),
+        authenticator=authenticator,
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
@@ -61,12 +68,14 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        rate=rate,
         explain=settings.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted), _measured(metrics, upstream, engine):
+        measured = _measured(metrics, upstream, engine)
+        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate), measured:
             with draining.on_signals():
                 yield
 
@@ -77,7 +86,11 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
             *Health(upstream, draining).routes(),
             *([page.route()] if page else []),
         ],
-        middleware=[Middleware(RequestId, draining=draining), Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql})],
+        middleware=[
+            *proxy_middleware(settings),
+            Middleware(RequestId, draining=draining),
+            Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
+        ],
         lifespan=lifespan,
     )
     app.state.graphiql = page

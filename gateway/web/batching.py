@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import BadUserInput
+from gateway.errors import BadUserInput, BatchTooLarge
 from gateway.execution.engine import Operation
 from gateway.execution.result import Result, failed
 from gateway.web.requests import json_of_body, operation_of
@@ -34,7 +34,8 @@ def _batch(members: list[Any], most: int) -> Batch:
     if most == 1:
         raise BadUserInput("Batching is not enabled: send one operation per request.")
     if not 1 <= len(members) <= most:
-        raise BadUserInput(f"A batch has 1 to {most} operations, not {len(members)}.")
+        error = BatchTooLarge if members else BadUserInput
+        raise error(f"A batch has 1 to {most} operations, not {len(members)}.")
     if not all(isinstance(member, dict) for member in members):
         raise BadUserInput("A batch is a JSON array of objects with `query`.")
     return Batch(tuple(_member(member) for member in members))

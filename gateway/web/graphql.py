@@ -4,7 +4,7 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Authenticator, Viewer
-from gateway.errors import BadUserInput, GatewayError, InternalError, Unauthenticated
+from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.incremental import asks_for_parts
@@ -25,14 +25,15 @@ from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
+from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
-    BodyTooLarge,
     ClientDisconnected,
     operation_of_query_string,
     read_body,
@@ -61,6 +62,8 @@ class GraphQLEndpoint:
     compress_from: float = math.inf
     """The smallest answer that is compressed, in bytes."""
     page: GraphiQLPage | None = None
+    rate: CallerRate | NoCallerRate = field(default_factory=NoCallerRate)
+    """How many operations each caller may ask for."""
     explain: bool = False
     """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
 
@@ -93,8 +96,26 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
             return self.page.response()
-        viewer = await self._viewer(scope, headers)
+        # Before anything of the body is read: strangers cost little, and learn nothing.
+        viewer = await viewer_of(self.authenticator, scope, headers)
+        standing = await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
+        if isinstance(request, Batch) and len(request.members) > 1:
+            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
+        response = await self._run(request, viewer, scope, headers, receive, media_type)
+        response.raw_headers.extend(standing)
+        return response
+
+    async def _run(
+        self,
+        request: Operation | Batch,
+        viewer: Viewer,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        media_type: str,
+    ) -> Response | MultipartResponse:
+        reads_only = scope["method"] == "GET"
         if isinstance(request, Batch):
             answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
@@ -123,19 +144,10 @@ class GraphQLEndpoint:
             return request_of_body(await read_body(receive, self.max_body), self.max_batch)
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
+        except UrlTooLong as exc:
+            raise HttpError(414, exc) from exc
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
-
-    async def _viewer(self, scope: Scope, headers: Headers) -> Viewer:
-        """Return who calls, before anything of the body is read: strangers cost little, and learn nothing."""
-        client = scope.get("client")
-        address: str | None = client[0] if client else None
-        try:
-            return await self.authenticator.authenticate(
-                headers.get("authorization"), headers.get("x-api-key"), address
-            )
-        except Unauthenticated as exc:
-            raise HttpError(401, exc, {"www-authenticate": 'Bearer realm="gochat-gateway"'}) from exc
 
     async def _answer(
         self,

@@ -39,6 +39,7 @@ class MultipartResponse:
     def __init__(self, first: dict[str, Any], following: AsyncGenerator[dict[str, Any], None]) -> None:
         self._first = first
         self._following = following
+        self.raw_headers = list(_HEADERS)
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -52,7 +53,7 @@ class MultipartResponse:
                 raise
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": list(_HEADERS)})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b"---" + _part(self._first), "more_body": True})
         async for part in self._following:
             await send({"type": "http.response.body", "body": _part(part), "more_body": True})

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive
 
-from gateway.errors import BadUserInput
+from gateway.errors import BadUserInput, BodyTooLarge, UrlTooLong
 from gateway.execution.engine import Operation
 from gateway.web.persisted import PersistedOperation, document_name
 
@@ -16,10 +16,12 @@ T = TypeVar("T")
 
 # A client that is cut off while it sends may never read the answer: so what it still sends is read and thrown away.
 _MOST_DISCARDED = 64 * 1024 * 1024
-
-
-class BodyTooLarge(BadUserInput):
-    """The request's body is over the limit (HTTP 413)."""
+# Proxies take less; and a parameter costs far more time to decode than a byte of a body.
+_LONGEST_QUERY_STRING = 32 * 1024
+_MOST_PARAMETERS = 100
+# JSON objects and lists, by their brackets: a megabyte of nested ones takes 120 ms to decode, one of numbers 5 ms.
+_MOST_BRACKETS = 50_000
+_LONGEST_NAME = 256
 
 
 class ClientDisconnected(Exception):
@@ -77,14 +79,19 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
 
 
 def json_of_body(body: bytes) -> Any:
-    """Return the JSON value that a POST's body holds; BadUserInput where it is none."""
+    """Return the JSON value that a POST's body holds; BadUserInput where it is none, BodyTooLarge where too much."""
+    if len(body) > _MOST_BRACKETS and body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        raise BodyTooLarge(f"The request's body holds more than {_MOST_BRACKETS} JSON objects and lists.")
     return _json(body, "The request's body")
 
 
 def operation_of_query_string(query_string: bytes) -> Operation:
     """Return the operation that a GET's query string holds; raise BadUserInput that says what is wrong with it."""
+    if len(query_string) > _LONGEST_QUERY_STRING:
+        raise UrlTooLong(f"The query string is longer than {_LONGEST_QUERY_STRING} bytes: use POST.")
     try:
-        parameters: dict[str, Any] = dict(parse_qsl(query_string.decode("ascii"), errors="strict"))
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
+        parameters: dict[str, Any] = dict(pairs)
     except ValueError as exc:
         raise BadUserInput("The query string is not valid percent-encoded UTF-8.") from exc
     for name in ("variables", "extensions"):
@@ -119,6 +126,8 @@ def operation_of(parameters: Any) -> Operation:
     name = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
         raise BadUserInput("`operationName` must be a string or null.")
+    if name is not None and len(name) > _LONGEST_NAME:
+        raise BadUserInput(f"`operationName` must have {_LONGEST_NAME} characters at most.")
     variables = _require_object(parameters, "variables")
     if called is not None:
         return PersistedOperation(document, name, variables, called)

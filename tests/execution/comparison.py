@@ -44,7 +44,7 @@ SCHEMA = build_schema()
 
 
 def engine(*, plans: bool = True) -> Engine:
-    return Engine(SCHEMA, document_cache_size=100, max_tokens=20_000, plans=plans)
+    return Engine(SCHEMA, document_cache_size=100, plans=plans)
 
 
 async def run(

@@ -152,7 +152,7 @@ async def test_a_small_document_that_is_large_with_its_fragments_written_out_is_
 
 async def test_documents_that_are_not_kept_are_not_planned() -> None:
     planned = engine()
-    document = "{ thread(id: 1) { id } } #" + "x" * 20_000
+    document = "{ thread(id: 1) { id } } #" + "x" * 40_000
     await run(planned, Operation(document), UPSTREAM)
     assert planned.counters.not_plannable == {"a document that is not kept": 1}
 

@@ -55,7 +55,7 @@ class Forgetful(Engine):
 
 
 def test_a_seeded_bug_is_found(loop: asyncio.Runner) -> None:
-    broken = Forgetful(SCHEMA, document_cache_size=100, max_tokens=20_000)
+    broken = Forgetful(SCHEMA, document_cache_size=100)
 
     @settings(PROPERTY, max_examples=500, database=None, phases=[Phase.generate])
     @given(operation=operations(), world=worlds())

@@ -146,7 +146,7 @@ def test_memory_is_bounded_and_what_was_used_longest_ago_goes_first(start: Start
 
 
 def test_the_longest_document_that_fits_is_kept_and_a_longer_one_is_executed_only(start: StartGateway) -> None:
-    gateway = start(persisted_queries_max_bytes=64 * 1024)
+    gateway = start(persisted_queries_max_bytes=64 * 1024, max_document=128 * 1024)
     fits, too_long = (
         f"{{ __typename }} #{'x' * length}" for length in (63 * 1024, 64 * 1024)
     )  # an entry takes space too

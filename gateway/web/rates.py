@@ -1,0 +1,64 @@
+"""How many operations a caller may ask for, and how an answer says so (IETF draft RateLimit header fields)."""
+
+from starlette.types import Scope
+
+from gateway.auth import EVERYONE, Viewer
+from gateway.auth.failures import client_of
+from gateway.auth.rates import Rate, Standing, build_rate
+from gateway.errors import RateLimited
+from gateway.settings import Settings
+from gateway.telemetry import Counts
+from gateway.upstream.timing import Timing
+from gateway.web.entrance import address_of, retry_after
+from gateway.web.http_error import HttpError
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class CallerRate:
+    """Counts the operations of each caller; of each address, where callers are not told apart."""
+
+    def __init__(self, rate: Rate, counts: Counts) -> None:
+        self._rate = rate
+        self._counts = counts
+        self._policy = f'"caller";q={rate.limit};w={rate.window}'
+
+    async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:
+        """Count, and return the headers that tell how the caller stands; HttpError with 429 where it is too many."""
+        name = viewer.caller if viewer.caller is not EVERYONE else f"address:{client_of(address_of(scope))}"
+        standing = await self._rate.take(name, operations)
+        if standing is None:
+            return []
+        headers = {"ratelimit-policy": self._policy, "ratelimit": _told(standing)}
+        if standing.allowed:
+            return [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._counts["rate_limited"] += 1
+        wait = retry_after(standing.retry_after)
+        error = RateLimited("Too many operations for this caller.", retry_after=float(wait["retry-after"]))
+        raise HttpError(429, error, {**headers, **wait})
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await self._rate.aclose()
+
+
+class NoCallerRate:
+    """Lets callers ask for as much as they like."""
+
+    async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:  # noqa: ARG002 - as above
+        """Return nothing to tell."""
+        return []
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def build_caller_rate(settings: Settings, counts: Counts, timing: Timing) -> CallerRate | NoCallerRate:
+    """Return the limit that ``settings`` ask for."""
+    if settings.rate_limit is None:
+        return NoCallerRate()
+    return CallerRate(build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock), counts)
+
+
+def _told(standing: Standing) -> str:
+    return f'"caller";r={standing.remaining};t={int(standing.reset_after)}'

@@ -1,0 +1,86 @@
+"""Every setting of the door is checked before the gateway starts, and one that is wrong is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+
+from gateway.auth import build_authenticator
+from gateway.errors import ConfigurationError
+from gateway.web.app import create_app
+from tests.harness import SERVICE, settings
+
+TOKENS = {
+    **SERVICE,
+    "inbound_auth": "jwt",
+    "jwt_issuer": "https://issuer.example",
+    "jwt_audience": "gochat-gateway",
+    "jwt_jwks_url": "https://issuer.example/keys",
+}
+
+
+def problems(**overrides: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        build_authenticator(settings(**{**TOKENS, **overrides}))
+    return "\n".join(caught.value.problems)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"inbound_auth": None}, "GATEWAY_INBOUND_AUTH is not set"),
+    ({"jwt_issuer": None}, "GATEWAY_JWT_ISSUER must be set"),
+    ({"jwt_audience": None}, "GATEWAY_JWT_AUDIENCE must be set"),
+    ({"jwt_audience": " , "}, "GATEWAY_JWT_AUDIENCE must be set"),
+    ({"jwt_jwks_url": None}, "GATEWAY_JWT_JWKS_URL or GATEWAY_JWT_PUBLIC_KEY_FILE must be set"),
+    ({"jwt_public_key_file": Path(__file__)}, "one of them"),
+    ({"jwt_jwks_url": "http://issuer.example/keys"}, "GATEWAY_JWT_JWKS_URL: must begin with `https://`"),
+    ({"jwt_algorithms": "HS256"}, "GATEWAY_JWT_ALGORITHMS: must be one or more of"),
+    ({"jwt_algorithms": "ES256 none"}, "GATEWAY_JWT_ALGORITHMS: must be one or more of"),
+    ({"jwt_algorithms": " "}, "GATEWAY_JWT_ALGORITHMS: must be one or more of"),
+    ({"auth_failure_limit": "often"}, "GATEWAY_AUTH_FAILURE_LIMIT: must be"),
+    ({"inbound_auth": "api_key"}, "GATEWAY_API_KEYS_FILE must be set"),
+    ({"inbound_auth": "none", "required_scopes": "x"}, "GATEWAY_REQUIRED_SCOPES is set, but"),
+    ({"upstream_identity": "passthrough", "required_scopes": "x"}, "GATEWAY_REQUIRED_SCOPES is set, but"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), WRONG)
+def test_a_setting_that_is_wrong_is_named(overrides: dict[str, Any], said: str) -> None:
+    assert said in problems(**overrides)
+
+
+def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256")
+    for content, said in (
+        (key.as_pem(private=True), "holds a private key"),
+        (b"-----BEGIN PUBLIC KEY-----", "holds no public key"),
+        (b"", "holds no public key"),
+        (None, "cannot be read"),
+    ):
+        file = tmp_path / "key.pem"
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        assert f"GATEWAY_JWT_PUBLIC_KEY_FILE: {file} {said}" in problems(jwt_jwks_url=None, jwt_public_key_file=file)
+
+
+@pytest.mark.parametrize("way", ["jwt", "api_key", "jwt,api_key", "api_key,jwt", " JWT , API_KEY ", "none"])
+def test_the_ways_in_are_taken_in_any_order(way: str) -> None:
+    assert settings(inbound_auth=way).inbound_auth in {"jwt", "api_key", "jwt,api_key", "none"}
+
+
+@pytest.mark.parametrize("way", ["jwt,none", "jwt,jwt", "basic", ","])
+def test_no_other_way_in_is_taken(way: str) -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH"):
+        settings(inbound_auth=way)
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.0/33", "10.0.0.1/8"])
+def test_a_proxy_is_trusted_by_its_address(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_TRUSTED_PROXIES: .* is neither an address nor a network"):
+        create_app(settings(**{**SERVICE, "trusted_proxies": text}))
+
+
+def test_a_rate_is_checked_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_RATE_LIMIT: must be a number per second"):
+        create_app(settings(**{**SERVICE, "rate_limit": "many"}))

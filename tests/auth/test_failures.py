@@ -1,0 +1,101 @@
+"""Who tries wrong credentials too often has to wait; who has right ones does not."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.auth.api_keys import make_api_key
+from gateway.auth.failures import AuthFailures, client_of
+from gateway.auth.rates import build_rate
+from gateway.errors import ConfigurationError, RateLimited
+from gateway.telemetry import Counts
+from tests.auth.conftest import ask
+from tests.auth.issuer import Issuer
+from tests.harness import Clock, StartGateway, settings
+
+
+def test_too_many_wrong_tokens_are_answered_429(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(auth_failure_limit="3/hour")
+    good = issuer.token()
+    assert ask(gateway, good).status_code == 200
+    wrong = [issuer.token(sub=f"user-{number}", aud="other") for number in range(5)]
+    assert [ask(gateway, token).status_code for token in wrong] == [401, 401, 401, 429, 429]
+    refused = ask(gateway, wrong[0])
+    (error,) = refused.json()["errors"]
+    assert error["extensions"]["code"] == "RATE_LIMITED"
+    assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
+    assert 1 <= int(refused.headers["retry-after"]) <= 1200
+    assert ask(gateway, good).status_code == 200, "a neighbour's mistakes are not held against who is known"
+    assert ask(gateway, issuer.token(sub="new")).status_code == 429, "and nobody's signature is verified meanwhile"
+
+
+def test_after_the_wait_it_may_be_tried_again(start_with_tokens: StartGateway, issuer: Issuer, clock: Clock) -> None:
+    gateway = start_with_tokens(auth_failure_limit="1/hour")
+    assert [ask(gateway, "wrong").status_code for _ in range(3)] == [401, 429, 429]
+    clock.now += 3600
+    assert ask(gateway, issuer.token()).status_code == 200
+
+
+def test_a_right_key_is_let_in_from_an_address_that_has_to_wait(start: StartGateway, tmp_path: Path) -> None:
+    key, line = make_api_key("mobile-app", [], None)
+    file = tmp_path / "keys.toml"
+    file.write_text(line)
+    gateway = start(inbound_auth="api_key", api_keys_file=file, auth_failure_limit="2/hour")
+    assert [ask(gateway, x_api_key=f"{key}x").status_code for _ in range(4)] == [401, 401, 429, 429]
+    assert ask(gateway, x_api_key=key).status_code == 200
+
+
+def test_a_call_without_credentials_is_no_failed_try(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(auth_failure_limit="1/hour")
+    assert {ask(gateway).status_code for _ in range(5)} == {401}
+    assert ask(gateway, issuer.token()).status_code == 200
+
+
+def test_the_caller_is_not_told_the_reason(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens()
+    for token in (issuer.token(exp=1), issuer.token(aud="other"), "nonsense", issuer.token(header={"kid": "other"})):
+        assert ask(gateway, token).json()["errors"][0]["message"] == "The credentials are not valid."
+
+
+async def test_failures_are_counted_by_their_reason() -> None:
+    counts = Counts()
+    rate = build_rate("auth_failure_limit", "2/hour", settings(), counts, Clock())
+    failures = AuthFailures(rate, counts, Clock())
+    for reason in ("expired", "signature"):
+        await failures.add("192.0.2.1", reason)
+    for _ in range(2):
+        with pytest.raises(RateLimited):
+            await failures.add("192.0.2.1", "expired")
+    await failures.add("192.0.2.2", "expired")
+    assert counts == {
+        "auth_failures": 4,
+        "auth_failures: expired": 3,
+        "auth_failures: signature": 1,
+        "auth_failures_limited": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        (None, "unknown"),
+        ("", "unknown"),
+        ("testclient", "unknown"),
+    ],
+)
+def test_what_counts_as_one_client(address: str | None, client: str) -> None:
+    assert client_of(address) == client
+
+
+@pytest.mark.parametrize(
+    "text", ["", "many", "0/minute", "-1/minute", "10", "10/fortnight", "1/minute,2/hour", "1.5/second"]
+)
+def test_a_limit_that_is_none_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_AUTH_FAILURE_LIMIT: must be"):
+        build_rate("auth_failure_limit", text, settings(), Counts(), Clock())

@@ -1,0 +1,170 @@
+"""How many operations a caller may ask for, in memory and in Redis."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from gateway.auth.rates import build_rate
+from gateway.sandbox import PASSWORD, USERNAME, Sandbox
+from gateway.settings import Settings
+from gateway.telemetry import Counts
+from tests.auth.conftest import THREAD, ask
+from tests.auth.issuer import Issuer, eventually
+from tests.harness import Clock, Gateway, StartGateway, settings
+from tests.upstream.redis_server import RedisServer
+
+SECRET = "a secret of sixteen characters"
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[RedisServer]:
+    with RedisServer("a password") as running:
+        yield running
+
+
+@pytest.fixture
+def server(_server: RedisServer) -> RedisServer:
+    _server.flush()
+    return _server
+
+
+@pytest.fixture(params=["memory", "redis"])
+def stored(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings that say where rates are kept."""
+    if request.param == "memory":
+        return {}
+    return {"cache_url": request.getfixturevalue("server").url, "cache_secret": SECRET, "cache_timeout": "5"}
+
+
+def statuses(gateway: Gateway, count: int, **headers: str) -> list[int]:
+    return [ask(gateway, **headers).status_code for _ in range(count)]
+
+
+def test_a_caller_who_asks_too_often_is_told_when_to_come_again(start: StartGateway, stored: dict[str, str]) -> None:
+    gateway = start(rate_limit="3/hour", **stored)
+    first = ask(gateway)
+    assert first.headers["ratelimit-policy"] == '"caller";q=3;w=3600'
+    assert first.headers["ratelimit"].startswith('"caller";r=2;t=')
+    assert statuses(gateway, 3) == [200, 200, 429]
+    refused = ask(gateway)
+    (error,) = refused.json()["errors"]
+    assert error["extensions"]["code"] == "RATE_LIMITED"
+    assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
+    assert 1 <= int(refused.headers["retry-after"]) <= 1200
+    assert refused.headers["ratelimit"].startswith('"caller";r=0;t=')
+
+
+def test_what_was_refused_costs_no_rest_call(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(rate_limit="1/hour")
+    assert statuses(gateway, 5) == [200, 429, 429, 429, 429]
+    assert sandbox.count("thread") == 1
+
+
+def test_it_goes_on_as_time_goes_by(start: StartGateway, stored: dict[str, str]) -> None:
+    gateway = start(rate_limit="5/second", **stored)
+    assert 429 in statuses(gateway, 50)
+    eventually(lambda: ask(gateway).status_code == 200)
+
+
+def test_callers_do_not_take_from_each_other(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(rate_limit="2/hour")
+    alice, again, bob = issuer.token(), issuer.token(jti="another"), issuer.token(sub="bob")
+    assert [ask(gateway, token).status_code for token in (alice, again, alice, bob, bob, bob)] == [
+        200, 200, 429, 200, 200, 429,
+    ]  # fmt: skip
+
+
+def test_in_passthrough_mode_a_caller_is_who_sends_a_credential(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
+    for token in (sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"] for _ in range(2)):
+        assert statuses(gateway, 2, authorization=f"Bearer {token}") == [200, 429]
+
+
+def test_a_stranger_takes_nothing_from_a_caller(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(rate_limit="1/hour")
+    assert statuses(gateway, 5) == [401] * 5
+    assert ask(gateway, issuer.token()).status_code == 200
+
+
+def test_an_operation_of_a_batch_counts_as_any_other(start: StartGateway, stored: dict[str, str]) -> None:
+    gateway = start(rate_limit="6/hour", max_batch=10, **stored)
+
+    def batch(size: int) -> httpx.Response:
+        return gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
+
+    assert batch(4).headers["ratelimit"].startswith('"caller";r=2;')
+    assert batch(4).status_code == 429
+    assert ask(gateway).status_code in {200, 429}
+
+
+def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
+    gateway = start({"accept": "multipart/mixed, application/json"}, rate_limit="9/hour", incremental=True)
+    document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
+    response = gateway.http.post("/graphql", json={"query": document})
+    assert response.headers["content-type"].startswith("multipart/mixed")
+    assert response.headers["ratelimit"].startswith('"caller";r=8;')
+
+
+def test_without_a_limit_nothing_is_told_of_one(start: StartGateway) -> None:
+    assert not [name for name in ask(start()).headers if name.startswith("ratelimit")]
+
+
+def test_gateways_that_share_a_redis_share_the_limit(start: StartGateway, server: RedisServer) -> None:
+    shared = {"rate_limit": "3/hour", "cache_url": server.url, "cache_secret": SECRET, "cache_timeout": 5}
+    one, other = start(**shared), start(**shared)
+    assert [*statuses(one, 2), *statuses(other, 2), *statuses(one, 1)] == [200, 200, 200, 429, 429]
+
+
+async def test_redis_down_or_frozen_means_no_limit_rather_than_no_answer() -> None:
+    counts, clock = Counts(), Clock()
+    with RedisServer() as server:
+        shared = _shared(server, cache_timeout=0.2)
+        rate = build_rate("rate_limit", "1/hour", shared, counts, clock)
+        assert [each and each.allowed for each in [await rate.take("a"), await rate.take("a")]] == [True, False]
+        server.freeze()
+        assert await rate.take("a") is None
+        assert await rate.take("a") is None
+        assert counts["rate_limit_store_failures"] == 1, "it is left alone for a moment"
+        server.thaw()
+        clock.now += 2
+        standing = await rate.take("a")
+        assert standing is not None
+        assert not standing.allowed, "and what it knew counts again"
+        server.stop()
+        assert await rate.take("a") is None
+        server.start()
+        clock.now += 2
+        assert await rate.take("a") is not None
+        await rate.aclose()
+
+
+def _shared(server: RedisServer, cache_timeout: float) -> Settings:
+    return settings(cache_url=server.url, cache_secret=SECRET, cache_timeout=cache_timeout)
+
+
+def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise(start: StartGateway) -> None:
+    """Only what the proxy itself added counts: whatever stands before that came from the client."""
+    forwarded = {"x_forwarded_for": "203.0.113.9, 198.51.100.7"}
+    spoofed = {"x_forwarded_for": "203.0.113.10, 198.51.100.7"}
+    other = {"x_forwarded_for": "198.51.100.8"}
+    gateway = start(rate_limit="2/hour", trusted_proxies="10.0.0.0/8, 127.0.0.1")
+    assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, forwarded, other)] == [200, 200, 429, 200]
+    gateway = start(rate_limit="2/hour", trusted_proxies="10.0.0.0/8")
+    assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
+    gateway = start(rate_limit="2/hour")
+    assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
+
+
+def test_the_last_octets_of_ipv6_make_no_new_client(start: StartGateway) -> None:
+    gateway = start(rate_limit="1/hour", trusted_proxies="127.0.0.1")
+    addresses = ("2001:db8::1", "2001:db8::2:0:0:1", "2001:db8:0:1::1")
+    assert [ask(gateway, x_forwarded_for=each).status_code for each in addresses] == [200, 429, 200]
+
+
+def test_wrong_credentials_are_limited_by_the_address_that_the_proxy_names(
+    start_with_tokens: StartGateway,
+) -> None:
+    gateway = start_with_tokens(auth_failure_limit="1/hour", trusted_proxies="127.0.0.0/8")
+    tries = ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
+    assert [ask(gateway, "wrong", x_forwarded_for=each).status_code for each in tries] == [401, 429, 401]

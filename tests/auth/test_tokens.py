@@ -1,0 +1,266 @@
+"""Which tokens let a caller in, and which do not (RFC 7519, RFC 8725)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from joserfc.jwk import ECKey, RSAKey
+
+from gateway.sandbox import Sandbox
+from tests.auth.conftest import Ask, ask
+from tests.auth.issuer import AUDIENCE, NAME, Issuer, forged
+from tests.harness import Clock, StartGateway
+
+REFUSED = {"message": "The credentials are not valid.", "code": "UNAUTHENTICATED"}
+
+
+@pytest.fixture(scope="module")
+def rsa() -> RSAKey:
+    return RSAKey.generate_key(2048)
+
+
+def refusal(response: httpx.Response) -> dict[str, Any]:
+    """Return what a 401 says, less the request's id."""
+    assert response.status_code == 401, response.text
+    (error,) = response.json()["errors"]
+    assert set(error) == {"message", "extensions"}
+    assert set(error["extensions"]) == {"code", "requestId"}
+    return {"message": error["message"], "code": error["extensions"]["code"]}
+
+
+def test_a_token_of_the_issuer_lets_its_caller_in(ask_guarded: Ask, issuer: Issuer, sandbox: Sandbox) -> None:
+    token = issuer.token()
+    for scheme in ("Bearer", "bearer", "BEARER "):
+        response = ask_guarded(authorization=f"{scheme} {token}")
+        assert (response.status_code, response.json()) == (200, {"data": {"thread": {"id": "th-1"}}})
+    assert token not in {call.headers.get("authorization", "").removeprefix("Bearer ") for call in sandbox.calls}
+
+
+def test_a_call_without_a_token_is_told_what_it_needs(ask_guarded: Ask, sandbox: Sandbox) -> None:
+    for headers in ({}, {"authorization": "Basic YTpi"}, {"authorization": ""}, {"x_api_key": "gochat_a_b"}):
+        response = ask_guarded(**headers)
+        assert refusal(response)["message"] == "This call needs a bearer token in the header Authorization."
+        assert response.headers["www-authenticate"] == 'Bearer realm="gochat-gateway"', "RFC 6750: no error then"
+    assert sandbox.count() == 0
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "expired": {"exp": -31},
+    "without an end": {"exp": None},
+    "with an end that is no number": {"exp": "tomorrow"},
+    "not valid yet": {"nbf": 31},
+    "issued in the future": {"iat": 31},
+    "of another issuer": {"iss": "https://issuer.example.evil"},
+    "without an issuer": {"iss": None},
+    "with a list of issuers": {"iss": [NAME]},
+    "for another audience": {"aud": "somebody-else"},
+    "for nobody in particular": {"aud": None},
+    "for an empty list": {"aud": []},
+    "for a number": {"aud": 7},
+    "without a subject": {"sub": None},
+    "with an empty subject": {"sub": ""},
+    "with a subject that is no text": {"sub": {"name": "alice"}},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGED.values(), ids=CHANGED.keys())
+def test_a_token_that_says_something_wrong_is_refused(
+    ask_guarded: Ask, issuer: Issuer, changes: dict[str, Any]
+) -> None:
+    now = int(issuer.clock())
+    claims: dict[str, Any] = {
+        name: now + value if name in {"exp", "nbf", "iat"} and isinstance(value, int) else value
+        for name, value in changes.items()
+    }
+    response = ask_guarded(issuer.token(**claims))
+    assert refusal(response) == REFUSED
+    assert response.headers["www-authenticate"] == 'Bearer realm="gochat-gateway", error="invalid_token"'
+
+
+@pytest.mark.parametrize("changes", [{"exp": -29}, {"nbf": 29}, {"iat": 29}])
+def test_the_issuers_clock_may_be_off_by_the_leeway(ask_guarded: Ask, issuer: Issuer, changes: dict[str, int]) -> None:
+    now = int(issuer.clock())
+    shifted: dict[str, Any] = {name: now + value for name, value in changes.items()}
+    token = issuer.token(**shifted)
+    assert ask_guarded(token).status_code == 200
+
+
+def test_a_token_may_be_for_several_audiences(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(jwt_audience=f"other {AUDIENCE}")
+    assert ask(gateway, issuer.token(aud=["somebody-else", AUDIENCE])).status_code == 200
+    assert ask(gateway, issuer.token(aud="other")).status_code == 200
+    assert ask(gateway, issuer.token(aud=["somebody-else"])).status_code == 401
+
+
+def test_a_program_may_have_a_token_of_its_own(ask_guarded: Ask, issuer: Issuer) -> None:
+    assert ask_guarded(issuer.token(sub=None, client_id="billing")).status_code == 200
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 7, ["ES256"]])
+def test_an_unsigned_token_is_refused_whatever_it_calls_that(ask_guarded: Ask, issuer: Issuer, algorithm: Any) -> None:
+    for secret in (None, b"", b"x"):
+        token = forged({"alg": algorithm, "kid": "first", "typ": "JWT"}, issuer.claims(), secret)
+        assert refusal(ask_guarded(token)) == REFUSED
+
+
+def test_the_public_key_is_no_hmac_secret(ask_guarded: Ask, issuer: Issuer) -> None:
+    """Who takes the algorithm from the token checks HMAC with the public key, which everybody has (RFC 8725, 2.1)."""
+    public = issuer.keys["first"]
+    for secret in (
+        public.as_pem(private=False),
+        public.as_der(private=False),
+        json.dumps(public.as_dict(private=False)).encode(),
+    ):
+        token = forged({"alg": "HS256", "kid": "first"}, issuer.claims(), secret)
+        assert refusal(ask_guarded(token)) == REFUSED
+
+
+def test_a_key_is_for_its_own_algorithm(start_with_tokens: StartGateway, issuer: Issuer, rsa: RSAKey) -> None:
+    gateway = start_with_tokens(jwt_algorithms="RS256 ES256 PS256")
+    issuer.rotate("rsa", rsa, keep=True)
+    assert ask(gateway, issuer.token()).status_code == 200
+    assert ask(gateway, issuer.token(header={"kid": "first"})).status_code == 401
+    issuer.rotate("pinned", RSAKey.import_key({**rsa.as_dict(private=True), "alg": "PS256"}))
+    issuer.clock.now += 11
+    assert ask(gateway, issuer.token(header={"alg": "RS256"}, key=rsa)).status_code == 401
+    assert ask(gateway, issuer.token(header={"alg": "PS256"}, key=rsa)).status_code == 200
+
+
+def test_only_the_algorithms_that_are_set_are_taken(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(jwt_algorithms="RS256")
+    assert refusal(ask(gateway, issuer.token())) == REFUSED
+    assert issuer.fetches == 0, "nothing is asked of the issuer for it"
+
+
+def test_a_key_that_comes_with_the_token_is_not_taken(ask_guarded: Ask, issuer: Issuer) -> None:
+    mine = ECKey.generate_key("P-256", {"kid": "first"})
+    for header in (
+        {"jwk": mine.as_dict(private=False)},
+        {"jku": issuer.url, "kid": "first"},
+        {"kid": "first"},
+        {"kid": "../../dev/null"},
+        {"kid": None},
+    ):
+        assert refusal(ask_guarded(issuer.token(header=header, key=mine))) == REFUSED
+
+
+def test_a_critical_extension_is_not_passed_over(ask_guarded: Ask, issuer: Issuer) -> None:
+    assert ask_guarded(issuer.token(header={"nonce": "x"})).status_code == 200
+    token = issuer.token(header={"crit": ["b64"], "b64": True})
+    assert refusal(ask_guarded(token)) == REFUSED
+
+
+def test_a_damaged_token_is_refused(ask_guarded: Ask, issuer: Issuer) -> None:
+    token = issuer.token()
+    header, payload, signature = token.split(".")
+    changed = ("A" if signature[0] != "A" else "B") + signature[1:]
+    for damaged in (
+        token[:-10],
+        token[: len(token) // 2],
+        f"{header}.{payload}",
+        f"{header}.{payload}.",
+        f"{header}..{signature}",
+        f".{payload}.{signature}",
+        f"{token}.{signature}",
+        f"{header}.{payload}.{changed}",
+        f"{header}.{forged({}, issuer.claims(sub='mallory')).split('.')[1]}.{signature}",
+        "...",
+        "a.b.c",
+        "ä.ö.ü",
+        "W10.W10.W10",
+    ):
+        assert refusal(ask_guarded(authorization=f"Bearer {damaged}".encode())) == REFUSED, damaged
+
+
+def test_a_huge_token_is_refused_unread(ask_guarded: Ask, issuer: Issuer) -> None:
+    assert refusal(ask_guarded(issuer.token(padding="x" * 10_000))) == REFUSED
+    deep = forged({"alg": "ES256", "kid": "first"}, {}).split(".")
+    assert refusal(ask_guarded(f"{'W1' * 2000}.{deep[1]}.{deep[2]}")) == REFUSED
+    assert issuer.fetches == 0
+
+
+def test_a_token_counts_until_it_expires_also_where_it_was_seen_before(
+    ask_guarded: Ask, issuer: Issuer, clock: Clock
+) -> None:
+    token = issuer.token(exp=int(clock()) + 100)
+    assert ask_guarded(token).status_code == 200
+    clock.now += 129
+    assert ask_guarded(token).status_code == 200, "within the leeway"
+    clock.now += 2
+    assert refusal(ask_guarded(token)) == REFUSED
+
+
+def test_an_end_beyond_all_numbers_is_an_end(ask_guarded: Ask, issuer: Issuer) -> None:
+    token = issuer.token(exp=10**400)
+    assert [ask_guarded(token).status_code for _ in range(2)] in ([200, 200], [401, 401])
+
+
+TOO_FEW: list[dict[str, Any]] = [
+    {},
+    {"scope": "chat:read"},
+    {"scope": 7},
+    {"scope": "chat:read,chat:kyc"},
+    {"scp": [["chat:kyc"]]},
+]
+
+
+def test_everybody_has_the_scopes_that_are_required(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(required_scopes="chat:read chat:kyc")
+    enough: list[dict[str, Any]] = [{"scope": "chat:kyc chat:read more"}, {"scp": ["chat:read", "chat:kyc"]}]
+    for scopes in enough:
+        assert ask(gateway, issuer.token(**scopes)).status_code == 200
+    for scopes in TOO_FEW:
+        response = ask(gateway, issuer.token(**scopes))
+        assert response.status_code == 403
+        assert response.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        challenge = 'Bearer realm="gochat-gateway", error="insufficient_scope", scope="chat:kyc chat:read"'
+        assert response.headers["www-authenticate"] == challenge
+
+
+def test_one_key_may_come_from_a_file(start_with_tokens: StartGateway, issuer: Issuer, tmp_path: Path) -> None:
+    file = tmp_path / "public.pem"
+    file.write_bytes(issuer.keys["first"].as_pem(private=False))
+    gateway = start_with_tokens(jwt_jwks_url=None, jwt_public_key_file=file)
+    assert ask(gateway, issuer.token()).status_code == 200
+    assert ask(gateway, issuer.token(header={"kid": None})).status_code == 200
+    assert refusal(ask(gateway, issuer.token(key=ECKey.generate_key("P-256")))) == REFUSED
+    assert issuer.fetches == 0
+
+
+def test_a_batch_is_let_in_once(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(max_batch=3)
+    batch = [{"query": "{ __typename }"}] * 3
+    good = gateway.http.post("/graphql", json=batch, headers={"authorization": f"Bearer {issuer.token()}"})
+    assert good.json() == [{"data": {"__typename": "Query"}}] * 3
+    assert refusal(gateway.http.post("/graphql", json=batch)).keys() == {"message", "code"}
+
+
+def test_strangers_learn_nothing_of_what_is_behind_the_door(start_with_tokens: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start_with_tokens(graphiql=True)
+    for body in (b"{", b"[]", b'{"query": "{ nonsense }"}', b'{"query": "{ __schema { types { name } } }"}'):
+        response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 401
+    assert gateway.http.get("/graphql?query={__typename}").status_code == 401
+    assert gateway.http.get("/health").status_code == 200
+    page = gateway.http.get("/graphql", headers={"accept": "text/html"})
+    assert page.status_code == 200, "the page itself is public; what it asks for is not"
+    assert sandbox.count() == 0
+
+
+def test_a_symmetric_key_among_the_published_is_never_used(ask_guarded: Ask, issuer: Issuer) -> None:
+    secret = b"k" * 32
+    issuer.answer = (
+        200,
+        json.dumps(
+            {
+                "keys": [
+                    {"kty": "oct", "kid": "shared", "k": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"},
+                    {**issuer.keys["first"].as_dict(private=False), "kid": "first"},
+                ]
+            }
+        ).encode(),
+    )
+    assert refusal(ask_guarded(forged({"alg": "HS256", "kid": "shared"}, issuer.claims(), secret))) == REFUSED
+    assert ask_guarded(issuer.token()).status_code == 200

@@ -1,0 +1,113 @@
+"""No request under the body's limit costs more than 50 ms of CPU, client included, whatever it is made of."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+
+import httpx
+import pytest
+
+from gateway.errors import LimitExceeded
+from gateway.execution.limits import limits_of, parse_within
+from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
+from gateway.server import gateway_config
+from gateway.web.app import create_app
+from tests.harness import SERVICE, Gateway, settings
+from tests.limits.bombs import DOCUMENTS, VARIABLES, Body
+
+MOST_CPU = 0.050
+TRIES = 6
+"""The machine has other things to do: one of them is undisturbed."""
+BODY = settings().max_body
+_LIMITS = limits_of(settings())
+_PADS = itertools.count()
+
+
+def fits(document: str) -> bool:
+    """Return whether the limits that are held before validation let a document pass."""
+    try:
+        parse_within(document, _LIMITS)
+    except LimitExceeded:
+        return False
+    except Exception:  # noqa: BLE001 - it is no limit that refuses it
+        return True
+    return True
+
+
+def sizes(text: Callable[[int], str], most: int) -> list[int]:
+    """Return the numbers around which a document becomes too large, and the largest there is room for."""
+    low, high = 1, most
+    while len(text(high)) > BODY - 1000 and high > 1:
+        high = high * (BODY - 1000) // len(text(high))
+    largest = high
+    if fits(text(high)):
+        return [high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(text(middle)) else (low, middle)
+    return [low, high, largest]
+
+
+def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_CPU) -> float:
+    """Return the least CPU time that the whole process takes for one request, no two of them being the same."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port), timeout=30)
+    best = float("inf")
+    for _ in range(TRIES):
+        body = request(next(_PADS) % 100)
+        started = time.process_time()
+        connection.request("POST", "/graphql", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        best = min(best, time.process_time() - started)
+        assert response.status in {200, 400, 413}, response.status
+        if best < least:
+            break
+    connection.close()
+    return best
+
+
+def padded(document: str) -> Callable[[int], bytes]:
+    """Return the request for a document that differs each time by a few blanks: nothing is remembered of it."""
+    return lambda pad: json.dumps({"query": " " * pad + document}).encode()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """One for all: nothing that is refused stays in it."""
+    sandbox = Sandbox()
+    sandbox.faults.add(Fault(status=404))  # what the REST API's answers cost is not the bomb's doing
+    with ExitStack() as servers:
+        upstream = servers.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
+        app = create_app(settings(upstream_url=upstream, **SERVICE))
+        url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+        gateway = Gateway(servers.enter_context(httpx.Client(base_url=url, trust_env=False)), url)
+        gateway.query("{ _service { sdl } }")
+        yield gateway
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_of_any_size_costs_little(gateway: Gateway, name: str) -> None:
+    document = DOCUMENTS[name]
+    spent = {count: cpu(gateway, padded(document(count))) for count in sizes(document, BODY)}
+    assert max(spent.values()) < MOST_CPU, spent
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("size", [10_000, 100_000, BODY - 2000])
+def test_variables_of_any_size_cost_little(gateway: Gateway, name: str, size: int) -> None:
+    body: Body = VARIABLES[name](size)
+    encoded = json.dumps(body).encode()
+    assert len(encoded) <= BODY + 100 * 1024
+    assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU
+
+
+def test_what_is_refused_again_costs_less_and_fills_no_cache(gateway: Gateway) -> None:
+    """A client that is wrong asks the same again and again; it pushes out nobody who is right."""
+    wrong = " ".join(f"thred{index}" for index in range(400))
+    first = cpu(gateway, padded("{" + wrong + "}"), least=0)
+    again = min(cpu(gateway, lambda _: json.dumps({"query": "{" + wrong + "}"}).encode(), least=0) for _ in range(3))
+    assert again < first / 2, (first, again)
