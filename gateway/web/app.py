@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
+from gateway.auth.measures import door_metrics
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.execution.measures import engine_metrics
@@ -112,6 +113,7 @@ def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> Ab
         return nullcontext()
     metrics.add(partial(upstream_metrics, upstream))
     metrics.add(partial(engine_metrics, engine))
+    metrics.add(partial(door_metrics, upstream.counts))
     help_text = "How much later than it should the event loop came round."
     lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
     return watched_loop(lag.observe)
