@@ -20,7 +20,7 @@ are only ever values.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -38,6 +38,7 @@ from graphql.execution.collect_fields import GroupedFieldSet
 
 from gateway.execution.selection import NotPlannable, Selected, Selection
 from gateway.execution.shapes import Shape, attribute
+from gateway.execution.turns import in_turns
 from gateway.schema.edges import Edge, Source, edge_of
 from gateway.schema.pagination import ITEMS_TOTAL, connection
 from gateway.schema.records import upstream_key
@@ -61,10 +62,11 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InDocument:
-    """An object that was decoded from a document: a struct."""
+    """An object that was decoded from a document: a struct. ``takes_turns`` where its lists are read by turns."""
 
     variable: str
     shape: Shape
+    takes_turns: bool = False
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> str:
         """Return an attribute."""
@@ -78,7 +80,7 @@ class InDocument:
 
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the struct below."""
-        return InDocument(variable, self.shape.below[key])
+        return InDocument(variable, self.shape.below[key], self.takes_turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,18 @@ class StepSource:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes functions for one selection; ``names`` are the globals that they need."""
+    """Writes functions for one selection; ``names`` are the globals that they need.
+
+    With ``takes_turns``, the functions of whole documents are generators: see `gateway.execution.turns`.
+    """
 
     selection: Selection
+    takes_turns: bool = False
     functions: list[str] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=lambda: {"connection": connection})
+    names: dict[str, Any] = field(default_factory=lambda: {"connection": connection, "in_turns": in_turns})
     steps: list[StepSource] = field(default_factory=list)
+    items: dict[str, tuple[Shape, str]] = field(default_factory=dict)
+    """By the name of its decoder, the list whose items it decodes."""
     _count: int = 0
     _fields: int = 0
 
@@ -155,8 +163,9 @@ class Writer:
 
     def _with_gaps(self, made: str, gaps: Iterable[str], place: Place | None) -> str:
         parameters = "wait" if place is None else f"{place.variable}, wait"  # type: ignore[attr-defined]  # both have it
-        name = self._function("object", parameters, [f"out = {made}", *gaps, "return out"])
-        return f"{name}({parameters})"
+        generator = isinstance(place, InDocument) and place.takes_turns
+        name = self._function("object", parameters, [f"out = {made}", *gaps, "return out"], generator=generator)
+        return f"(yield from {name}({parameters}))" if generator else f"{name}({parameters})"
 
     def _plain(self, name: str, selected: Selected, of: GraphQLObjectType, place: Place | None) -> str:
         """Return the expression for a field that costs no call."""
@@ -176,11 +185,21 @@ class Writer:
         if is_leaf_type(get_named_type(items)):
             return f"{access} or []"
         variable = self._new("v")
+        of_items = replace(place, takes_turns=False) if isinstance(place, InDocument) else place
         if isinstance(items, GraphQLNonNull):
-            item = self._below(key, variable, items.of_type, selected, place)
+            item = self._below(key, variable, items.of_type, selected, of_items)
         else:
-            item = f"None if {variable} is None else {self._below(key, variable, items, selected, place)}"
+            item = f"None if {variable} is None else {self._below(key, variable, items, selected, of_items)}"
+        if isinstance(place, InDocument) and place.takes_turns:
+            decoder = self._item_decoder(place.shape, key)
+            return f"(yield from in_turns({access}, {decoder}, lambda {variable}: {item}, wait))"
         return f"[{item} for {variable} in {access} or ()]"
+
+    def _item_decoder(self, shape: Shape, key: str) -> str:
+        name = self._new("decoder")
+        shape.raw_lists.add(key)
+        self.items[name] = (shape, key)
+        return name
 
     def _nullable(self, key: str, access: str, of: Any, selected: Selected, place: Place) -> str:
         variable = self._new("v")
@@ -204,7 +223,7 @@ class Writer:
         if not isinstance(of, GraphQLObjectType):
             raise NotPlannable(f"the type {of}")
         shape = Shape()
-        place = InDocument("document", shape)
+        place = InDocument("document", shape, self.takes_turns)
         grouped = self.selection.below(selected, of)
         if source.items is not None:
             built = self._connection(source, source.items, grouped, of, place)
@@ -212,7 +231,8 @@ class Writer:
             built = self._nullable(source.part, place.read(source.part, of), of, selected, place)
         else:
             built = self._object(grouped, of, place)
-        return self._function("value", "document, page, wait", [f"return {built}"]), shape
+        parameters = "document, page, wait"
+        return self._function("value", parameters, [f"return {built}"], generator=self.takes_turns), shape
 
     def _connection(
         self, source: Source, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InDocument
@@ -237,8 +257,10 @@ class Writer:
         self.names[name] = msgspec.defstruct(name, [(each, Any) for each in rename], gc=False, rename=rename)
         return name
 
-    def _function(self, kind: str, parameters: str, body: Iterable[str]) -> str:
+    def _function(self, kind: str, parameters: str, body: list[str], *, generator: bool = False) -> str:
         name = self._new(kind)
+        if generator:
+            body = [*body, "yield"]  # it is never reached, and makes the function one
         self.functions.append(f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in body))
         return name
 

@@ -67,6 +67,8 @@ class ValidDocument:
     """Whether the same object is found again by the next request for the same text."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
     """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
+    costs: dict[str | None, Any] = field(default_factory=dict, compare=False)
+    """What `gateway.execution.admission` knows of what it costs, by operation name."""
     lists: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
     """The variables that are lists, by operation name."""
 

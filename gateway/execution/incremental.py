@@ -73,10 +73,10 @@ async def execute_in_parts(
         if isawaitable(outcome):
             outcome = await outcome
     except BaseException:
-        context.loaders.cancel()
+        context.loaders.close()
         raise
     if isinstance(outcome, ExecutionResult):
-        context.loaders.cancel()
+        context.loaders.close()
         return completed(outcome.data, outcome.errors, context.request_id)
     parts = _Parts(outcome.initial_result, outcome.subsequent_results, context)
     first = completed(outcome.initial_result.data, outcome.initial_result.errors, context.request_id)
@@ -109,7 +109,7 @@ class _Parts:
                 yield self._part(each)
         finally:
             await self._subsequent.aclose()
-            self._context.loaders.cancel()
+            self._context.loaders.close()
 
     def _part(self, each: SubsequentIncrementalExecutionResult) -> Part:
         part: Part = {}

@@ -13,6 +13,7 @@ not selected. The reference, which decodes the whole body, cannot read such an a
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -21,10 +22,12 @@ from graphql.execution import VariableValues, get_argument_values
 
 from gateway.errors import GatewayError
 from gateway.execution.codegen import StepSource, Writer
+from gateway.execution.scopes import required_scopes
 from gateway.execution.selection import NotPlannable, Selection, has_variable
 from gateway.schema.context import OperationContext
 from gateway.schema.edges import Edge, Load, Source, python_arguments
 from gateway.schema.pagination import Page
+from gateway.schema.turns import run_in_turns
 
 Gap: TypeAlias = tuple["Step", Any, Any, str | None]
 """A value that has to be loaded: its step, the struct or list it belongs into, where in there, its parent's text."""
@@ -40,7 +43,10 @@ class Projection:
     build: Build
 
     def project(self, body: bytes, page: Page | None, wait: list[Gap]) -> Any:
-        """Return the value; raise msgspec's errors or UnicodeDecodeError for a body that is not as promised."""
+        """Return the value; raise msgspec's errors or UnicodeDecodeError for a body that is not as promised.
+
+        In the form of a plan that takes turns, the value is what `run_in_turns` returns.
+        """
         if not body.isascii():
             # msgspec checks the text that it keeps, and passes over the rest: the reference would refuse this body.
             body.decode()
@@ -80,13 +86,17 @@ class Plan:
     root: Callable[[list[Gap]], Any]
     steps: tuple[Step, ...]
     source: str
+    scopes: frozenset[str]
+    """Whoever has not all of these is answered by the reference, which knows what to withhold."""
+    for_large: Callable[[], "Plan"]
+    """The same plan in the form for large documents: compiled when it is first wanted."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
         wait: list[Gap] = []
         data = self.root(wait)
         if wait:
-            run = _Run(context, [step.arguments(variables) for step in self.steps])
+            run = _Run(self, context, [step.arguments(variables) for step in self.steps])
             await run.fill(wait)
         return data
 
@@ -94,7 +104,8 @@ class Plan:
 class _Run:
     """One execution of a plan."""
 
-    def __init__(self, context: OperationContext, arguments: list[dict[str, Any]]) -> None:
+    def __init__(self, plan: Plan, context: OperationContext, arguments: list[dict[str, Any]]) -> None:
+        self._plan = plan
         self._context = context
         self._arguments = arguments
 
@@ -126,7 +137,11 @@ class _Run:
         if document is None:
             return
         wait: list[Gap] = []
-        value = step.projections[load.source].project(document.body, load.page, wait)
+        if not document.is_large:
+            value = self._plan.steps[step.index].projections[load.source].project(document.body, load.page, wait)
+        else:
+            large = self._plan.for_large().steps[step.index].projections[load.source]
+            value = await run_in_turns(large.project(document.body, load.page, wait))
         if isinstance(into, list):
             into[at] = value
         else:
@@ -141,19 +156,24 @@ def _accepted(load: Load | GatewayError) -> Load:
     return load
 
 
-def compile_plan(selection: Selection) -> Plan:
-    """Return the plan for a selection; raise NotPlannable where there can be none."""
+def compile_plan(selection: Selection, *, takes_turns: bool = False) -> Plan:
+    """Return the plan for a selection; raise NotPlannable where there can be none.
+
+    With ``takes_turns`` it is in the form for large documents.
+    """
     query = selection.schema.query_type
     if not isinstance(query, GraphQLObjectType):
         raise NotPlannable("a schema without queries")
-    writer = Writer(selection)
+    writer = Writer(selection, takes_turns=takes_turns)
     root = writer.root(query)
     source = "\n".join(writer.functions)
     names = dict(writer.names)
     exec(compile(source, "<plan>", "exec"), names)  # noqa: S102 - the source is ours: see `codegen`
     steps = tuple(_step(index, step, names) for index, step in enumerate(writer.steps))
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
-    return Plan(names[root], steps, source)
+    names.update({name: msgspec.json.Decoder(shape.item(key)) for name, (shape, key) in writer.items.items()})
+    for_large = cache(partial(compile_plan, selection, takes_turns=True))
+    return Plan(names[root], steps, source, required_scopes(selection, query), for_large)
 
 
 def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:

@@ -38,11 +38,13 @@ def attribute(key: str) -> str:
 class Shape:
     """A JSON object of a document: the keys that are read of it, each with its GraphQL type and, of objects, its shape.
 
-    Several response keys can read the same key, so a shape is the union of what they read.
+    Several response keys can read the same key, so a shape is the union of what they read. The items of ``raw_lists``
+    are left as they are, for a decoder of `item`.
     """
 
     types: dict[str, GraphQLOutputType] = field(default_factory=dict)
     below: dict[str, "Shape"] = field(default_factory=dict)
+    raw_lists: set[str] = field(default_factory=set)
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> "Shape":
         """Note that ``key`` is read as ``graphql_type``; return the shape of the objects there."""
@@ -70,6 +72,14 @@ class Shape:
             rename={attribute(key): key for key in self.types},
         )
 
+    def item(self, key: str) -> Any:
+        """Return the type that decodes an item of the list at ``key``."""
+        of: Any = self.types[key]
+        item = (of.of_type if isinstance(of, GraphQLNonNull) else of).of_type
+        if isinstance(item, GraphQLNonNull):
+            return self._required(key, item.of_type)
+        return self._type(key, item) | None
+
     def _annotation(self, key: str, graphql_type: GraphQLOutputType) -> tuple[Any] | tuple[Any, None]:
         """Return the type of a value and its default: a value is None where it is null or absent."""
         if isinstance(graphql_type, GraphQLNonNull):
@@ -80,10 +90,8 @@ class Shape:
     def _nullable(self, key: str, graphql_type: Any) -> Any:
         if not isinstance(graphql_type, GraphQLList):
             return self._type(key, graphql_type) | None
-        item = graphql_type.of_type
-        if isinstance(item, GraphQLNonNull):
-            return list[self._required(key, item.of_type)] | None  # type: ignore[misc]  # a type made at run time
-        return list[self._type(key, item) | None] | None  # type: ignore[misc]  # as above
+        item = msgspec.Raw if key in self.raw_lists else self.item(key)
+        return list[item] | None  # type: ignore[valid-type]  # a type made at run time
 
     def _required(self, key: str, graphql_type: Any) -> Any:
         kind = self._type(key, graphql_type)

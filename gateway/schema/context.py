@@ -8,6 +8,7 @@ from strawberry.types import Info
 
 from gateway.auth import Viewer
 from gateway.schema.loaders import Loaders
+from gateway.schema.turns import LARGE
 from gateway.upstream.call import Trace
 from gateway.upstream.client import Caller, UpstreamClient
 
@@ -43,17 +44,22 @@ class OperationContext:
 
 @dataclass(frozen=True, slots=True)
 class ContextFactory:
-    """Makes the context of each operation. ``timeout`` is in seconds, for all of an operation's REST calls."""
+    """Makes the context of each operation.
+
+    ``timeout`` is in seconds, for all of an operation's REST calls; a document of ``large`` bytes is read by turns.
+    """
 
     client: UpstreamClient
     timeout: float
     max_page_size: int
+    large: int = LARGE
 
     def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
         """Return a new context; the operation's time starts now. A caller's own ``timeout`` counts where it is less."""
         seconds = self.timeout if timeout is None else min(timeout, self.timeout)
         caller = Caller(viewer, asyncio.get_running_loop().time() + seconds)
-        return OperationContext(viewer, request_id, Loaders(self.client, caller), self.max_page_size, caller.trace)
+        loaders = Loaders(self.client, caller, self.large)
+        return OperationContext(viewer, request_id, loaders, self.max_page_size, caller.trace)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -90,7 +90,7 @@ async def _value(context: OperationContext, load: Load | GatewayError) -> Record
     if isinstance(load, GatewayError):
         raise load
     document = await load.source.loader(context.loaders).load(load.key)
-    return None if document is None else load.source.value(document.record(), load.page)
+    return None if document is None else load.source.value(await document.record(), load.page)
 
 
 def edge_of(field: GraphQLField) -> Edge | None:

@@ -6,7 +6,7 @@ shared by all who load it, and cancelling one awaiter must not cancel the others
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from aiodataloader import DataLoader
@@ -14,6 +14,7 @@ from aiodataloader import DataLoader
 from gateway.errors import UpstreamUnavailable
 from gateway.schema.pagination import Page
 from gateway.schema.records import Document
+from gateway.schema.turns import LARGE
 from gateway.upstream.client import Caller, UpstreamClient
 
 KeyT = TypeVar("KeyT")
@@ -22,13 +23,8 @@ KeyT = TypeVar("KeyT")
 class DocumentLoader(Generic[KeyT]):
     """Loads REST answers by key: one call for each distinct key, all at the same time, None for a 404."""
 
-    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]]) -> None:
-        self._fetch = fetch
-        self._calls: set[asyncio.Task[None]] = set()
-        # The REST API has no call for several keys, so there is nothing to collect them for: each starts at once.
-        self._loader: DataLoader[KeyT, Document | None] = DataLoader(
-            self._load_batch, batch=False, loop=asyncio.get_running_loop()
-        )
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large: int = LARGE) -> None:
+        self._loader = _Calls(fetch, large)
 
     async def load(self, key: KeyT) -> Document | None:
         """Return the answer for ``key``; raises the GatewayError of its call."""
@@ -37,13 +33,35 @@ class DocumentLoader(Generic[KeyT]):
         future.add_done_callback(_retrieve)
         return await asyncio.shield(future)
 
-    async def _load_batch(self, keys: list[KeyT]) -> list[Document | None]:
+    def cancel(self) -> None:
+        """Give up every call that is still under way."""
+        for call in self._loader.under_way:
+            call.cancel()
+
+
+class _Calls(DataLoader[KeyT, Document | None]):
+    """The calls of one loader. Nothing here refers to itself in a circle, so that an operation's answers go with it."""
+
+    batch = False  # the REST API has no call for several keys, so there is nothing to collect them for
+
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large: int) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._fetch = fetch
+        self._large = large
+        self.under_way: set[asyncio.Task[None]] = set()
+
+    async def batch_load_fn(self, keys: list[KeyT]) -> list[Document | None]:
+        """Return the answer for each key, and an exception for one whose call failed."""
         call = asyncio.current_task()
         if call is not None:
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self.under_way.add(call)
+            call.add_done_callback(self.under_way.discard)
         # aiodataloader takes an exception among the values as that key's own failure, and remembers it.
         return [await self._outcome(key) for key in keys]  # type: ignore[misc]  # see above: not in its signature
+
+    def get_cache_key(self, key: KeyT) -> KeyT:
+        """Return the key itself."""
+        return key
 
     async def _outcome(self, key: KeyT) -> Document | Exception | None:
         try:
@@ -52,12 +70,7 @@ class DocumentLoader(Generic[KeyT]):
             return UpstreamUnavailable("The call was given up.")
         except Exception as exc:  # noqa: BLE001 - it is raised again for everyone who loads the key
             return exc
-        return None if body is None else Document(body)
-
-    def cancel(self) -> None:
-        """Give up every call that is still under way."""
-        for call in self._calls:
-            call.cancel()
+        return None if body is None else Document(body, self._large)
 
 
 def _retrieve(future: asyncio.Future[Document | None]) -> None:
@@ -66,29 +79,39 @@ def _retrieve(future: asyncio.Future[Document | None]) -> None:
 
 
 class Loaders:
-    """The loaders of one operation, each made when it is first used."""
+    """The loaders of one operation, each made when it is first used. See `Document` for ``large``."""
 
-    def __init__(self, client: UpstreamClient, caller: Caller) -> None:
+    def __init__(self, client: UpstreamClient, caller: Caller, large: int = LARGE) -> None:
         self._client = client
+        self._large = large
         self._caller = caller
 
     @cached_property
     def threads(self) -> DocumentLoader[str]:
         """Threads by id."""
-        return DocumentLoader(lambda thread_id: self._client.thread(self._caller, thread_id))
+        return DocumentLoader(partial(self._client.thread, self._caller), self._large)
 
     @cached_property
     def messages(self) -> DocumentLoader[tuple[str, Page]]:
         """Pages of messages by the thread's id and the page."""
-        return DocumentLoader(lambda key: self._client.messages(self._caller, key[0], key[1].offset, key[1].limit))
+        return DocumentLoader(partial(_messages, self._client, self._caller), self._large)
 
     @cached_property
     def customers(self) -> DocumentLoader[str]:
         """Customers' details by external id."""
-        return DocumentLoader(lambda external_id: self._client.customer(self._caller, external_id))
+        return DocumentLoader(partial(self._client.customer, self._caller), self._large)
 
-    def cancel(self) -> None:
-        """Give up every call that is still under way; for an operation that is over before they are."""
-        for loader in vars(self).values():
-            if isinstance(loader, DocumentLoader):
+    def close(self) -> None:
+        """Give up every call that is still under way, and let go of the answers.
+
+        graphql-core's executor refers to itself in a circle, and through the context to these: a large document would
+        stay until the garbage collector comes round, and make it take half a second.
+        """
+        for loader in (self.__dict__.pop(name, None) for name in ("threads", "messages", "customers")):
+            if loader is not None:
                 loader.cancel()
+
+
+def _messages(client: UpstreamClient, caller: Caller, key: tuple[str, Page]) -> Awaitable[bytes | None]:
+    thread_id, page = key
+    return client.messages(caller, thread_id, page.offset, page.limit)

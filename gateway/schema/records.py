@@ -6,7 +6,8 @@ value fits the field's GraphQL type, and raises UpstreamInvalidResponse where it
 one error at its own path. What is absent or null is null, and an absent list is an empty one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import msgspec
@@ -24,6 +25,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from gateway.errors import UpstreamInvalidResponse
+from gateway.schema.turns import LARGE, TURN_BYTES, LongList, decode_in_turns, items_in_turns, run_in_turns
 
 Record: TypeAlias = dict[str, Any]
 """One JSON object of the REST API, keys as the REST API writes them."""
@@ -33,27 +35,50 @@ Check: TypeAlias = Callable[[Any], Any]
 
 
 class Document:
-    """The body of one REST answer. It stays bytes until a value is asked for, and is decoded once."""
+    """The body of one REST answer. It stays bytes until a value is asked for, and is decoded once.
 
-    __slots__ = ("_record", "body")
+    A body of ``large`` bytes or more is read by turns.
+    """
 
-    def __init__(self, body: bytes) -> None:
+    __slots__ = ("_large", "_record", "body")
+
+    def __init__(self, body: bytes, large: int = LARGE) -> None:
         self.body = body
+        self._large = large
         self._record: Record | None = None
 
-    def record(self) -> Record:
+    @property
+    def is_large(self) -> bool:
+        """Whether it has to be read by turns."""
+        return len(self.body) >= self._large
+
+    async def record(self) -> Record:
         """Return the decoded body; raise UpstreamInvalidResponse where it is no JSON object."""
         if self._record is None:
-            self._record = decode_object(self.body)
+            self._record = await self._decode_in_turns() if self.is_large else decode_object(self.body)
         return self._record
+
+    async def _decode_in_turns(self) -> Record:
+        with _refusals():
+            return _require_object(await run_in_turns(decode_in_turns(self.body, min(self._large, TURN_BYTES))))
 
 
 def decode_object(body: bytes) -> Record:
     """Return the JSON object that ``body`` holds; raise UpstreamInvalidResponse where it holds none."""
+    with _refusals():
+        return _require_object(msgspec.json.decode(body))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Say of a body that cannot be decoded that it is not what was promised."""
     try:
-        value = msgspec.json.decode(body)
+        yield
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise UpstreamInvalidResponse("The REST API's answer is not JSON.") from exc
+
+
+def _require_object(value: Any) -> Record:
     if not isinstance(value, dict):
         raise UpstreamInvalidResponse("The REST API's answer is not a JSON object.")
     return value
@@ -149,6 +174,8 @@ def _leaf_check(leaf: GraphQLLeafType) -> Check:
     def checked(value: Any) -> Any:
         if value is None:
             return None
+        if isinstance(value, LongList):
+            value = list(value)  # graphql-core makes a text of anything but a plain list
         try:
             coerce(value)
         except Exception as exc:
@@ -172,6 +199,7 @@ def _list_check(graphql_list: GraphQLList[Any]) -> Check:
             return []
         if not isinstance(value, list):
             raise UpstreamInvalidResponse("The REST API sent something else where a list belongs.")
-        return [item(each) for each in value]
+        items = [item(each) for each in value]
+        return items_in_turns(items) if isinstance(value, LongList) else items
 
     return checked

@@ -17,10 +17,13 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.answers import body_or_error
 from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Source, Trace, outcome_of
-from gateway.upstream.messages import RestUrl
+from gateway.upstream.messages import GetRequest, RestUrl
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
-_HEADERS = httpx.Headers({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"})
+_HEADERS = httpx.Headers(
+    {"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"},
+    encoding="ascii",  # said, it need not be found out for each request
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,8 @@ class UpstreamClient:
 
     async def _get(self, caller: Caller, route: Route, target: str, subject: str) -> bytes | None:
         call = Call(route.template, caller.deadline, subject)
-        request = httpx.Request(
-            "GET",
-            RestUrl(self._base_url, target),
-            headers=_headers(caller.viewer),
-            extensions={"timeout": self._timeout, EXTENSION: call},
-        )
+        url = RestUrl(self._base_url, target)
+        request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
         started = time.perf_counter()
         status, outcome = None, CANCELLED
         try:
@@ -106,10 +105,9 @@ class UpstreamClient:
 
 
 def _headers(viewer: Viewer) -> httpx.Headers:
-    if viewer.authorization is None:
-        return _HEADERS
     headers = _HEADERS.copy()
-    headers["authorization"] = viewer.authorization
+    if viewer.authorization is not None:
+        headers["authorization"] = viewer.authorization
     return headers
 
 

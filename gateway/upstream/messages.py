@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+_NO_BODY = httpx.ByteStream(b"")
+
 
 class RestUrl(httpx.URL):
     """The URL of ``target``, a path with its query, below ``base``."""
@@ -17,6 +19,18 @@ class RestUrl(httpx.URL):
         path, _, query = target.partition("?")
         parts = base._uri_reference  # noqa: SLF001 - httpx's own parts of a URL
         self._uri_reference = parts._replace(path=parts.path.rstrip("/") + path, query=query or None)
+
+
+class GetRequest(httpx.Request):
+    """A GET without a body. ``headers`` and ``extensions`` become the request's own, and ``Host`` is the socket's."""
+
+    def __init__(self, url: RestUrl, headers: httpx.Headers, extensions: dict[str, Any]) -> None:
+        self.method = "GET"
+        self.url = url
+        self.headers = headers
+        self.extensions = extensions
+        self.stream = _NO_BODY
+        self._content = b""
 
 
 class WholeResponse(httpx.Response):

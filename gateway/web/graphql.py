@@ -25,6 +25,7 @@ from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
+from gateway.web.cost import add_cost
 from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
@@ -119,13 +120,18 @@ class GraphQLEndpoint:
         if isinstance(request, Batch):
             answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
-            return _response([result.payload for result in results], media_type, 200)
+            together = _response([result.payload for result in results], media_type, 200)
+            add_cost(together, [result.cost for result in results])
+            return together
         in_parts = self.incremental and takes_parts(headers.get("accept"))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
-            return MultipartResponse(result.payload, result.following)
+            parts = MultipartResponse(result.payload, result.following)
+            add_cost(parts, [result.cost])
+            return parts
         response = _encode(result, media_type, _status(result, media_type))
+        add_cost(response, [result.cost])
         if reads_only and isinstance(request, PersistedOperation):
             if "errors" in result.payload:
                 forbid_caching(response)

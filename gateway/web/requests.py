@@ -14,6 +14,7 @@ from gateway.web.persisted import PersistedOperation, document_name
 
 T = TypeVar("T")
 
+_MOMENT = 0.02  # seconds
 # A client that is cut off while it sends may never read the answer: so what it still sends is read and thrown away.
 _MOST_DISCARDED = 64 * 1024 * 1024
 # Proxies take less; and a parameter costs far more time to decode than a byte of a body.
@@ -53,9 +54,11 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     """Await ``work``; where the client hangs up meanwhile, cancel it and raise ClientDisconnected.
 
-    The request's body has been read, so that all there is to receive is that it is over.
+    The request's body has been read, so that all there is to receive is that it is over. Work that is done in a moment
+    is not watched: a task for it would cost more than is lost.
     """
     task = asyncio.current_task()
+    watcher: asyncio.Task[None] | None = None
     gone = False
 
     async def watch() -> None:
@@ -66,7 +69,11 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         if task is not None:
             task.cancel()
 
-    watcher = asyncio.create_task(watch(), name="client-watch")
+    def begin_to_watch() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch(), name="client-watch")
+
+    timer = asyncio.get_running_loop().call_later(_MOMENT, begin_to_watch)
     try:
         return await work
     except asyncio.CancelledError:
@@ -75,7 +82,9 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         task.uncancel()
         raise ClientDisconnected from None
     finally:
-        watcher.cancel()
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()
 
 
 def json_of_body(body: bytes) -> Any:

@@ -39,15 +39,20 @@ def _rotating() -> Iterator[bytes]:
 def blocking() -> None:
     """Ask for small threads all the time, and meanwhile for a 10 MB one; print how long the small ones took."""
     huge = thread("huge", attachments=14_000, movements=5, customers=2_500)
-    with upstream({"small": SMALL.document, "huge": huge}) as api, gateway(api.url, "plans on") as server:
-        print(f"the large document: {len(huge) / 1e6:.1f} MB")
-        for name, query in (("a few of its fields", SMALL.query), ("most of its fields", BIG.query)):
-            body = json.dumps({"query": query, "variables": {"id": "huge"}}).encode()
-            took, waits = asyncio.run(_meanwhile(server.url, body))
-            print(
-                f"{name}: answered in {statistics.median(took) * 1e3:.0f} ms; a small request meanwhile took "
-                f"{statistics.median(waits) * 1e3:.1f} ms, at most {max(waits) * 1e3:.1f} ms"
-            )
+    print(f"the large document: {len(huge) / 1e6:.1f} MB")
+    for name, plans in (("plans on", "true"), ("plans off", "false")):
+        with (
+            upstream({"small": SMALL.document, "huge": huge}) as api,
+            gateway(api.url, name, GATEWAY_PLANS=plans) as server,
+        ):
+            for fields, query in (("a few of its fields", SMALL.query), ("most of its fields", BIG.query)):
+                body = json.dumps({"query": query, "variables": {"id": "huge"}}).encode()
+                took, waits = asyncio.run(_meanwhile(server.url, body))
+                print(
+                    f"{name}, {fields}: answered in {statistics.median(took) * 1e3:.0f} ms; a small request meanwhile "
+                    f"took {statistics.median(waits) * 1e3:.1f} ms, at most {max(waits) * 1e3:.1f} ms",
+                    flush=True,
+                )
 
 
 async def _meanwhile(url: str, large: bytes) -> tuple[list[float], list[float]]:

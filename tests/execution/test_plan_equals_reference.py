@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Result
 from gateway.schema.context import OperationContext
+from gateway.schema.turns import LARGE
 from tests.execution.comparison import SCHEMA, engine, run
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
@@ -31,9 +32,11 @@ def loop() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def differs(loop: asyncio.Runner, planned: Engine, operation: Operation, answer: World) -> str | None:
-    """Return how the answers differ, None where they do not."""
-    mine = loop.run(run(planned, operation, answer))
+def differs(
+    loop: asyncio.Runner, engine: Engine, operation: Operation, answer: World, *, large: int = LARGE
+) -> str | None:
+    """Return how the engine's answer and the reference's differ, None where they do not."""
+    mine = loop.run(run(engine, operation, answer, large=large))
     theirs = loop.run(run(REFERENCE, operation, answer))
     return None if mine == theirs else f"{operation}\nplan:      {mine}\nreference: {theirs}"
 
@@ -43,6 +46,16 @@ def differs(loop: asyncio.Runner, planned: Engine, operation: Operation, answer:
 def test_plan_equals_reference(loop: asyncio.Runner, operation: Operation, two: tuple[World, World]) -> None:
     for world in two:
         assert not (difference := differs(loop, PLANNED, operation, world)), difference
+
+
+@settings(PROPERTY, max_examples=max(1, CASES // 8))
+@given(operation=operations(), world=worlds())
+def test_documents_read_by_turns_give_the_same_answers(
+    loop: asyncio.Runner, operation: Operation, world: World
+) -> None:
+    """However large a document has to be to be read by turns: here each one is, by plan and reference."""
+    for each in (PLANNED, REFERENCE):
+        assert not (difference := differs(loop, each, operation, world, large=0)), difference
 
 
 class Forgetful(Engine):

@@ -1,0 +1,103 @@
+"""Documents that are read by turns: other operations go on meanwhile, and nothing of them stays behind."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.execution.engine import Operation
+from gateway.schema.records import Document
+from gateway.schema.turns import LARGE, LongList, decode_in_turns, run_in_turns
+from tests.bench.shapes import BIG, thread
+from tests.execution.comparison import engine, run
+
+DOCUMENT = thread("large", attachments=2_000, movements=5, customers=500)
+OPERATION = Operation(BIG.query, None, {"id": "large"})
+
+
+def answer(_target: str) -> httpx.Response:
+    return httpx.Response(200, content=DOCUMENT)
+
+
+@pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
+async def test_others_have_their_turn_while_a_large_document_is_read(plans: bool) -> None:
+    assert len(DOCUMENT) > LARGE
+    turns = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(another())
+    seen = await run(engine(plans=plans), OPERATION, answer)
+    beside.cancel()
+    assert turns > len(DOCUMENT) // (LARGE // 2)
+    attachments = msgspec.json.decode(seen.body)["data"]["thread"]["attachments"]
+    assert [each["id"] for each in attachments] == [f"attachment-{number}" for number in range(2_000)]
+
+
+async def test_a_large_document_is_answered_by_its_plan() -> None:
+    planned = engine()
+    seen = await run(planned, OPERATION, answer)
+    assert planned.counters.planned == 1
+    assert seen == await run(engine(plans=False), OPERATION, answer)
+
+
+async def test_customers_of_a_large_thread_are_completed_by_further_calls() -> None:
+    """What a call has still to fill in is not encoded before."""
+    query = (
+        "query Q($id: ID!) { thread(id: $id) { customers { id profile { customer { id } } } messages { totalCount } } }"
+    )
+
+    def reply(target: str) -> httpx.Response:
+        if "/customers/" in target:
+            name = target.rsplit("/", 1)[1]
+            return httpx.Response(200, json={"customer": {"id": f"profile-of-{name}"}})
+        return httpx.Response(200, json={"messages": [], "total": 7}) if "/messages" in target else answer(target)
+
+    planned = engine()
+    seen = await run(planned, Operation(query, None, {"id": "large"}), reply)
+    assert planned.counters.planned == 1
+    found = msgspec.json.decode(seen.body)["data"]["thread"]
+    assert found["messages"] == {"totalCount": 7}
+    assert [each["profile"]["customer"]["id"] for each in found["customers"]] == [
+        f"profile-of-external-{number}" for number in range(500)
+    ]
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing is freed that something still refers to, if only in a circle."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
+async def test_an_answer_is_freed_with_its_operation(plans: bool) -> None:
+    await run(engine(plans=plans), OPERATION, answer)
+    await asyncio.sleep(0)
+    assert not [each for each in gc.get_objects() if isinstance(each, (Document, LongList))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"{}", b"[]", b' [1, [2, {}], {"a": [null]}]', b'{"a": {"b": [1.5, "\xc3\xa9"]}}', b'"text"', b"null", b"-1e3"],
+)
+@pytest.mark.parametrize("turn", [0, 8, 1_000_000])
+async def test_what_is_decoded_by_turns_is_what_is_decoded_at_once(text: bytes, turn: int) -> None:
+    assert await run_in_turns(decode_in_turns(text, turn)) == msgspec.json.decode(text)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b'{"a": nul}', b'["\xff"]', b"[" * 5_000])
+@pytest.mark.parametrize("turn", [0, 1_000_000])
+async def test_what_is_no_json_is_refused_by_turns_too(text: bytes, turn: int) -> None:
+    with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError, RecursionError)):
+        await run_in_turns(decode_in_turns(text, turn))
