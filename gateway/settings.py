@@ -293,6 +293,18 @@ class Settings(BaseSettings):
         description="Seconds after that in which what is under way may end; unset: 5 more than an operation may take.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
+    slow_operation: float = Field(
+        default=2,
+        ge=0,
+        description="Seconds from which an operation is slow: logged at `warning`, with its REST calls; 0: none is.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port of Prometheus metrics, at `/metrics`, apart from callers; 0 picks a free one; unset: none.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", min_length=1, description="Address to serve metrics on.")
 
     @field_validator("upstream_url")
     @classmethod

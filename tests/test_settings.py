@@ -58,6 +58,7 @@ BOUNDS = {
     "workers": (1, 256),
     "keep_alive": (1, None),
     "shutdown_delay": (0, None),
+    "slow_operation": (0, None),
 }
 
 
