@@ -27,6 +27,7 @@ from gateway.upstream.attempts import TimedAttempts
 from gateway.upstream.measures import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
@@ -41,13 +42,16 @@ GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 50)
 
 
-def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
-    """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
+def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersMemory | None = None) -> Starlette:
+    """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together.
+
+    ``workers`` is the memory that it shares with other workers of the same program, where there are any.
+    """
     counts = Counts()
     metrics = None if settings.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
     rate = build_caller_rate(settings, counts, timing)
-    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics))
+    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics), workers)
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
