@@ -1,5 +1,6 @@
 """Parses and validates GraphQL documents, and keeps those that were right."""
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -30,6 +31,9 @@ from gateway.execution.limits import (
 )
 from gateway.execution.trusted import TrustedDocuments, log_unknown
 
+DIGEST_LENGTH = 16
+"""How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
+
 # A long document is rare and its syntax tree large: one is not worth the memory of many short ones.
 _LONGEST_KEPT = 32 * 1024
 _MOST_VALIDATION_ERRORS = 20
@@ -58,6 +62,8 @@ class ValidDocument:
     """A document that was parsed and validated against the schema."""
 
     node: DocumentNode
+    digest: str = ""
+    """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the same object is found again by the next request for the same text."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
@@ -93,6 +99,11 @@ class ValidDocument:
         return self.operation(name).operation is OperationType.QUERY
 
 
+def digest_of(text: str) -> str:
+    """Return the beginning of a document's SHA-256, as clients that persist queries know it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+
+
 class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
@@ -117,6 +128,11 @@ class Documents:
             self._rules.append(NoSchemaIntrospectionCustomRule)
         self._kept = lru_cache(maxsize=size)(self._prepare)
         self._refused: LRUCache[str, RequestError] = LRUCache(min(size, _MOST_REFUSED))
+
+    @property
+    def kept(self) -> int:
+        """How many documents are kept now."""
+        return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError where it is too large, or does not parse or validate."""
@@ -158,7 +174,7 @@ class Documents:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        return ValidDocument(node, is_kept)
+        return ValidDocument(node, digest_of(text), is_kept)
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
         if trusted.knows(text):

@@ -80,13 +80,19 @@ class Engine:
             document, predicted = self._admitted(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
+        context.execution.executor, context.execution.reason = "reference", "in parts"
         result = await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
         return result if predicted is None else with_cost(result, predicted, context)
 
     def _admitted(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, int | None]:
         """Return the document of an operation that may begin, and its predicted cost; RequestError for any other."""
+        execution = context.execution
         document = self.documents.get(operation.document)
-        document.operation(operation.name)
+        execution.name, execution.document = operation.name, document.digest
+        node = document.operation(operation.name)
+        execution.type = node.operation.value
+        if node.name is not None:
+            execution.name = node.name.value
         self.documents.check_variables(document, operation.name, operation.variables)
         return document, self._admission.predict(document, operation.name, operation.variables, context)
 
@@ -107,15 +113,20 @@ class Engine:
                 raise StoodAside("scope")  # noqa: TRY301 - told and counted like every other reason
             data = await plan.run(context, variables)
         except NotPlannable as exc:
-            self.counters.not_plannable[str(exc)] += 1
+            reason = str(exc)
+            self.counters.not_plannable[reason] += 1
         except Exception as exc:  # noqa: BLE001 - whatever a plan cannot do, the reference can say what is wrong
-            self.counters.stood_aside[_reason(exc)] += 1
+            reason = _reason(exc)
+            self.counters.stood_aside[reason] += 1
         else:
             self.counters.planned += 1
+            context.execution.executor = "plan"
             return Result({"data": data})
+        context.execution.reason = reason
         return None
 
     async def _run_reference(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+        context.execution.executor = "reference"
         outcome = self._reference(
             self._schema,
             in_one_part(document.node) if asks_for_parts(operation.document) else document.node,
