@@ -17,6 +17,7 @@ from gateway.execution.admission import cost_policy
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.execution.measures import engine_metrics
+from gateway.execution.trusted import build_trusted
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
@@ -55,16 +56,18 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
+    trusted = build_trusted(settings)
     engine = Engine(
         build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
         costs=cost_policy(settings),
+        trusted=trusted,
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
     )
-    persisted = build_persisted(settings, engine.documents, timing)
+    persisted = build_persisted(settings, engine.documents, timing, trusted)
     endpoint = GraphQLEndpoint(
         engine=engine,
         authenticator=authenticator,
