@@ -29,6 +29,7 @@ from gateway.upstream.measures import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.worker_logins import WorkersMemory
+from gateway.web.cross_site import build_cross_site, cors_middleware
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
@@ -38,6 +39,7 @@ from gateway.web.persisted import build_persisted
 from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
 from gateway.web.reporting import OperationReporter
+from gateway.web.security import SecurityHeaders
 
 GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 50)
@@ -79,6 +81,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        cross_site=build_cross_site(settings),
         rate=rate,
         explain=settings.explain,
     )
@@ -100,6 +103,8 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=draining),
+            Middleware(SecurityHeaders),
+            *cors_middleware(settings),
             Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
         ],
         lifespan=lifespan,
