@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -52,19 +53,18 @@ class OpenTelemetry:
     def operation(self, headers: Mapping[str, str]) -> Iterator["OpenTelemetryOperation"]:
         """Begin an operation."""
         parent = self._propagator.extract(headers, Context())
-        with self._tracer.start_as_current_span("GraphQL Operation", parent, SpanKind.SERVER, **_SAYS_NOTHING) as span:
+        with self._span("GraphQL Operation", SpanKind.SERVER, parent) as span:
             yield OpenTelemetryOperation(span)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Begin a step."""
-        with self._tracer.start_as_current_span(name, **_SAYS_NOTHING):
+        with self._span(name):
             yield
 
     @contextlib.contextmanager
     def request(self, request: OutgoingRequest, headers: MutableMapping[str, str]) -> Iterator["OpenTelemetryRequest"]:
         """Begin a request."""
-        name = f"{request.method} {request.route}"
         attributes: dict[str, str | int] = {
             HTTP_REQUEST_METHOD: request.method,
             _URL_TEMPLATE: request.route,
@@ -74,11 +74,22 @@ class OpenTelemetry:
             attributes[SERVER_PORT] = request.port
         if request.repeats:
             attributes[HTTP_REQUEST_RESEND_COUNT] = request.repeats
-        with self._tracer.start_as_current_span(
-            name, kind=SpanKind.CLIENT, attributes=attributes, **_SAYS_NOTHING
-        ) as span:
+        with self._span(f"{request.method} {request.route}", SpanKind.CLIENT, attributes=attributes) as span:
             self._propagator.inject(headers)
             yield OpenTelemetryRequest(span)
+
+    def _span(
+        self,
+        name: str,
+        kind: SpanKind = SpanKind.INTERNAL,
+        parent: Context | None = None,
+        attributes: Mapping[str, str | int] | None = None,
+    ) -> AbstractContextManager[Span]:
+        # The text of an exception may be an upstream's, and a cancelled call is no failure: spans are told what
+        # they came to.
+        return self._tracer.start_as_current_span(
+            name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
+        )
 
     async def aclose(self) -> None:
         """Send what has not been sent, for a few seconds at most."""
@@ -86,10 +97,6 @@ class OpenTelemetry:
         end = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         end.start()
         await asyncio.to_thread(end.join, _PATIENCE)
-
-
-# The text of an exception may be an upstream's, and a cancelled call is no failure: spans are told what they came to.
-_SAYS_NOTHING: dict[str, bool] = {"record_exception": False, "set_status_on_exception": False}
 
 
 class OpenTelemetryOperation:
@@ -105,7 +112,7 @@ class OpenTelemetryOperation:
         return {"traceId": format_trace_id(context.trace_id), "spanId": format_span_id(context.span_id)}
 
     def tell(self, facts: OperationFacts) -> None:
-        """Say what the operation was; it failed where the gateway or the REST API did, not where the client is wrong."""
+        """Say what the operation was. It failed where the gateway or the REST API did, not where a client is wrong."""
         span = self._span
         if not span.is_recording():
             return

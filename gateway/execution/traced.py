@@ -1,0 +1,56 @@
+"""The steps of the engine that are spans of their own: finding a document, and finding a plan."""
+
+from typing import Any
+
+from graphql import GraphQLSchema
+from graphql.execution import VariableValues
+
+from gateway.execution.documents import Documents, ValidDocument
+from gateway.execution.limits import Limits
+from gateway.execution.plan import Plan
+from gateway.execution.planner import Planner
+from gateway.telemetry.tracing import Tracing
+
+
+class TracedDocuments(Documents):
+    """Documents whose parsing and validation, or finding, is a span."""
+
+    def __init__(
+        self, schema: GraphQLSchema, tracing: Tracing, *, size: int, limits: Limits | None, introspection: bool
+    ) -> None:
+        super().__init__(schema, size=size, limits=limits, introspection=introspection)
+        self._tracing = tracing
+
+    def get(self, text: str) -> ValidDocument:
+        """Return the document."""
+        with self._tracing.step("document"):
+            return super().get(text)
+
+
+def documents_of(
+    schema: GraphQLSchema, tracing: Tracing | None, *, size: int, limits: Limits | None, introspection: bool
+) -> Documents:
+    """Return the documents of a schema, traced where there is tracing."""
+    if tracing is None:
+        return Documents(schema, size=size, limits=limits, introspection=introspection)
+    return TracedDocuments(schema, tracing, size=size, limits=limits, introspection=introspection)
+
+
+def planner_of(schema: GraphQLSchema, tracing: Tracing | None) -> Planner:
+    """Return the planner of a schema, traced where there is tracing."""
+    return Planner(schema) if tracing is None else TracedPlanner(schema, tracing)
+
+
+class TracedPlanner(Planner):
+    """A planner whose compiling, or finding, is a span."""
+
+    def __init__(self, schema: GraphQLSchema, tracing: Tracing) -> None:
+        super().__init__(schema)
+        self._tracing = tracing
+
+    def choose(
+        self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None
+    ) -> tuple[Plan, VariableValues]:
+        """Return the plan and the coerced variables."""
+        with self._tracing.step("plan"):
+            return super().choose(document, name, inputs)
