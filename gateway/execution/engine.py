@@ -16,7 +16,8 @@ from gateway.execution.limits import Limits
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
-from gateway.execution.traced import documents_of, planner_of
+from gateway.execution.traced import documents_class, planner_of
+from gateway.execution.trusted import TrustedDocuments
 from gateway.schema import FederatedSchema
 from gateway.schema.context import OperationContext
 from gateway.telemetry import logger
@@ -38,7 +39,7 @@ class Engine:
     With ``plans``, an ordinary operation is answered by a compiled plan; the answer is the same, byte for byte.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the schema are options by name, most of them settings
         self,
         schema: FederatedSchema,
         *,
@@ -48,11 +49,12 @@ class Engine:
         introspection: bool = True,
         incremental: bool = False,
         costs: CostPolicy | None = None,
+        trusted: TrustedDocuments | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = documents_of(
-            self._schema, tracing, size=document_cache_size, limits=limits, introspection=introspection
+        self.documents = documents_class(tracing)(
+            self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
         )
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute

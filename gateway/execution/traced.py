@@ -1,12 +1,13 @@
 """The steps of the engine that are spans of their own: finding a document, and finding a plan."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from graphql import GraphQLSchema
 from graphql.execution import VariableValues
 
 from gateway.execution.documents import Documents, ValidDocument
-from gateway.execution.limits import Limits
 from gateway.execution.plan import Plan
 from gateway.execution.planner import Planner
 from gateway.telemetry.tracing import Tracing
@@ -15,10 +16,8 @@ from gateway.telemetry.tracing import Tracing
 class TracedDocuments(Documents):
     """Documents whose parsing and validation, or finding, is a span."""
 
-    def __init__(
-        self, schema: GraphQLSchema, tracing: Tracing, *, size: int, limits: Limits | None, introspection: bool
-    ) -> None:
-        super().__init__(schema, size=size, limits=limits, introspection=introspection)
+    def __init__(self, *arguments: Any, tracing: Tracing, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._tracing = tracing
 
     def get(self, text: str) -> ValidDocument:
@@ -27,13 +26,9 @@ class TracedDocuments(Documents):
             return super().get(text)
 
 
-def documents_of(
-    schema: GraphQLSchema, tracing: Tracing | None, *, size: int, limits: Limits | None, introspection: bool
-) -> Documents:
-    """Return the documents of a schema, traced where there is tracing."""
-    if tracing is None:
-        return Documents(schema, size=size, limits=limits, introspection=introspection)
-    return TracedDocuments(schema, tracing, size=size, limits=limits, introspection=introspection)
+def documents_class(tracing: Tracing | None) -> Callable[..., Documents]:
+    """Return what makes documents, traced where there is tracing."""
+    return Documents if tracing is None else partial(TracedDocuments, tracing=tracing)
 
 
 def planner_of(schema: GraphQLSchema, tracing: Tracing | None) -> Planner:
