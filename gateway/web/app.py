@@ -29,7 +29,7 @@ from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
 
 GRAPHQL_PATH = "/graphql"
-_GENERATIONS = (10_000, 2, 50)
+_GENERATIONS = (10_000, 2, 10)
 
 
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
