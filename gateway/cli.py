@@ -87,9 +87,12 @@ def schema(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Exit with 1 where a client of this older schema would break."),
     ] = None,
+    field_scopes: Annotated[
+        bool, typer.Option("--field-scopes", help="The schema of a gateway with GATEWAY_FIELD_SCOPES.")
+    ] = False,
 ) -> None:
     """Print the schema (SDL)."""
-    current = build_schema().as_str() + "\n"
+    current = build_schema(field_scopes=field_scopes).as_str() + "\n"
     if check is not None:
         _require_same(check, current)
     if diff is not None:

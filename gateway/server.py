@@ -1,14 +1,18 @@
 """Binds the port and runs the gateway on it, in one process or several."""
 
+import contextlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from prometheus_client.registry import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,10 +22,16 @@ from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
 from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity, load_settings
 from gateway.telemetry import configure_logging, logger
+from gateway.telemetry.exposition import exposed
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.workers import WorkersCollector, tell
 from gateway.web.app import create_app, set_aside_what_stays
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """How the terminal and a supervisor say that it is over."""
+
+_WORKERS_FOLDER = "GOCHAT_GATEWAY_WORKERS_FOLDER"
+"""The environment variable by which workers learn where to tell their metrics; not for operators."""
 
 _LINGER = 0.25
 # A worker has this long to start, and to answer its supervisor, in seconds. A busy machine may need ten.
@@ -43,7 +53,8 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
         if settings.workers == 1:
             app = create_app(settings)
             set_aside_what_stays()
-            uvicorn.Server(_serving(gateway_config(app), settings)).run(sockets=[listener])
+            with _metrics_of(app.state.metrics, settings):
+                uvicorn.Server(_serving(gateway_config(app), settings)).run(sockets=[listener])
             return
         create_app(settings)  # workers make their own: what would be wrong there is said here, once
         for name, value in overrides.items():
@@ -51,7 +62,8 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
                 os.environ[PREFIX + name.upper()] = str(value)
         config = gateway_config("gateway.server:create_worker", workers=settings.workers)
         supervisor = Multiprocess(_serving(config, settings), sockets=[listener])
-        supervisor.run()
+        with _metrics_of_workers(settings):
+            supervisor.run()
         if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
             sys.exit(2)
 
@@ -73,6 +85,8 @@ def create_worker() -> ASGIApp:
         logger.exception("a worker cannot start")
         sys.exit(STARTUP_FAILURE)
     set_aside_what_stays()
+    if _WORKERS_FOLDER in os.environ and app.state.metrics is not None:
+        tell(Path(os.environ[_WORKERS_FOLDER]), app.state.metrics.registry)
     return app
 
 
@@ -129,6 +143,39 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
         problem = f"Cannot listen on port {port} of {host}: {reason}. Choose another with {option}; 0 picks a free one."
         raise ConfigurationError([problem]) from exc
     return listener
+
+
+@contextlib.contextmanager
+def _metrics_of(metrics: Metrics | None, settings: Settings) -> Iterator[None]:
+    """Serve this process's metrics on their port, where there are any."""
+    if metrics is None:
+        yield
+        return
+    with _metrics_port(settings, metrics.registry):
+        yield
+
+
+@contextlib.contextmanager
+def _metrics_of_workers(settings: Settings) -> Iterator[None]:
+    """Serve the metrics of all workers on their port, where there are any."""
+    if settings.metrics_port is None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="gochat-gateway-") as folder:
+        os.environ[_WORKERS_FOLDER] = folder
+        registry = CollectorRegistry()
+        registry.register(WorkersCollector(Path(folder)))
+        with _metrics_port(settings, registry):
+            yield
+
+
+@contextlib.contextmanager
+def _metrics_port(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    option = "GATEWAY_METRICS_PORT"
+    with bind(settings.metrics_host, settings.metrics_port or 0, option=option) as listener:
+        logger.info("metrics on http://%s:%d/metrics", *listener.getsockname()[:2])
+        with exposed(listener, registry):
+            yield
 
 
 def ignore_further_signals() -> None:

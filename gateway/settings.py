@@ -44,6 +44,14 @@ class InboundAuth(StrEnum):
     JWT_OR_API_KEY = "jwt,api_key"
 
 
+class CostMode(StrEnum):
+    """What is done about the REST calls that an operation is predicted to make."""
+
+    OFF = "off"
+    MEASURE = "measure"
+    ENFORCE = "enforce"
+
+
 class LogLevel(StrEnum):
     """The least severe log lines that are written."""
 
@@ -182,6 +190,10 @@ class Settings(BaseSettings):
         default=None, description="A file with the hashes of API keys; `gochat-gateway api-key` makes its lines."
     )
     required_scopes: str | None = Field(default=None, description="Scopes without which nobody is let in.")
+    field_scopes: bool = Field(
+        default=False,
+        description="Whether `customer:personal` and `message:content` are needed to read what their names say.",
+    )
     auth_failure_limit: str = Field(
         default="30/minute",
         description="How often wrong credentials may come from one address before it has to wait.",
@@ -219,6 +231,20 @@ class Settings(BaseSettings):
     )
     max_list: int = Field(
         default=200, ge=1, description="Items of a list in an argument or a variable, such as `ids` of `threads`."
+    )
+    cost_mode: CostMode = Field(
+        default=CostMode.ENFORCE,
+        description="What is done about the REST calls that an operation is predicted to make: `off`, `measure` "
+        "(the header `Gateway-Cost` tells them), or `enforce` (and too many are refused).",
+    )
+    max_cost: int = Field(
+        default=1000, ge=1, description="REST calls that an operation may be predicted to make, with `enforce`."
+    )
+    cost_list_size: int = Field(
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Items that a list in an answer is taken to have, where each of them would cost a REST call.",
     )
     document_cache_size: int = Field(
         default=1000, ge=0, description="How many parsed and validated documents are kept, per worker."
@@ -267,6 +293,18 @@ class Settings(BaseSettings):
         description="Seconds after that in which what is under way may end; unset: 5 more than an operation may take.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`.")
+    slow_operation: float = Field(
+        default=2,
+        ge=0,
+        description="Seconds from which an operation is slow: logged at `warning`, with its REST calls; 0: none is.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port of Prometheus metrics, at `/metrics`, apart from callers; 0 picks a free one; unset: none.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", min_length=1, description="Address to serve metrics on.")
 
     @field_validator("upstream_url")
     @classmethod

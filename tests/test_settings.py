@@ -47,6 +47,8 @@ BOUNDS = {
     "max_operations": (1, None),
     "max_comparisons": (100, None),
     "max_list": (1, None),
+    "max_cost": (1, None),
+    "cost_list_size": (1, 10_000),
     "compress_from": (0, None),
     "max_batch": (1, 100),
     "persisted_queries_max_bytes": (64 * 1024, None),
@@ -56,6 +58,7 @@ BOUNDS = {
     "workers": (1, 256),
     "keep_alive": (1, None),
     "shutdown_delay": (0, None),
+    "slow_operation": (0, None),
 }
 
 

@@ -67,12 +67,15 @@ def _way(settings: Settings) -> InboundAuth:
 
 
 def _require_no_scopes(settings: Settings) -> None:
-    if settings.required_scopes is not None:
-        problem = (
-            "GATEWAY_REQUIRED_SCOPES is set, but callers have scopes only in service mode with GATEWAY_INBOUND_AUTH "
-            "`jwt` or `api_key`: nobody would be let in. Unset it, or let callers authenticate so."
-        )
-        raise ConfigurationError([problem])
+    names = {"GATEWAY_REQUIRED_SCOPES": settings.required_scopes, "GATEWAY_FIELD_SCOPES": settings.field_scopes}
+    problems = [
+        f"{name} is set, but callers have scopes only in service mode with GATEWAY_INBOUND_AUTH `jwt` or `api_key`. "
+        "Unset it, or let callers authenticate so."
+        for name, value in names.items()
+        if value
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _passthrough(settings: Settings) -> Passthrough:

@@ -1,5 +1,6 @@
 """Parses and validates GraphQL documents, and keeps those that were right."""
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -29,6 +30,9 @@ from gateway.execution.limits import (
     require_comparable,
 )
 
+DIGEST_LENGTH = 16
+"""How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
+
 # A long document is rare and its syntax tree large: one is not worth the memory of many short ones.
 _LONGEST_KEPT = 32 * 1024
 _MOST_VALIDATION_ERRORS = 20
@@ -57,10 +61,14 @@ class ValidDocument:
     """A document that was parsed and validated against the schema."""
 
     node: DocumentNode
+    digest: str = ""
+    """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the same object is found again by the next request for the same text."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
     """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
+    costs: dict[str | None, Any] = field(default_factory=dict, compare=False)
+    """What `gateway.execution.admission` knows of what it costs, by operation name."""
     lists: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
     """The variables that are lists, by operation name."""
 
@@ -90,6 +98,11 @@ class ValidDocument:
         return self.operation(name).operation is OperationType.QUERY
 
 
+def digest_of(text: str) -> str:
+    """Return the beginning of a document's SHA-256, as clients that persist queries know it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+
+
 class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
@@ -106,6 +119,11 @@ class Documents:
             self._rules.append(NoSchemaIntrospectionCustomRule)
         self._kept = lru_cache(maxsize=size)(self._prepare)
         self._refused: LRUCache[str, RequestError] = LRUCache(min(size, _MOST_REFUSED))
+
+    @property
+    def kept(self) -> int:
+        """How many documents are kept now."""
+        return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError where it is too large, or does not parse or validate."""
@@ -145,7 +163,7 @@ class Documents:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        return ValidDocument(node, is_kept)
+        return ValidDocument(node, digest_of(text), is_kept)
 
     def _validate(self, node: DocumentNode) -> None:
         errors = validate(

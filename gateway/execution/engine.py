@@ -9,6 +9,7 @@ import msgspec
 from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
+from gateway.execution.admission import Admission, CostPolicy, with_cost
 from gateway.execution.documents import Documents, RequestError, ValidDocument
 from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
 from gateway.execution.limits import Limits
@@ -44,28 +45,27 @@ class Engine:
         plans: bool = True,
         introspection: bool = True,
         incremental: bool = False,
+        costs: CostPolicy | None = None,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
         self.documents = Documents(self._schema, size=document_cache_size, limits=limits, introspection=introspection)
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
+        self._admission = Admission(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
         self._planner = Planner(self._schema) if plans else None
 
     async def execute(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""
         try:
-            document = self._admitted(operation)
+            document, predicted = self._admitted(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
         try:
-            if self._planner is not None:
-                result = await self._run_plan(self._planner, document, operation, context)
-                if result is not None:
-                    return result
-            return await self._run_reference(document, operation, context)
+            result = await self._run(document, operation, context)
         finally:
             context.loaders.close()
+        return result if predicted is None else with_cost(result, predicted, context)
 
     async def execute_in_parts(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``, or its first part with others to follow, which the caller has to close.
@@ -73,17 +73,31 @@ class Engine:
         Only an operation that `asks_for_parts` is worth it: none has a plan.
         """
         try:
-            document = self._admitted(operation)
+            document, predicted = self._admitted(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
-        return await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
+        context.execution.executor, context.execution.reason = "reference", "in parts"
+        result = await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
+        return result if predicted is None else with_cost(result, predicted, context)
 
-    def _admitted(self, operation: Operation) -> ValidDocument:
-        """Return the document of an operation that may begin; raise RequestError for any other."""
+    def _admitted(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, int | None]:
+        """Return the document of an operation that may begin, and its predicted cost; RequestError for any other."""
+        execution = context.execution
         document = self.documents.get(operation.document)
-        document.operation(operation.name)
+        execution.name, execution.document = operation.name, document.digest
+        node = document.operation(operation.name)
+        execution.type = node.operation.value
+        if node.name is not None:
+            execution.name = node.name.value
         self.documents.check_variables(document, operation.name, operation.variables)
-        return document
+        return document, self._admission.predict(document, operation.name, operation.variables, context)
+
+    async def _run(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+        if self._planner is not None:
+            result = await self._run_plan(self._planner, document, operation, context)
+            if result is not None:
+                return result
+        return await self._run_reference(document, operation, context)
 
     async def _run_plan(
         self, planner: Planner, document: ValidDocument, operation: Operation, context: OperationContext
@@ -91,17 +105,24 @@ class Engine:
         """Return the plan's result, None where the operation is for the reference."""
         try:
             plan, variables = planner.choose(document, operation.name, operation.variables)
+            if not plan.scopes <= context.viewer.scopes:
+                raise StoodAside("scope")  # noqa: TRY301 - told and counted like every other reason
             data = await plan.run(context, variables)
         except NotPlannable as exc:
-            self.counters.not_plannable[str(exc)] += 1
+            reason = str(exc)
+            self.counters.not_plannable[reason] += 1
         except Exception as exc:  # noqa: BLE001 - whatever a plan cannot do, the reference can say what is wrong
-            self.counters.stood_aside[_reason(exc)] += 1
+            reason = _reason(exc)
+            self.counters.stood_aside[reason] += 1
         else:
             self.counters.planned += 1
+            context.execution.executor = "plan"
             return Result({"data": data})
+        context.execution.reason = reason
         return None
 
     async def _run_reference(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+        context.execution.executor = "reference"
         outcome = self._reference(
             self._schema,
             in_one_part(document.node) if asks_for_parts(operation.document) else document.node,

@@ -22,6 +22,7 @@ from graphql.execution import VariableValues, get_argument_values
 
 from gateway.errors import GatewayError
 from gateway.execution.codegen import StepSource, Writer
+from gateway.execution.scopes import required_scopes
 from gateway.execution.selection import NotPlannable, Selection, has_variable
 from gateway.schema.context import OperationContext
 from gateway.schema.edges import Edge, Load, Source, python_arguments
@@ -85,6 +86,8 @@ class Plan:
     root: Callable[[list[Gap]], Any]
     steps: tuple[Step, ...]
     source: str
+    scopes: frozenset[str]
+    """Whoever has not all of these is answered by the reference, which knows what to withhold."""
     for_large: Callable[[], "Plan"]
     """The same plan in the form for large documents: compiled when it is first wanted."""
 
@@ -169,7 +172,8 @@ def compile_plan(selection: Selection, *, takes_turns: bool = False) -> Plan:
     steps = tuple(_step(index, step, names) for index, step in enumerate(writer.steps))
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(shape.item(key)) for name, (shape, key) in writer.items.items()})
-    return Plan(names[root], steps, source, cache(partial(compile_plan, selection, takes_turns=True)))
+    for_large = cache(partial(compile_plan, selection, takes_turns=True))
+    return Plan(names[root], steps, source, required_scopes(selection, query), for_large)
 
 
 def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:

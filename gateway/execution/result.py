@@ -2,13 +2,20 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import GraphQLError
 
 from gateway.errors import BadUserInput, GatewayError, InternalError
 from gateway.execution.documents import RequestError, UnknownOperation
 from gateway.telemetry import logger
+
+
+class Cost(NamedTuple):
+    """REST calls: how many were predicted, and how many were made, None while they are being made."""
+
+    predicted: int
+    made: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class Result:
     codes: tuple[str, ...] = ()
     following: AsyncGenerator[dict[str, Any], None] | None = None
     """The parts that follow the payload; whoever gets them has to close them."""
+    cost: Cost | None = None
+    """The REST calls, where they are predicted."""
 
 
 def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, request_id: str) -> Result:

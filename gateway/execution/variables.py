@@ -23,6 +23,7 @@ IsPlain: TypeAlias = Callable[[Any], bool]
 
 # By scalar: whether coercion would return the very same value. Of exact types: bool is an int to Python.
 _PLAIN: dict[str, IsPlain] = {
+    "_Any": lambda value: value is not None,
     "ID": lambda value: type(value) is str,
     "String": lambda value: type(value) is str,
     "Boolean": lambda value: type(value) is bool,

@@ -4,16 +4,17 @@ from strawberry.schema.config import StrawberryConfig
 
 from gateway.schema.federation import FederatedSchema
 from gateway.schema.queries import Query
-from gateway.schema.records import attach_readers
 from gateway.schema.scalars import SCALARS
 
 __all__ = ["FederatedSchema", "build_schema"]
 
 
-def build_schema(*, incremental: bool = False) -> FederatedSchema:
-    """Return the schema, ready to execute against records of the REST API; ``incremental`` adds @defer and @stream."""
+def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> FederatedSchema:
+    """Return the schema, ready to execute against records of the REST API.
+
+    ``incremental`` adds @defer and @stream; with ``field_scopes``, fields that need a scope say so and are guarded.
+    """
     config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
-    schema = FederatedSchema(query=Query, federation_version="2.5", config=config)
+    schema = FederatedSchema(field_scopes=field_scopes, query=Query, federation_version="2.5", config=config)
     schema.complete()
-    attach_readers(schema._schema)  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
     return schema

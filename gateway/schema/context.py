@@ -1,7 +1,7 @@
 """What one operation carries: for whom it runs, until when, and its loaders."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from strawberry.types import Info
@@ -11,6 +11,22 @@ from gateway.schema.loaders import Loaders
 from gateway.schema.turns import LARGE
 from gateway.upstream.call import Trace
 from gateway.upstream.client import Caller, UpstreamClient
+
+
+@dataclass(slots=True)
+class Execution:
+    """How an operation is executed: filled in on its way, and told when it is over."""
+
+    name: str | None = None
+    """What the operation is called, by the document or else by the request."""
+    type: str = "unknown"
+    """``query``, ``mutation`` or ``subscription``, once the document is known."""
+    document: str | None = None
+    """The beginning of the document's SHA-256."""
+    executor: str = "none"
+    """``plan`` or ``reference``; ``none`` where the operation could not begin."""
+    reason: str | None = None
+    """Why it is not the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +39,7 @@ class OperationContext:
     max_page_size: int
     trace: Trace
     """Fills with a report of each REST call."""
+    execution: Execution = field(default_factory=Execution)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,18 @@ from typing import Any
 
 from graphql import GraphQLObjectType, GraphQLUnionType
 from strawberry.federation.schema import FederationAny, Schema
+from strawberry.federation.schema_directives import RequiresScopes
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
 
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.context import OperationContext
 from gateway.schema.edges import Edge, Load
 from gateway.schema.queries import CUSTOMER, THREAD
+from gateway.schema.records import attach_readers
+from gateway.schema.scopes import guard_fields, with_directive
 
 Representation = dict[str, Any]
 
@@ -44,6 +49,22 @@ _ENTITIES = Edge(
 class FederatedSchema(Schema):
     """A subgraph whose entities are loaded together; one that fails is null with its error, and the rest stand."""
 
+    def __init__(self, *, field_scopes: bool, **options: Any) -> None:
+        """Make the schema; ``field_scopes``: fields that need a scope are declared and guarded."""
+        self._field_scopes = field_scopes
+        super().__init__(**options)
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """Return the fields of a type, as Strawberry asks for them while it makes the schema."""
+        fields = super().get_fields(type_definition)
+        return [with_directive(field) for field in fields] if self._field_scopes else fields
+
+    @property
+    def schema_directives_in_use(self) -> list[object]:
+        """The directives that the schema has to import; Strawberry looks for them on the types as they are written."""
+        in_use = super().schema_directives_in_use
+        return [*in_use, RequiresScopes(scopes=[])] if self._field_scopes else in_use
+
     async def entities_resolver(  # type: ignore[override]  # Strawberry's is not async, but takes either
         self, info: Info[OperationContext, None], representations: list[FederationAny]
     ) -> list[FederationAny]:
@@ -52,10 +73,13 @@ class FederatedSchema(Schema):
         return entities
 
     def complete(self) -> None:
-        """Finish what Strawberry builds by itself: the ``_entities`` field and its union, and the ``sdl``.
+        """Finish what Strawberry builds by itself: how fields are read, ``_entities`` and its union, and the ``sdl``.
 
         graphql-core reads an entity's type from its ``__typename``, as the records are plain dicts.
         """
+        attach_readers(self._schema)
+        if self._field_scopes:
+            guard_fields(self._schema)
         entity = self._schema.type_map.get("_Entity")
         if isinstance(entity, GraphQLUnionType):
             entity.resolve_type = None

@@ -25,12 +25,15 @@ from gateway.schema.scalars import (
     MessageOrigin,
     ThreadStatus,
 )
+from gateway.schema.scopes import CONTENT, PERSONAL, needs
 
 DEFAULT_PAGE_SIZE = 20
 
 
-def _field(description: str, *, name: str | None = None, deprecated: str | None = None) -> Any:
-    return strawberry.field(description=description, name=name, deprecation_reason=deprecated)
+def _field(
+    description: str, *, name: str | None = None, deprecated: str | None = None, scope: str | None = None
+) -> Any:
+    return strawberry.field(description=description, name=name, deprecation_reason=deprecated, metadata=needs(scope))
 
 
 _PROFILE_SOURCE = Source("CustomerProfile", lambda loaders: loaders.customers)
@@ -95,7 +98,7 @@ class Attachment:
 
     attachment_movements: AttachmentMovements | None = _field("Where the attachment was filed.")
     file_mime: str | None = _field("The file's media type, such as `application/pdf`.")
-    file_name: str | None = _field("The file's name.")
+    file_name: str | None = _field("The file's name.", scope=CONTENT)
     file_not_dangerous: bool | None = _field("Whether the file was found harmless; null: not verified yet.")
     file_size: BigInt | None = _field("The file's size in bytes.")
     file_type: str | None = _field("The kind of file.")
@@ -108,23 +111,23 @@ class Message:
 
     agent_id: int | None = _field("The agent who wrote the message; null where a customer did.")
     attachments: list[Attachment] = _field("The files that came with the message.")
-    bcc: str | None = _field("Who got a blind copy.")
-    cc: str | None = _field("Who got a copy.")
-    content: str | None = _field("The text, possibly HTML.")
+    bcc: str | None = _field("Who got a blind copy.", scope=CONTENT)
+    cc: str | None = _field("Who got a copy.", scope=CONTENT)
+    content: str | None = _field("The text, possibly HTML.", scope=CONTENT)
     created_at: DateTime | None = _field("When the message was made.")
     delivery: MessageDelivery | None = _field("How far the message has come: a draft, sent, and the like.")
-    error_when_trying_to_send: str | None = _field("Why the message could not be sent.")
+    error_when_trying_to_send: str | None = _field("Why the message could not be sent.", scope=CONTENT)
     external_message_id: str | None = _field("The id the message has in the system it came from.")
-    from_: str | None = _field("Who sent the message.", name="from")
+    from_: str | None = _field("Who sent the message.", name="from", scope=CONTENT)
     id: strawberry.ID = _field("The message's id.")
     mailbox_id: str | None = _field("The mailbox the message belongs to.")
     origin: MessageOrigin | None = _field("Where the message came from.")
     priority: int | None = _field("The message's priority.")
-    raw_message: str | None = _field("The message as it came, before it was read.")
+    raw_message: str | None = _field("The message as it came, before it was read.", scope=CONTENT)
     read_by_agents: list[int] = _field("The agents who have read the message.")
     reply_to_external_message_id: str | None = _field("The external id of the message this one answers.")
-    subject: str | None = _field("The subject line.")
-    to: str | None = _field("Who the message is for.")
+    subject: str | None = _field("The subject line.", scope=CONTENT)
+    to: str | None = _field("Who the message is for.", scope=CONTENT)
 
 
 @strawberry.type(description="Another name a customer goes by.")
@@ -145,35 +148,35 @@ class CustomerNameVariation:
 class Customer:
     """REST: Customer."""
 
-    account_number: str | None = _field("The customer's account number.")
+    account_number: str | None = _field("The customer's account number.", scope=PERSONAL)
     account_type: CustomerAccountType | None = _field("Whether the customer is a firm or an individual.")
     alias_ids: list[str] = _field("Further ids of the same customer.")
     client_id: str | None = _field("The vendor's client the customer belongs to.")
-    comment: str | None = _field("What agents noted about the customer.")
-    company_name: str | None = _field("The company's name.")
-    contacts: str | None = _field("How to reach the customer.")
+    comment: str | None = _field("What agents noted about the customer.", scope=PERSONAL)
+    company_name: str | None = _field("The company's name.", scope=PERSONAL)
+    contacts: str | None = _field("How to reach the customer.", scope=PERSONAL)
     created_at: DateTime | None = _field("When the customer was recorded.")
     created_by: int | None = _field("The agent who recorded the customer.")
-    custom_fields: JSON | None = _field("The fields this installation adds to customers, by name.")
+    custom_fields: JSON | None = _field("The fields this installation adds to customers, by name.", scope=PERSONAL)
     customer_type: str | None = _field("The kind of customer.")
-    date_of_birth: Date | None = _field("The day of birth.")
+    date_of_birth: Date | None = _field("The day of birth.", scope=PERSONAL)
     disabled: bool | None = _field("Whether the customer is disabled.")
-    domicile_code: str | None = _field("The country of domicile.")
-    domicile_codes: list[str] = _field("The countries of domicile.")
+    domicile_code: str | None = _field("The country of domicile.", scope=PERSONAL)
+    domicile_codes: list[str] = _field("The countries of domicile.", scope=PERSONAL)
     external_id: str | None = _field("The id the customer has in your own systems.")
-    first_name: str | None = _field("The first name.")
+    first_name: str | None = _field("The first name.", scope=PERSONAL)
     id: strawberry.ID = _field("The customer's id.")
-    kyc_level: int | None = _field("The level of due diligence; only newer installations send it.")
-    last_name: str | None = _field("The last name.")
-    middle_name: str | None = _field("The middle name.")
-    name_variations: list[CustomerNameVariation] = _field("Other names the customer goes by.")
-    nationality_code: str | None = _field("The nationality.", deprecated="Use `nationalityCodes`.")
-    nationality_codes: list[str] = _field("The nationalities.")
-    phone: str | None = _field("The phone number; only newer installations send it.")
-    registration_number: str | None = _field("The company's registration number.")
+    kyc_level: int | None = _field("The level of due diligence; only newer installations send it.", scope=PERSONAL)
+    last_name: str | None = _field("The last name.", scope=PERSONAL)
+    middle_name: str | None = _field("The middle name.", scope=PERSONAL)
+    name_variations: list[CustomerNameVariation] = _field("Other names the customer goes by.", scope=PERSONAL)
+    nationality_code: str | None = _field("The nationality.", deprecated="Use `nationalityCodes`.", scope=PERSONAL)
+    nationality_codes: list[str] = _field("The nationalities.", scope=PERSONAL)
+    phone: str | None = _field("The phone number; only newer installations send it.", scope=PERSONAL)
+    registration_number: str | None = _field("The company's registration number.", scope=PERSONAL)
     review_groups: list[str] = _field("The groups of agents who review the customer.")
     revision_number: str | None = _field("The revision of the customer's record.")
-    trading_name: str | None = _field("The name the company trades under.")
+    trading_name: str | None = _field("The name the company trades under.", scope=PERSONAL)
 
     profile: Annotated["CustomerProfile", strawberry.lazy("gateway.schema.types")] | None = strawberry.field(
         resolver=_profile,
@@ -197,7 +200,7 @@ class CustomerProfile:
     """REST: the body of ``GET /api/v1/customers/{customer_external_id}``."""
 
     customer: Customer | None = _field("The customer.")
-    custom_fields: list[Field] = _field("The fields this installation adds to customers.")
+    custom_fields: list[Field] = _field("The fields this installation adds to customers.", scope=PERSONAL)
     closed_chat_categories: Field | None = _field("The categories of the customer's closed chats.")
 
 
@@ -244,7 +247,7 @@ class Thread:
 
     attachments: list[Attachment] = _field("The files of the thread.")
     client_id: int | None = _field("The vendor's client the thread belongs to.")
-    contacts: list[str] = _field("The addresses that take part.")
+    contacts: list[str] = _field("The addresses that take part.", scope=PERSONAL)
     created_at: DateTime | None = _field("When the thread was opened.")
     customers: list[Customer] = _field("The customers the thread is about.")
     external_message_ids: list[str] = _field("The external ids of the thread's messages.")

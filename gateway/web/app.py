@@ -3,7 +3,8 @@
 import gc
 import math
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -11,13 +12,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth import build_authenticator
+from gateway.auth.measures import door_metrics
+from gateway.execution.admission import cost_policy
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
+from gateway.execution.measures import engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
 from gateway.telemetry import Counts
-from gateway.upstream.stack import build_upstream
+from gateway.telemetry.lag import LAGS, watched_loop
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.attempts import TimedAttempts
+from gateway.upstream.measures import upstream_metrics
+from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
@@ -27,6 +35,7 @@ from gateway.web.middleware import ExactRoutes, RequestId
 from gateway.web.persisted import build_persisted
 from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
+from gateway.web.reporting import OperationReporter
 
 GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 10)
@@ -35,16 +44,18 @@ _GENERATIONS = (10_000, 2, 10)
 def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
     counts = Counts()
+    metrics = None if settings.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
     rate = build_caller_rate(settings, counts, timing)
-    upstream = build_upstream(settings, counts, timing)
+    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics))
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
     engine = Engine(
-        build_schema(incremental=settings.incremental),
+        build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
+        costs=cost_policy(settings),
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
@@ -56,6 +67,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
+        reporter=OperationReporter(settings.slow_operation or math.inf, metrics),
         max_batch=settings.max_batch,
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
@@ -66,7 +78,8 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate):
+        measured = _measured(metrics, upstream, engine)
+        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate), measured:
             with draining.on_signals():
                 yield
 
@@ -85,7 +98,28 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
         lifespan=lifespan,
     )
     app.state.graphiql = page
+    app.state.metrics = metrics
     return app
+
+
+def _around_attempts(metrics: Metrics | None) -> list[Wrap]:
+    if metrics is None:
+        return []
+    help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
+    durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
+    return [partial(TimedAttempts, durations=durations)]
+
+
+def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> AbstractAsyncContextManager[None]:
+    """Let what is counted anyway be scraped, and measure the event loop meanwhile."""
+    if metrics is None:
+        return nullcontext()
+    metrics.add(partial(upstream_metrics, upstream))
+    metrics.add(partial(engine_metrics, engine))
+    metrics.add(partial(door_metrics, upstream.counts))
+    help_text = "How much later than it should the event loop came round."
+    lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
+    return watched_loop(lag.observe)
 
 
 def set_aside_what_stays() -> None:

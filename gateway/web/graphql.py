@@ -4,7 +4,6 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,12 +19,13 @@ from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
-from gateway.schema.context import ContextFactory
+from gateway.schema.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
 from gateway.upstream.call import Source, Trace
 from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
+from gateway.web.cost import add_cost
 from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
@@ -33,6 +33,7 @@ from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
 from gateway.web.rates import CallerRate, NoCallerRate
+from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
     ClientDisconnected,
     operation_of_query_string,
@@ -54,6 +55,7 @@ class GraphQLEndpoint:
     contexts: ContextFactory
     max_body: int
     persisted: PersistedDocuments | NoPersistedDocuments
+    reporter: OperationReporter
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""
     incremental: bool = False
@@ -80,9 +82,11 @@ class GraphQLEndpoint:
         except HttpError as exc:
             response = _encode(failed(exc.error, identifier), _error_type(headers), exc.status)
             response.headers.update(exc.headers)
+            self.reporter.refused(identifier, exc)
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
+        self.reporter.responded(response.status_code)
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
@@ -116,13 +120,18 @@ class GraphQLEndpoint:
         if isinstance(request, Batch):
             answer = partial(self._answer, viewer=viewer, scope=scope, headers=headers, reads_only=False)
             results = await while_connected(receive, run_batch(request, answer, scope["request_id"]))
-            return _response([result.payload for result in results], media_type, 200)
+            together = _response([result.payload for result in results], media_type, 200)
+            add_cost(together, [result.cost for result in results])
+            return together
         in_parts = self.incremental and takes_parts(headers.get("accept"))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
-            return MultipartResponse(result.payload, result.following)
+            parts = MultipartResponse(result.payload, result.following)
+            add_cost(parts, [result.cost])
+            return parts
         response = _encode(result, media_type, _status(result, media_type))
+        add_cost(response, [result.cost])
         if reads_only and isinstance(request, PersistedOperation):
             if "errors" in result.payload:
                 forbid_caching(response)
@@ -156,16 +165,14 @@ class GraphQLEndpoint:
         reads_only: bool,
         in_parts: bool = False,
     ) -> Result:
-        started = time.perf_counter()
-        result = await self._execute(operation, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
-        _log(result, operation, scope["request_id"], time.perf_counter() - started)
-        return result
+        context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
+        work = self._execute(operation, context, headers, reads_only=reads_only, in_parts=in_parts)
+        return await self.reporter.report(operation, context, work)
 
     async def _execute(
         self,
         operation: Operation,
-        viewer: Viewer,
-        scope: Scope,
+        context: OperationContext,
         headers: Headers,
         *,
         reads_only: bool,
@@ -175,10 +182,9 @@ class GraphQLEndpoint:
             try:
                 operation = await self.persisted.resolve(operation)
             except GatewayError as exc:
-                return failed(exc, scope["request_id"], is_unanswerable=isinstance(exc, BadUserInput))
+                return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
-        context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
         if in_parts and asks_for_parts(operation.document):
             result = await self.engine.execute_in_parts(operation, context)
         else:
@@ -262,13 +268,3 @@ class _Encoded(Response):
         self.background = None
         length = (b"content-length", str(len(body)).encode())
         self.raw_headers = [length, (b"content-type", _CONTENT_TYPES[media_type]), (b"vary", b"accept")]
-
-
-def _log(result: Result, operation: Operation, identifier: str, seconds: float) -> None:
-    fields = {
-        "requestId": identifier,
-        "operation": operation.name,
-        "ms": round(seconds * 1000, 1),
-        "errors": list(result.codes),
-    }
-    logger.info("operation", extra={"fields": fields})

@@ -34,6 +34,8 @@ def takes_parts(accept: str | None) -> bool:
 class MultipartResponse:
     """Sends the first part, and the others as they come. A client that hangs up ends the operation."""
 
+    status_code = 200
+
     def __init__(self, first: dict[str, Any], following: AsyncGenerator[dict[str, Any], None]) -> None:
         self._first = first
         self._following = following
@@ -51,7 +53,7 @@ class MultipartResponse:
                 raise
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b"---" + _part(self._first), "more_body": True})
         async for part in self._following:
             await send({"type": "http.response.body", "body": _part(part), "more_body": True})

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.auth import Viewer
 from gateway.execution.engine import Engine, Operation
-from gateway.schema import build_schema
+from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.context import ContextFactory
 from gateway.schema.turns import LARGE
 from gateway.upstream.client import UpstreamClient
@@ -42,10 +42,11 @@ class Seen:
 
 
 SCHEMA = build_schema()
+CALLER = Viewer("Bearer token")
 
 
-def engine(*, plans: bool = True) -> Engine:
-    return Engine(SCHEMA, document_cache_size=100, plans=plans)
+def engine(*, plans: bool = True, schema: FederatedSchema = SCHEMA) -> Engine:
+    return Engine(schema, document_cache_size=100, plans=plans)
 
 
 async def run(
@@ -54,6 +55,7 @@ async def run(
     answer: Callable[[str], Reply],
     transport: httpx.AsyncBaseTransport | None = None,
     *,
+    viewer: Viewer = CALLER,
     large: int = LARGE,
 ) -> Seen:
     """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make.
@@ -62,7 +64,7 @@ async def run(
     """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
-    context = ContextFactory(client, 10, 100, large).build(Viewer("Bearer token"), "request")
+    context = ContextFactory(client, 10, 100, large).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
 

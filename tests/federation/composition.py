@@ -20,10 +20,17 @@ class Composition:
 
 
 def compose(
-    project: Project, *seconds: str, url: str = "http://gateway.example/graphql", second_url: str = ""
+    project: Project,
+    *seconds: str,
+    url: str = "http://gateway.example/graphql",
+    second_url: str = "",
+    sdl: str | None = None,
 ) -> list[dict[str, Composition]]:
-    """Return what each composer, by its name, makes of the gateway at ``url`` with each of the other subgraphs."""
-    gateway = {"name": "gochat", "url": url, "sdl": SCHEMA.read_text(encoding="utf-8")}
+    """Return what each composer, by its name, makes of the gateway at ``url`` with each of the other subgraphs.
+
+    ``sdl`` is the gateway's where it is not the one that is committed.
+    """
+    gateway = {"name": "gochat", "url": url, "sdl": sdl or SCHEMA.read_text(encoding="utf-8")}
     graphs = [[gateway, {"name": "risk", "url": second_url, "sdl": second}] for second in seconds]
     outcomes = json.loads(project.run("compose.mjs", stdin=json.dumps(graphs)))
     return [{composer: Composition(**said) for composer, said in outcome.items()} for outcome in outcomes]

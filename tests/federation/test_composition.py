@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.schema import build_schema
 from tests.federation.composition import SCHEMA, SECOND, Composition, compose
 from tests.harness import Gateway
 from tests.javascript import project
@@ -65,6 +66,26 @@ def test_it_composes_with_another_subgraph_without_errors_or_hints(
     outcome = outcomes[second][composer]
     assert (outcome.errors, outcome.hints) == ([], [])
     assert outcome.supergraph is not None
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Outcomes:
+    """What the composers make of the schema that tells which scopes its fields need."""
+    seconds = {name: sdl if "@link" in sdl else LINK + sdl for name, sdl in COMPOSE.items()}
+    sdl = build_schema(field_scopes=True).as_str()
+    return dict(zip(seconds, compose(project("federation"), *seconds.values(), sdl=sdl), strict=True))
+
+
+@pytest.mark.parametrize("composer", ["apollo", "guild"])
+@pytest.mark.parametrize("second", COMPOSE)
+def test_it_composes_with_scopes_as_well_and_the_router_is_told_of_them(
+    guarded: Outcomes, composer: str, second: str
+) -> None:
+    outcome = guarded[second][composer]
+    assert (outcome.errors, outcome.hints) == ([], [])
+    assert outcome.supergraph is not None
+    assert '@requiresScopes(scopes: [["customer:personal"]])' in outcome.supergraph
+    assert '@requiresScopes(scopes: [["message:content"]])' in outcome.supergraph
 
 
 @pytest.mark.parametrize("composer", ["apollo", "guild"])

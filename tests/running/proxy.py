@@ -45,5 +45,5 @@ def for_this_machine(port: int, gateways: Sequence[int], folder: Path) -> str:
     for ours, theirs in swaps.items():
         assert ours in text, ours
         text = text.replace(ours, theirs)
-    assert "gateway-" not in text, "a gateway of the configuration is not started"
+    assert "server gateway-" not in text, "a gateway of the configuration is not started"
     return text

@@ -1,0 +1,68 @@
+"""Lets an operation begin, or not, by what it will cost: the REST calls it is predicted to make."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLError, GraphQLSchema
+
+from gateway.errors import CostTooHigh
+from gateway.execution.cost import BEYOND, OperationCost
+from gateway.execution.documents import RequestError, ValidDocument
+from gateway.execution.result import Cost, Result
+from gateway.schema.context import OperationContext
+from gateway.settings import CostMode, Settings
+from gateway.upstream.call import Source
+
+
+@dataclass(frozen=True, slots=True)
+class CostPolicy:
+    """What is done about the cost of operations; the settings ``GATEWAY_COST_…`` say what each means."""
+
+    mode: CostMode = CostMode.OFF
+    most: int = BEYOND
+    list_size: int = 1
+
+
+def cost_policy(settings: Settings) -> CostPolicy:
+    """Return what ``settings`` ask for."""
+    return CostPolicy(settings.cost_mode, settings.max_cost, settings.cost_list_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Predicts what operations cost."""
+
+    schema: GraphQLSchema
+    policy: CostPolicy
+
+    def predict(
+        self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None, context: OperationContext
+    ) -> int | None:
+        """Return the prediction, None where nobody wants one; RequestError where it is more than is allowed."""
+        if self.policy.mode is CostMode.OFF:
+            return None
+        cost: OperationCost | None = document.costs.get(name)
+        if cost is None:
+            operation = document.operation(name)
+            cost = document.costs[name] = OperationCost(self.schema, document.node, operation, self.policy.list_size)
+        most = self.policy.most
+        if self.policy.mode is CostMode.MEASURE:
+            return cost.predict(context, inputs, BEYOND)
+        predicted = cost.predict(context, inputs, most)
+        if predicted > most:
+            message = f"The operation is predicted to make {predicted} REST calls or more; at most {most} are allowed."
+            raise RequestError(CostTooHigh.code, [GraphQLError(message)])
+        return predicted
+
+
+def with_cost(result: Result, predicted: int, context: OperationContext) -> Result:
+    """Return the result with what was predicted, and what was made of it."""
+    made = None if result.following else sum(report.source is Source.FETCHED for report in context.trace)
+    return Result(
+        result.payload,
+        result.is_request_error,
+        result.is_unanswerable,
+        result.codes,
+        result.following,
+        Cost(predicted, made),
+    )

@@ -1,0 +1,20 @@
+"""`python -m gateway.sandbox`: the sandbox as a server of its own, for a gateway elsewhere."""
+
+import argparse
+
+import uvicorn
+
+from gateway.sandbox import Sandbox, sandbox_config
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.sandbox", description="The REST API, with invented data.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9000)
+    options = parser.parse_args()
+    uvicorn.Server(sandbox_config(Sandbox().app, host=options.host, port=options.port)).run()
+
+
+if __name__ == "__main__":
+    main()

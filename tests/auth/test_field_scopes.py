@@ -1,0 +1,75 @@
+"""Scopes of fields as a client meets them: in tokens, in answers, in parts, and in what the schema says."""
+
+from typing import Any
+
+import pytest
+
+from gateway.auth import build_authenticator
+from gateway.errors import ConfigurationError
+from gateway.sandbox import Sandbox
+from tests.auth.issuer import Issuer
+from tests.harness import SERVICE, Gateway, StartGateway, settings
+
+THREAD = """{ thread(id: "th-1") {
+  status lastMessage { id subject } customers { id firstName nameVariations { lastName } }
+} }"""
+BOTH = "customer:personal message:content"
+
+
+def ask(gateway: Gateway, token: str, document: str = THREAD, **headers: str) -> Any:
+    headers |= {"authorization": f"Bearer {token}"}
+    return gateway.http.post("/graphql", json={"query": document}, headers=headers)
+
+
+@pytest.fixture
+def gateway(start_with_tokens: StartGateway) -> Gateway:
+    return start_with_tokens(field_scopes=True, cache_url="memory://")
+
+
+def test_a_token_shows_what_its_scopes_say(gateway: Gateway, issuer: Issuer, sandbox: Sandbox) -> None:
+    full = ask(gateway, issuer.token(scope=BOTH)).json()
+    assert "errors" not in full
+    assert full["data"]["thread"]["lastMessage"]["subject"]
+    for scope, subject, name in (
+        ("message:content", True, False),
+        ("customer:personal", False, True),
+        ("other", False, False),
+    ):
+        answer = ask(gateway, issuer.token(scope=scope)).json()
+        thread = answer["data"]["thread"]
+        assert thread["status"] == full["data"]["thread"]["status"]
+        assert (thread["lastMessage"] == full["data"]["thread"]["lastMessage"]) is subject
+        assert (thread["customers"] == full["data"]["thread"]["customers"]) is name
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
+    assert sandbox.count("thread") == 1, "all from the answer in the cache, which holds more than they may see"
+
+
+def test_what_is_withheld_stands_nowhere_in_the_answer(gateway: Gateway, issuer: Issuer) -> None:
+    full = ask(gateway, issuer.token(scope=BOTH)).json()
+    withheld = ask(gateway, issuer.token()).text
+    secrets = [full["data"]["thread"]["lastMessage"]["subject"]]
+    secrets += [each["firstName"] for each in full["data"]["thread"]["customers"] if each["firstName"]]
+    assert len(secrets) > 1
+    assert [each for each in secrets if each in withheld] == []
+
+
+def test_the_router_is_told_what_the_gateway_enforces(gateway: Gateway, issuer: Issuer) -> None:
+    sdl = ask(gateway, issuer.token(), "{ _service { sdl } }").json()["data"]["_service"]["sdl"]
+    assert 'subject: String @requiresScopes(scopes: [["message:content"]])' in sdl
+
+
+def test_answers_in_parts_withhold_it_too(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(field_scopes=True, incremental=True)
+    document = '{ thread(id: "th-1") { id ... @defer { lastMessage { id subject } } } }'
+    parts = {"accept": "multipart/mixed, application/json"}
+    shown = ask(gateway, issuer.token(scope=BOTH), document, **parts).text
+    withheld = ask(gateway, issuer.token(), document, **parts).text
+    assert '"subject":null' in withheld
+    assert "This field needs the scope message:content." in withheld
+    assert '"subject":null' not in shown
+
+
+@pytest.mark.parametrize("overrides", [{"upstream_identity": "passthrough"}, {"inbound_auth": "none"}])
+def test_callers_without_scopes_would_see_nothing_which_is_said_at_the_start(overrides: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_FIELD_SCOPES is set, but callers have scopes only"):
+        build_authenticator(settings(**{**SERVICE, **overrides, "field_scopes": True}))

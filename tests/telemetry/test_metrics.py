@@ -1,0 +1,247 @@
+"""Each metric moves when what it counts happens, as a scrape shows it; none grows with what clients write."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.auth.api_keys import make_api_key
+from gateway.sandbox import Fault, Sandbox
+from tests.harness import Clock
+from tests.programs import until
+from tests.telemetry.conftest import Watch, Watched
+
+THREAD = '{ thread(id: "th-1") { id } }'
+THREAD_ROUTE = "/api/v1/thread/{id}"
+
+
+def batch(gateway: Watched, *documents: str) -> Any:
+    return gateway.http.post("/graphql", json=[{"query": each} for each in documents]).json()
+
+
+def test_operations_are_counted_by_type_and_code_and_timed(watch: Watch) -> None:
+    gateway = watch()
+    for document in (THREAD, THREAD, "{ nothing }", "{", '{ thread(id: "..") { id } }'):
+        gateway.query(document)
+    now = gateway.scrape()
+    assert now.value("operations_total", type="query", code="OK") == 2
+    assert now.value("operations_total", type="query", code="BAD_USER_INPUT") == 1
+    assert now.value("operations_total", type="unknown", code="GRAPHQL_VALIDATION_FAILED") == 1
+    assert now.value("operations_total", type="unknown", code="GRAPHQL_PARSE_FAILED") == 1
+    assert now.value("operation_duration_seconds_count", type="query", executor="plan") == 2
+    assert now.value("operation_duration_seconds_count", type="query", executor="reference") == 1
+    assert 0 < now.value("operation_duration_seconds_sum") < 60
+    assert now.value("operations_in_flight") == 0
+
+
+def test_responses_are_counted_by_status(watch: Watch) -> None:
+    gateway = watch()
+    gateway.data(THREAD)
+    gateway.http.put("/graphql")
+    gateway.http.post("/graphql", json={"query": 1})
+    now = gateway.scrape()
+    assert [now.value("http_responses_total", status=status) for status in ("200", "400", "405")] == [1, 1, 1]
+
+
+def test_rest_calls_are_counted_by_source_and_outcome_and_each_request_is_timed(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch()
+    sandbox.faults.add(Fault("thread", match="th-1", times=1, status=503))
+    gateway.data(THREAD)
+    gateway.query('{ thread(id: "nowhere") { id } }')
+    now = gateway.scrape()
+    assert now.value("upstream_calls_total", route=THREAD_ROUTE, source="fetched", outcome="200") == 1
+    assert now.value("upstream_calls_total", route=THREAD_ROUTE, source="fetched", outcome="404") == 1
+    assert now.value("upstream_retries_total", route=THREAD_ROUTE) == 1
+    requests = "upstream_request_duration_seconds_count"
+    assert [now.value(requests, route=THREAD_ROUTE, outcome=each) for each in ("200", "404", "503")] == [1, 1, 1]
+    assert now.value(requests, route="/api/v1/token", outcome="200") == 1, "logins are told as well"
+
+
+@pytest.mark.parametrize(
+    ("fault", "call", "request_"),
+    [
+        (Fault("thread", drop="before"), "UPSTREAM_UNAVAILABLE", "UPSTREAM_UNAVAILABLE"),
+        (Fault("thread", hold="for ever"), "UPSTREAM_TIMEOUT", "cancelled"),
+        (Fault("thread", status=599), "other", "other"),
+    ],
+    ids=["dropped", "too slow", "no registered status"],
+)
+def test_what_a_failed_call_came_to(watch: Watch, sandbox: Sandbox, fault: Fault, call: str, request_: str) -> None:
+    gateway = watch(operation_timeout=0.3, upstream_retries=0)
+    sandbox.faults.add(fault)
+    gateway.query(THREAD)
+    now = gateway.scrape()
+    assert now.value("upstream_calls_total", route=THREAD_ROUTE, outcome=call) == 1
+    assert now.value("upstream_request_duration_seconds_count", route=THREAD_ROUTE, outcome=request_) == 1
+
+
+def test_calls_that_share_a_request_are_told_as_coalesced(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch(max_batch=2)
+    batch(gateway, THREAD, THREAD)
+    now = gateway.scrape()
+    assert now.value("upstream_calls_total", route=THREAD_ROUTE, source="coalesced", outcome="200") == 1
+    assert now.value("upstream_request_duration_seconds_count", route=THREAD_ROUTE) == sandbox.count("thread") == 1
+
+
+def test_calls_in_flight_and_waiting_are_shown_and_those_too_many_counted(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch(max_batch=3, upstream_max_concurrency=1, upstream_max_queue=1)
+    gateway.data(THREAD)
+    sandbox.faults.add(Fault("thread", hold="a while"))
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(batch, gateway, *(f'{{ thread(id: "th-{number}") {{ id }} }}' for number in (1, 2, 3)))
+        until(lambda: gateway.scrape().value("upstream_shed_total") == 1, "the third finds no place to wait")
+        now = gateway.scrape()
+        # What found no place is answered already, and waits for the rest of its batch.
+        shown = [now.value(name) for name in ("upstream_in_flight", "upstream_queued", "operations_in_flight")]
+        sandbox.release("a while")
+        codes = [each["errors"][0]["extensions"]["code"] for each in answers.result() if "errors" in each]
+    assert shown == [1, 1, 2]
+    assert codes == ["UPSTREAM_UNAVAILABLE"]
+    now = gateway.scrape()
+    assert [now.value(name) for name in ("upstream_in_flight", "upstream_queued", "operations_in_flight")] == [0, 0, 0]
+
+
+def test_a_circuit_shows_its_state_and_counts_what_it_refuses(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = watch(clock.timing, breaker_min_volume=2, breaker_failure_rate=0.6, breaker_pause=5, upstream_retries=0)
+
+    def state() -> str:
+        now = gateway.scrape()
+        (one,) = (
+            each
+            for each in ("closed", "open", "half-open")
+            if now.value("breaker_state", route=THREAD_ROUTE, state=each)
+        )
+        return one
+
+    gateway.data(THREAD)
+    states = [state()]
+    sandbox.faults.add(Fault("thread", status=500, times=2))
+    for _ in range(3):
+        gateway.query(THREAD)
+    states.append(state())
+    clock.now += 5
+    gateway.data(THREAD)
+    states.append(state())
+    now = gateway.scrape()
+    assert states == ["closed", "open", "closed"]
+    assert now.value("breaker_opened_total", route=THREAD_ROUTE) == 1
+    assert now.value("breaker_refused_total", route=THREAD_ROUTE) == 1
+    assert now.value("upstream_calls_total", route=THREAD_ROUTE, outcome="UPSTREAM_UNAVAILABLE") == 1
+
+
+def test_the_cache_tells_hits_misses_and_stale_answers(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = watch(clock.timing, cache_url="memory://", cache_stale_if_error=60, upstream_retries=0)
+    gateway.data(THREAD)
+    gateway.data(THREAD)
+    clock.now += 30
+    sandbox.faults.add(Fault("thread", status=500))
+    gateway.data(THREAD)
+    now = gateway.scrape()
+    # The call for the answer that is served stale was made in vain: no look-up that found nothing.
+    assert {each: now.value("cache_lookups_total", result=each) for each in ("hit", "miss", "stale")} == {
+        "hit": 1,
+        "miss": 2,
+        "stale": 1,
+    }
+    assert {each: now.value("upstream_calls_total", source=each) for each in ("fetched", "cached", "stale")} == {
+        "fetched": 1,
+        "cached": 1,
+        "stale": 1,
+    }
+
+
+def test_a_renewal_that_fails_behind_the_scenes_is_counted(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = watch(clock.timing, cache_url="memory://", cache_stale_while_revalidate=60, upstream_retries=0)
+    gateway.data(THREAD)
+    clock.now += 30
+    sandbox.faults.add(Fault("thread", status=500))
+    gateway.data(THREAD)
+    until(lambda: gateway.scrape().value("cache_renewals_failed_total") == 1, "the renewal fails")
+
+
+def test_a_redis_that_does_not_answer_is_counted(watch: Watch) -> None:
+    gateway = watch(cache_url="redis://127.0.0.1:1", cache_secret="a secret of 16 characters", rate_limit="9/minute")
+    gateway.data(THREAD)
+    now = gateway.scrape()
+    assert now.value("cache_store_failures_total") > 0
+    assert now.value("rate_store_failures_total") > 0
+
+
+def test_the_tokens_age_and_a_rejected_account_are_shown(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = watch(clock.timing)
+    assert "gochat_gateway_token_age_seconds" not in {each.name for each in gateway.scrape().samples}
+    gateway.data(THREAD)
+    clock.now += 100
+    now = gateway.scrape()
+    assert (now.value("token_age_seconds"), now.value("account_rejected")) == (100, 0)
+    clock.now += 3600
+    sandbox.faults.add(Fault("token", status=401))
+    gateway.query(THREAD)
+    now = gateway.scrape()
+    assert now.value("account_rejected") == 1
+    assert "gochat_gateway_token_age_seconds" not in {each.name for each in now.samples}
+
+
+def test_plans_are_counted_and_why_there_was_none(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch()
+    gateway.data(THREAD)
+    gateway.data("{ __schema { queryType { name } } }")
+    sandbox.faults.add(Fault("thread", patch={"status": ["of no such type"]}))
+    gateway.query('{ thread(id: "th-2") { status } }')
+    now = gateway.scrape()
+    results = {each: now.value("plans_total", result=each) for each in ("planned", "not_plannable", "stood_aside")}
+    assert results == {"planned": 1, "not_plannable": 1, "stood_aside": 1}
+    assert "unexpected value" in now.labels("plans_total", "reason")
+    assert now.value("documents_kept") == 3
+
+
+def test_refused_callers_are_counted(watch: Watch, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text(make_api_key("mobile-app", [], None)[1])
+    gateway = watch(inbound_auth="api_key", api_keys_file=keys, auth_failure_limit="2/hour")
+    for _ in range(4):
+        gateway.http.post("/graphql", json={"query": THREAD}, headers={"x-api-key": "wrong"})
+    now = gateway.scrape()
+    assert now.value("auth_failures_total") == 3
+    assert now.value("auth_failures_limited_total") == 1
+    open_gateway = watch(rate_limit="1/hour")
+    for _ in range(3):
+        open_gateway.http.post("/graphql", json={"query": THREAD})
+    assert open_gateway.scrape().value("rate_limited_total") == 2
+
+
+def test_the_event_loop_the_process_and_the_version_are_told(watch: Watch) -> None:
+    gateway = watch()
+    until(lambda: gateway.scrape().value("event_loop_lag_seconds_count") > 0, "the event loop is watched")
+    now = gateway.scrape()
+    assert now.value("build_info") == 1
+    assert {"process_resident_memory_bytes", "python_gc_collections_total"} <= {each.name for each in now.samples}
+    assert not [each.name for each in now.samples if each.name.endswith("_created")]
+
+
+def test_what_clients_write_adds_no_series(watch: Watch) -> None:
+    """The names of operations, fields, ids and paths, the ids of requests, and whatever else comes from outside."""
+    gateway = watch(max_batch=100)
+
+    def write(mark: str) -> None:
+        good = [{"query": f'query Q{mark}{n} {{ thread(id: "x{mark}{n}") {{ id }} }}'} for n in range(100)]
+        named = [{"query": f"{{ f{mark}{n} }}", "operationName": f"N{mark}{n}"} for n in range(100)]
+        for members in (good, named):
+            assert gateway.http.post("/graphql", json=members, headers={"x-request-id": mark}).status_code == 200
+        for method in ("PUT", f"M{mark.upper()}"):
+            gateway.http.request(method, "/graphql")
+        gateway.http.get(f"/nowhere/{mark}")
+        gateway.http.post("/graphql", content=mark, headers={"content-type": f"text/{mark}"})
+
+    write("first")
+    before = gateway.scrape().series
+    for round_ in range(5):
+        write(f"r{round_}")
+    assert gateway.scrape().series == before
+
+
+def test_without_a_port_nothing_is_measured(start: Any) -> None:
+    """And `/metrics` is no route of the port that callers reach."""
+    gateway = start()
+    assert gateway.http.get("/metrics").status_code == 404

@@ -1,0 +1,155 @@
+"""One line of the log for each operation: what it was, for whom, what it cost, and nothing that is a secret."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import PASSWORD, Fault, Sandbox
+from gateway.telemetry import JsonFormatter
+from tests.harness import Gateway, StartGateway
+
+THREAD = 'query Inbox { thread(id: "th-1") { id } }'
+ROUTE = "/api/v1/thread/{id}"
+
+
+class Written(logging.Handler):
+    """Keeps what is written, as it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(self.format(record)))
+
+    def of(self, message: str) -> list[dict[str, Any]]:
+        return [each for each in self.lines if each["message"] == message]
+
+
+@pytest.fixture
+def written() -> Iterator[Written]:
+    handler = Written()
+    logger = logging.getLogger("gateway")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def digest(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()[:16]
+
+
+def test_an_operation_is_one_line(gateway: Gateway, written: Written) -> None:
+    response = gateway.http.post("/graphql", json={"query": THREAD}, headers={"x-request-id": "mine"})
+    assert response.status_code == 200
+    (line,) = written.of("operation")
+    assert line.pop("ms") > 0
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "gateway",
+        "message": "operation",
+        "requestId": "mine",
+        "operation": "Inbox",
+        "type": "query",
+        "document": digest(THREAD),
+        "caller": "everyone",
+        "executor": "plan",
+        "upstream": [{"route": ROUTE, "source": "fetched", "outcome": "200", "calls": 1}],
+        "errors": [],
+    }
+
+
+def test_rest_calls_are_counted_by_what_they_came_to(gateway: Gateway, sandbox: Sandbox, written: Written) -> None:
+    sandbox.faults.add(Fault("thread", match="th-3", status=500))
+    gateway.query('{ threads(ids: ["th-1", "th-2", "th-3"]) { id } }')
+    (line,) = written.of("operation")
+    told = {(each["route"], each["source"], each["outcome"]): each["calls"] for each in line["upstream"]}
+    assert told == {(ROUTE, "fetched", "200"): 2, (ROUTE, "fetched", "500"): 1}
+    assert line["errors"] == ["UPSTREAM_ERROR"]
+    assert (line["executor"], line["reason"]) == ("reference", "UPSTREAM_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("document", "code"), [("{", "GRAPHQL_PARSE_FAILED"), ("{ nothing }", "GRAPHQL_VALIDATION_FAILED")]
+)
+def test_one_that_cannot_begin_is_told_with_its_document(
+    gateway: Gateway, written: Written, document: str, code: str
+) -> None:
+    gateway.query(document)
+    (line,) = written.of("operation")
+    assert (line["executor"], line["type"], line["errors"]) == ("none", "unknown", [code])
+    assert line["document"] == digest(document)
+
+
+def test_a_persisted_document_goes_by_the_same_name(gateway: Gateway, written: Written) -> None:
+    """Whether it came along, was found, or is not known."""
+    sha256 = hashlib.sha256(THREAD.encode()).hexdigest()
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": sha256}}
+    for body in ({}, {"query": THREAD}, {}):
+        gateway.http.post("/graphql", json={**body, "extensions": extensions})
+    lines = written.of("operation")
+    assert [each["document"] for each in lines] == [sha256[:16]] * 3
+    assert [each["errors"] for each in lines] == [["PERSISTED_QUERY_NOT_FOUND"], [], []]
+
+
+def test_each_operation_of_a_batch_is_told(start: StartGateway, written: Written) -> None:
+    start(max_batch=3).http.post("/graphql", json=[{"query": f"query Q{n} {{ __typename }}"} for n in range(3)])
+    assert sorted(each["operation"] for each in written.of("operation")) == ["Q0", "Q1", "Q2"]
+
+
+def test_what_http_refuses_is_a_line_without_an_operation(gateway: Gateway, written: Written) -> None:
+    gateway.http.put("/graphql", headers={"x-request-id": "mine"})
+    (line,) = written.of("refused")
+    assert (line["requestId"], line["status"], line["errors"]) == ("mine", 405, ["BAD_USER_INPUT"])
+    assert written.of("operation") == []
+
+
+def test_a_slow_operation_is_told_at_warning_with_its_calls(start: StartGateway, written: Written) -> None:
+    start(slow_operation=1e-6).data(THREAD)
+    (line,) = written.of("slow operation")
+    assert line["level"] == "warning"
+    (call,) = line["explain"]
+    assert (call["route"], call["status"], call["attempts"], call["source"]) == (ROUTE, 200, 1, "fetched")
+
+
+def test_no_operation_is_slow_where_that_is_switched_off(start: StartGateway, written: Written) -> None:
+    start(slow_operation=0).data(THREAD)
+    assert [each["level"] for each in written.lines if "operation" in each["message"]] == ["info"]
+
+
+def test_callers_are_told_apart_by_what_is_no_credential(start: StartGateway, written: Written) -> None:
+    gateway = start(upstream_identity="passthrough")
+    for token in ("one-token", "another-token", "one-token"):
+        gateway.http.post("/graphql", json={"query": THREAD}, headers={"authorization": f"Bearer {token}"})
+    first, second, third = (each["caller"] for each in written.of("operation"))
+    assert first == third != second
+    assert "token" not in first + second
+
+
+def test_a_name_is_cut_and_nothing_else_that_was_sent_is_told(gateway: Gateway, written: Written) -> None:
+    name = "N" * 5000
+    secret = "th-1-for-nobody-else"
+    document = f'query {name}($id: ID!) {{ thread(id: $id) {{ id }} customer(externalId: "{secret}") {{ id }} }}'
+    gateway.query(document, id=secret)
+    gateway.http.post("/graphql", json={"query": "{", "operationName": "N" * 120})
+    assert [each["operation"] for each in written.of("operation")] == ["N" * 100] * 2
+    text = json.dumps(written.lines)
+    assert secret not in text
+    assert PASSWORD not in text
+
+
+def test_a_line_that_json_has_no_form_for_is_written_all_the_same() -> None:
+    record = logging.LogRecord("gateway", logging.INFO, __file__, 1, "odd", None, None)
+    record.fields = {"half": "\ud800", "object": pytest}
+    line = json.loads(JsonFormatter().format(record))
+    assert line["message"] == "odd"
+    assert line["half"] == "\ud800"

@@ -1,0 +1,65 @@
+"""The metrics of several workers on one port."""
+
+import os
+import signal
+
+import httpx
+
+from gateway.sandbox import Sandbox
+from tests.conftest import NO_CERTIFICATES
+from tests.harness import SERVICE
+from tests.programs import Start, serving, until
+from tests.telemetry.scrape import PREFIX, scrape
+
+THREAD = {"query": '{ thread(id: "th-1") { id } }'}
+
+
+def ask(url: str) -> None:
+    answer = httpx.post(url, json=THREAD, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
+    assert answer.json() == {"data": {"thread": {"id": "th-1"}}}
+
+
+def test_each_worker_is_told_and_one_that_takes_anothers_place_goes_on_with_its_series(
+    begin: Start, upstream: str, sandbox: Sandbox
+) -> None:
+    settings = {**SERVICE, "upstream_url": upstream, "metrics_port": "0", "shutdown_delay": "0"}
+    program = begin("serve", "--port", "0", "--workers", "2", **settings)
+    url = serving(program)
+    metrics = program.err.until(r'"metrics on (http://[^"]+)"')[1]
+
+    def processes() -> dict[str, int]:
+        """Return the start of each worker's process, which tells one from the next."""
+        now = scrape(metrics)
+        starts = (each for each in now.samples if each.name == "process_start_time_seconds")
+        return {each.labels["worker"]: int(each.value * 1000) for each in starts}
+
+    until(lambda: set(processes()) == {"0", "1"}, "both workers tell their metrics")
+    for _ in range(20):
+        ask(url)
+    now = scrape(metrics)
+    assert now.value("operations_total", code="OK") == 20
+    assert now.value("upstream_request_duration_seconds_count", route="/api/v1/thread/{id}") == sandbox.count("thread")
+    assert now.kinds[f"{PREFIX}operations_total"] == "counter"
+    before = processes()
+    victim = int(program_children(program.process.pid)[0])
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: set(processes()) == {"0", "1"} and processes() != before, "another has taken its place")
+    program.interrupt(signal.SIGTERM)
+    assert program.end() == 0
+
+
+def test_a_metrics_port_that_is_taken_ends_the_start(begin: Start, upstream: str) -> None:
+    first = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, metrics_port="0")
+    port = first.err.until(r'"metrics on http://127\.0\.0\.1:(\d+)/metrics"')[1]
+    for workers in ("1", "2"):
+        second = begin(
+            "serve", "--port", "0", "--workers", workers, **SERVICE, upstream_url=upstream, metrics_port=port
+        )
+        assert second.end() == 2
+        assert "GATEWAY_METRICS_PORT" in second.err.rest()
+
+
+def program_children(pid: int) -> list[str]:
+    """Return the processes that a process has started and that serve: the last, since the first is a tracker."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - as short as can be
+        return file.read().split()[::-1]
