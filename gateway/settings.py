@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -124,9 +125,8 @@ class Settings(BaseSettings):
     coalescing: bool = Field(
         default=True, description="Identical GETs with the same credential at the same moment share one REST call."
     )
-    cache_url: str | None = Field(
+    cache_url: SecretStr | None = Field(  # it may hold a password
         default=None,
-        repr=False,  # it may hold a password
         description="Where answers are cached: `memory://`, `redis://host:port/db` or `rediss://…`; unset: nowhere.",
     )
     cache_secret: SecretStr | None = Field(
@@ -329,14 +329,20 @@ class Settings(BaseSettings):
 
     @field_validator("cache_url")
     @classmethod
-    def _known_store(cls, url: str | None) -> str | None:
-        if url is not None and url != "memory://" and not url.startswith(("redis://", "rediss://")):
+    def _known_store(cls, url: SecretStr | None) -> SecretStr | None:
+        text = "memory://" if url is None else url.get_secret_value()
+        if text != "memory://" and not text.startswith(("redis://", "rediss://")):
             raise ValueError("must be `memory://`, or begin with `redis://` or `rediss://`")
+        if text != "memory://" and not _has_host(text):
+            raise ValueError(
+                "must have a host, and a port that is a number; in its password `/`, `?`, `#` and `@` are written "
+                "`%2F`, `%3F`, `%23` and `%40`"
+            )
         return url
 
     @model_validator(mode="after")
     def _cache_complete(self) -> Self:
-        if (self.cache_url or "").startswith("redis") and self.cache_secret is None:
+        if self.redis_url is not None and self.cache_secret is None:
             raise ValueError(
                 "GATEWAY_CACHE_SECRET must be set where GATEWAY_CACHE_URL is a Redis: the same text of 16 characters "
                 "or more for every gateway that uses it"
@@ -350,6 +356,12 @@ class Settings(BaseSettings):
                 "GATEWAY_SHUTDOWN_TIMEOUT must be no less than GATEWAY_OPERATION_TIMEOUT: what is under way is answered"
             )
         return self
+
+    @property
+    def redis_url(self) -> str | None:
+        """The address of the Redis that gateways and workers share, None where there is none."""
+        url = "" if self.cache_url is None else self.cache_url.get_secret_value()
+        return url if url.startswith("redis") else None
 
     @property
     def shutdown_bound(self) -> int:
@@ -394,6 +406,15 @@ def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
             hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             lines.append(f"{name} is not a setting and is ignored{hint}")
     return lines
+
+
+def _has_host(url: str) -> bool:
+    """Whether an address can be read: where it cannot, it might be quoted with the password that made it unreadable."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def words(text: str | None) -> list[str]:

@@ -124,6 +124,8 @@ def test_what_is_no_finite_number_is_refused(monkeypatch: pytest.MonkeyPatch, na
         ("upstream_url", "https://api.algoreg.com/?a=b", "no user, password, query or fragment"),
         ("upstream_url", f"https://me:{SECRET}@api.algoreg.com", "no user, password, query or fragment"),
         ("cache_url", f"memcached://me:{SECRET}@cache.example", "`memory://`, or begin with `redis://`"),
+        ("cache_url", f"redis://:{SECRET}/with/slashes@cache.example:6379/0", "`%2F`"),
+        ("cache_url", f"redis://:{SECRET}@/0", "must have a host"),
         ("cache_secret", "short", "at least 16"),
         ("upstream_ca_file", "/nowhere/ca.pem", "a PEM file that can be read"),
     ],
@@ -187,7 +189,11 @@ def test_a_shared_cache_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_secrets_are_never_shown() -> None:
     cache = {"cache_url": f"redis://:{SECRET}@cache.example/0", "cache_secret": SECRET}
     settings = load_settings({**ACCOUNT, **cache}, env_file=NO_ENV_FILE)
-    for text in (str(settings), repr(settings), f"{settings.upstream_password} {settings.cache_secret}"):
+    for text in (
+        str(settings),
+        repr(settings),
+        f"{settings.upstream_password} {settings.cache_secret} {settings.cache_url}",
+    ):
         assert SECRET not in text
     assert settings.upstream_password is not None
     assert settings.upstream_password.get_secret_value() == SECRET

@@ -128,8 +128,8 @@ class RedisRate:
 def build_rate(setting: str, text: str, settings: Settings, counts: Counts, clock: Callable[[], float]) -> Rate:
     """Return the limit that ``setting`` asks for with ``text``: in the cache's Redis if there is one, or in memory."""
     quota = _quota(PREFIX + setting.upper(), text)
-    if (settings.cache_url or "").startswith("redis"):
-        return RedisRate(quota, settings.cache_url or "", settings.cache_timeout, counts, clock)
+    if settings.redis_url is not None:
+        return RedisRate(quota, settings.redis_url, settings.cache_timeout, counts, clock)
     return MemoryRate(quota)
 
 

@@ -153,9 +153,8 @@ def _cache_secret(settings: Settings) -> bytes:
 
 
 def _store(settings: Settings, counts: Counts, timing: Timing) -> Store:
-    url = settings.cache_url or ""
-    if url.startswith("redis"):
-        return RedisStore(url, settings.cache_timeout, counts, timing.clock)
+    if settings.redis_url is not None:
+        return RedisStore(settings.redis_url, settings.cache_timeout, counts, timing.clock)
     return MemoryStore(settings.cache_max_bytes, timing.clock)
 
 

@@ -114,8 +114,8 @@ def build_persisted(
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
-    if (settings.cache_url or "").startswith("redis"):
-        stores.append(RedisStore(settings.cache_url or "", settings.cache_timeout, Counts(), timing.clock))
+    if settings.redis_url is not None:
+        stores.append(RedisStore(settings.redis_url, settings.cache_timeout, Counts(), timing.clock))
     return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)
 
 

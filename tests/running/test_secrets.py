@@ -1,0 +1,203 @@
+"""No secret comes out, whatever goes wrong: not in the log, an error, an object's text or a process' arguments.
+
+Every secret is marked, and so are the names and the messages of the REST API's data; then everything that can go wrong
+does, and whatever came out is searched for the marks. Answers to queries hold data, so of those it is their errors,
+their extensions and their headers that are searched.
+"""
+
+import base64
+import gc
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer.main
+
+from gateway.auth.api_keys import make_api_key
+from gateway.cli import app as command_line
+from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.settings import Settings
+from gateway.telemetry import configure_logging
+from tests.harness import Clock, Gateway, StartGateway
+from tests.programs import Program, Start, serving
+from tests.upstream.redis_server import RedisServer
+from tests.upstream.test_fault_matrix import FAULTS, HTML
+
+USER = "service@sandbox.example"
+PASSWORD = "marked-password-of-the-account"
+CALLERS_PASSWORD = "marked-password-of-a-caller"
+CACHE_PASSWORD = "marked-password-of-redis"
+CACHE_SECRET = "marked-secret-of-the-cache"
+NAME = "Marked-Name-Of-A-Customer"
+CONTENT = "marked content of a message"
+UPSTREAM_MESSAGE = "marked message of an error"
+BASIC = "Basic " + base64.b64encode(f"{USER}:{CALLERS_PASSWORD}".encode()).decode()
+BEARER = "Bearer marked-token-of-a-caller"
+MARKS = (
+    PASSWORD,
+    CALLERS_PASSWORD,
+    CACHE_PASSWORD,
+    CACHE_SECRET,
+    NAME,
+    CONTENT,
+    UPSTREAM_MESSAGE,
+    BASIC.partition(" ")[2],
+    BEARER.partition(" ")[2],
+    base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(),
+)
+QUERIES = (
+    '{ thread(id: "marked") { id lastMessage { content } customers { firstName } } }',
+    '{ thread(id: "marked") { messages { totalCount nodes { content } } } }',
+    '{ customer(externalId: "cu-1") { id firstName profile { customFields { value } } } }',
+    "{ nonsense }",
+    "{ not even graphql",
+)
+THREAD = {
+    "id": "marked",
+    "last_message": {"id": "m-1", "content": CONTENT, "subject": CONTENT},
+    "customers": [{"id": "c-1", "first_name": NAME, "external_id": "cu-1"}],
+}
+# What tells of data in the wrong place: values where others belong, and errors that quote them.
+TALKATIVE: dict[str, dict[str, Any]] = {
+    "drift": {"body": json.dumps({**THREAD, "id": {"of": NAME}, "customers": NAME, "last_message": CONTENT})},
+    "cut off": {"body": f'{{"id": "marked", "last_message": {{"content": "{CONTENT}'},
+    "error that quotes": {"status": 422, "body": json.dumps({"errors": [{"code": "x", "message": UPSTREAM_MESSAGE}]})},
+    "page that quotes": {"status": 500, "body": HTML + UPSTREAM_MESSAGE, "content_type": "text/html"},
+    "header that quotes": {"status": 429, "headers": {"retry-after": UPSTREAM_MESSAGE}},
+}
+EVERYTHING = {**FAULTS, **TALKATIVE}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    sandbox = Sandbox(accounts=Accounts({USER: PASSWORD}, lockout_after=10_000))
+    sandbox.store.put_thread(THREAD, [{"id": "m-1", "content": CONTENT}])
+    return sandbox
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    """Everything that was logged, at the level debug, by us and by every library; a function that returns it."""
+    loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn")]
+    before = [(each.handlers, each.level, each.propagate) for each in loggers]
+    configure_logging("debug")
+    caplog.set_level(logging.DEBUG)
+
+    def written() -> str:
+        captured = capsys.readouterr()
+        return captured.err + captured.out + caplog.text
+
+    yield written
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.handlers, each.propagate = handlers, propagate
+        each.setLevel(level)
+
+
+def told(gateway: Gateway, headers: dict[str, str]) -> str:
+    """Ask everything, and return what of the answers is not data."""
+    pieces = []
+    for query in QUERIES:
+        response = gateway.http.post("/graphql", json={"query": query}, headers=headers)
+        answer = response.json()
+        pieces += [json.dumps({name: value for name, value in answer.items() if name != "data"}), str(response.headers)]
+    for path in ("/health", "/ready", "/nowhere"):
+        pieces.append(gateway.http.get(path).text)
+    return "\n".join(pieces)
+
+
+def objects() -> Iterator[str]:
+    """Give the text of every object of ours that there is, as a debugger or a careless log line would show it."""
+    for each in gc.get_objects():
+        module = getattr(type(each), "__module__", "")
+        if isinstance(module, str) and module.startswith("gateway.") and not module.startswith("gateway.sandbox"):
+            yield repr(each)
+
+
+def found(text: str, *more: str) -> list[str]:
+    return [mark for mark in (*MARKS, *more) if mark in text]
+
+
+@pytest.mark.parametrize("fault", EVERYTHING)
+@pytest.mark.parametrize("mode", ["service", "passthrough"])
+def test_no_fault_brings_a_secret_out(
+    start: StartGateway, sandbox: Sandbox, log: Any, tmp_path: Path, mode: str, fault: str
+) -> None:
+    key, line = make_api_key("caller", [], None)
+    (tmp_path / "keys.toml").write_text(line, encoding="utf-8")
+    service = {"inbound_auth": "api_key", "api_keys_file": tmp_path / "keys.toml", "upstream_username": USER}
+    cache = {"cache_url": f"redis://:{CACHE_PASSWORD}@127.0.0.1:1/0", "cache_secret": CACHE_SECRET}
+    settings = {**service, **cache, "upstream_identity": mode, "upstream_password": PASSWORD, "explain": True}
+    slow = 0.3 if fault in {"no answer", "slow body"} else 30
+    gateway = start(timing=Clock().timing, upstream_read_timeout=slow, log_level="debug", **settings)
+    callers = [{"x-api-key": key}] if mode == "service" else [{"authorization": BASIC}, {"authorization": BEARER}]
+    for caller in callers:
+        headers = {**caller, "gateway-explain": "1"}
+        out = told(gateway, headers)
+        sandbox.faults.add(Fault("*", **EVERYTHING[fault]))
+        out += told(gateway, headers)
+        sandbox.faults.clear()
+        tokens = {call.headers.get("authorization", "").partition(" ")[2] for call in sandbox.calls} - {""}
+        assert mode == "passthrough" or tokens
+        logged = log()
+        assert '"operation"' in logged
+        assert found(out + logged, key, *tokens) == []
+    assert found("\n".join(objects()), key) == []
+
+
+def test_the_marks_are_found_where_they_are(gateway: Gateway) -> None:
+    """Or all of the above would say nothing."""
+    answer = gateway.query('{ thread(id: "marked") { lastMessage { content } customers { firstName } } }')
+    assert found(json.dumps(answer)) == [NAME, CONTENT]
+
+
+def test_no_secret_is_among_a_process_arguments_or_in_its_log(
+    begin: Start, upstream: str, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    with RedisServer(password=CACHE_PASSWORD) as redis:
+        (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_PASSWORD={PASSWORD}\n")
+        settings = {"upstream_identity": "service", "upstream_username": USER, "inbound_auth": "none"}
+        cache = {"cache_url": redis.url, "cache_secret": CACHE_SECRET, "shutdown_delay": "0"}
+        program = begin(
+            "serve", "--port", "0", "--workers", "2", "--log-level", "debug", upstream_url=upstream, **settings, **cache
+        )
+        url = serving(program)
+        with_redis = _ask(url)
+        redis.kill()
+        without = _ask(url)
+        arguments = "\n".join(_arguments(program))
+        assert "spawn_main" in arguments, "the workers are among them"
+        os.kill(program.process.pid, signal.SIGTERM)
+        assert program.end() == 0
+    assert [each["data"]["thread"]["id"] for each in (with_redis, without)] == ["marked"] * 2
+    tokens = {call.headers.get("authorization", "").partition(" ")[2] for call in sandbox.calls} - {""}
+    assert found(arguments + program.err.rest() + program.out.rest(), *tokens) == []
+
+
+def test_no_flag_takes_a_secret() -> None:
+    """Flags are arguments, which everybody on the machine can read."""
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secret >= {"upstream_password", "cache_secret", "cache_url"}
+    assert not secret & _flags_of_serve()
+
+
+def _flags_of_serve() -> set[str]:
+    group: Any = typer.main.get_command(command_line)
+    return {each.name for each in group.commands["serve"].params}
+
+
+def _ask(url: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(url, json={"query": QUERIES[0]}, trust_env=False, timeout=30).json()
+    return answer
+
+
+def _arguments(program: Program) -> Iterator[str]:
+    pid = program.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for each in (str(pid), *children):
+        yield Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode()
