@@ -24,7 +24,7 @@ from gateway.execution.documents import Documents, RequestError
 from gateway.execution.engine import Operation
 from gateway.settings import Settings
 from gateway.telemetry import Counts
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, Store, shared_store
 from gateway.upstream.timing import Timing
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -114,8 +114,9 @@ def build_persisted(
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
-    if settings.redis_url is not None:
-        stores.append(RedisStore(settings.redis_url, settings.cache_timeout, Counts(), timing.clock))
+    shared = shared_store(settings, Counts(), timing.clock)
+    if shared is not None:
+        stores.append(shared)
     return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)
 
 
