@@ -1,4 +1,4 @@
-"""The command line: serve, demo, schema, check, api-key."""
+"""The command line: serve, demo, schema, check, api-key, documents."""
 
 import difflib
 import sys
@@ -13,6 +13,10 @@ from gateway.auth.api_keys import make_api_key
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
+from gateway.execution.admission import cost_policy
+from gateway.execution.inspection import inspect
+from gateway.execution.limits import limits_of
+from gateway.execution.manifest import read_manifest
 from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
 from gateway.server import serve as run_server
@@ -152,3 +156,17 @@ def api_key(
     typer.echo(key)
     typer.echo("The line for GATEWAY_API_KEYS_FILE:", err=True)
     typer.echo(line)
+
+
+@app.command()
+def documents(
+    path: Annotated[Path, typer.Argument(exists=True, help="A manifest of Apollo or Relay, or a folder.")],
+) -> None:
+    """Check a manifest of trusted documents against the schema and the limits; exit with 1 where one does not fit."""
+    settings = load_settings()
+    schema = build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes)
+    lines = list(inspect(read_manifest(path), schema, limits_of(settings), cost_policy(settings)))
+    for line in lines:
+        typer.echo(str(line))
+    if not all(line.ok for line in lines):
+        raise typer.Exit(1)

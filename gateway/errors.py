@@ -10,6 +10,7 @@
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
     ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
+    ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   send the document once more
     ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   send documents, not their hashes
     └── InternalError               INTERNAL_ERROR              a bug of ours
@@ -225,6 +226,13 @@ class UpstreamError(GatewayError):
 
     code = "UPSTREAM_ERROR"
     default_message = "The REST API failed."
+
+
+class DocumentNotTrusted(GatewayError):
+    """The gateway executes only the documents that it was given, and this is none of them."""
+
+    code = "DOCUMENT_NOT_TRUSTED"
+    default_message = "Only trusted documents are executed, and this is none."
 
 
 class PersistedQueryNotFound(GatewayError):

@@ -53,6 +53,14 @@ class CostMode(StrEnum):
     ENFORCE = "enforce"
 
 
+class TrustMode(StrEnum):
+    """What is done about documents that are not trusted."""
+
+    LOG = "log"
+    PREFER = "prefer"
+    REQUIRE = "require"
+
+
 class LogLevel(StrEnum):
     """The least severe log lines that are written."""
 
@@ -270,6 +278,16 @@ class Settings(BaseSettings):
     persisted_queries_ttl: float = Field(
         default=86_400, gt=0, description="Seconds such a document is kept, in memory and in the cache's Redis if any."
     )
+    trusted_documents: Path | None = Field(
+        default=None,
+        description="The documents that clients were built with: a manifest of Apollo or Relay, or a folder of "
+        "`.graphql` files.",
+    )
+    trusted_documents_mode: TrustMode = Field(
+        default=TrustMode.LOG,
+        description="What is done about other documents: `log` them, `prefer` the trusted ones, which have no limits, "
+        "or `require` a trusted one.",
+    )
     graphiql: bool = Field(default=False, description="Serve GraphiQL to browsers at `/graphql`. Not for production.")
     introspection: bool = Field(
         default=True, description="Answer `__schema` and `__type`; `_service` works either way."
@@ -326,6 +344,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return ",".join(sorted((each.strip().lower() for each in value.split(",")), reverse=True))
         return value
+
+    @field_validator("trusted_documents")
+    @classmethod
+    def _there(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.exists():
+            raise ValueError("must be a file or a folder that is there")
+        return path
 
     @field_validator("cache_url")
     @classmethod

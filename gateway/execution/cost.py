@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
+    REMOVE,
+    DocumentNode,
     FieldNode,
     GraphQLError,
     GraphQLField,
@@ -22,9 +24,13 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
+    ListValueNode,
     OperationDefinitionNode,
     OperationType,
+    Visitor,
+    VisitorAction,
     get_named_type,
+    visit,
 )
 from graphql.execution import VariableValues, get_argument_values
 from graphql.execution.collect_fields import GroupedFieldSet
@@ -117,6 +123,31 @@ class OperationCost:
         return needs, _sum(needs) if _are_all_different(needs) else None
 
 
+def most_calls(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, list_size: int, items: int
+) -> int:
+    """Return how many REST calls an operation comes to at most, whatever its variables are.
+
+    A list that is a variable has so many ``items``; nothing is left out, and no two calls are taken to be the same.
+    """
+    query = schema.query_type
+    if operation.operation is not OperationType.QUERY or query is None:
+        return 0
+    node: DocumentNode = visit(document, _WithoutDirectives())
+    alike = (each for each in node.definitions if isinstance(each, OperationDefinitionNode))
+    index = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)].index(operation)
+    selection = select(schema, node, list(alike)[index], {})
+    try:
+        return _sum(_Finder(selection, list_size).below(selection.root(query), query), items=items)
+    except _TooLarge:
+        return BEYOND
+
+
+class _WithoutDirectives(Visitor):
+    def enter_directive(self, *_: object) -> VisitorAction:
+        return REMOVE
+
+
 class _TooLarge(Exception):
     """There are too many fields to look through."""
 
@@ -181,12 +212,18 @@ def _are_all_different(needs: tuple[Need, ...]) -> bool:
     )
 
 
-def _sum(needs: tuple[Need, ...], times: int = 1) -> int:
+def _sum(needs: tuple[Need, ...], times: int = 1, items: int = 1) -> int:
+    """Return the number of calls where no two are the same one; a field that needs several has ``items``."""
     total = 0
     for need in needs:
-        each = times * need.times
-        total += each + sum(_sum(below, each) for below in need.below.values())
+        each = times * need.times * (_items(need, items) if need.is_list else 1)
+        total += each + sum(_sum(below, each, items) for below in need.below.values())
     return total
+
+
+def _items(need: Need, items: int) -> int:
+    written = [len(each.value.values) for each in need.node.arguments or () if isinstance(each.value, ListValueNode)]
+    return max(written, default=items)
 
 
 class _Enough(Exception):

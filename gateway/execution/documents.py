@@ -20,7 +20,7 @@ from graphql import (
     validate,
 )
 
-from gateway.errors import LimitExceeded
+from gateway.errors import DocumentNotTrusted, GatewayError, LimitExceeded
 from gateway.execution.limits import (
     Limits,
     bounded_comparisons,
@@ -29,6 +29,7 @@ from gateway.execution.limits import (
     parse_within,
     require_comparable,
 )
+from gateway.execution.trusted import TrustedDocuments, log_unknown
 
 DIGEST_LENGTH = 16
 """How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
@@ -107,11 +108,19 @@ class Documents:
     """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
 
     def __init__(
-        self, schema: GraphQLSchema, *, size: int, limits: Limits | None = None, introspection: bool = True
+        self,
+        schema: GraphQLSchema,
+        *,
+        size: int,
+        limits: Limits | None = None,
+        introspection: bool = True,
+        trusted: TrustedDocuments | None = None,
     ) -> None:
-        """Take documents within ``limits``, without which there are none."""
+        """Take documents within ``limits``, without which there are none, and those that are ``trusted``."""
         self.limits = limits or Limits()
         self._schema = schema
+        self._trusted = trusted
+        self._longest_kept = max(_LONGEST_KEPT, trusted.longest if trusted else 0)
         self._keeps = size > 0
         self._introspection = introspection
         self._rules = [_bounded(each, self.limits) for each in (*specified_rules, *recommended_rules)]
@@ -127,7 +136,7 @@ class Documents:
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError where it is too large, or does not parse or validate."""
-        if len(text) > _LONGEST_KEPT:
+        if len(text) > self._longest_kept:
             return self._validated(text, is_kept=False)
         return self._kept(text)
 
@@ -154,9 +163,11 @@ class Documents:
 
     def _validated(self, text: str, *, is_kept: bool) -> ValidDocument:
         try:
-            node = parse_within(text, self.limits)
-            self._validate(node)
-        except LimitExceeded as exc:
+            if self._trusted is None:
+                node = self._within(text, self.limits)
+            else:
+                node = self._trusted_or_not(text, self._trusted)
+        except (LimitExceeded, DocumentNotTrusted) as exc:
             raise _refusal(exc) from exc
         except GraphQLSyntaxError as exc:
             raise RequestError("GRAPHQL_PARSE_FAILED", [exc]) from exc
@@ -165,24 +176,35 @@ class Documents:
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
         return ValidDocument(node, digest_of(text), is_kept)
 
-    def _validate(self, node: DocumentNode) -> None:
+    def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
+        if trusted.knows(text):
+            return self._within(text, Limits() if trusted.lifts_limits else self.limits)
+        if trusted.refuses_others:
+            raise DocumentNotTrusted
+        node = self._within(text, self.limits)
+        log_unknown(text, node)
+        return node
+
+    def _within(self, text: str, limits: Limits) -> DocumentNode:
+        node = parse_within(text, limits)
         errors = validate(
             self._schema,
             node,
-            self._rules,
+            self._rules if limits is self.limits else specified_rules,
             max_errors=_MOST_VALIDATION_ERRORS,
             hide_suggestions=not self._introspection,  # what a schema has can be asked for by misspelling it, too
         )
-        require_comparable(errors, self.limits)
+        require_comparable(errors, limits)
         if errors:
             raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
+        return node
 
 
 def _bounded(rule: Any, limits: Limits) -> Any:
     return bounded_comparisons(limits.comparisons) if rule is OverlappingFieldsCanBeMergedRule else rule
 
 
-def _refusal(exc: LimitExceeded) -> RequestError:
+def _refusal(exc: GatewayError) -> RequestError:
     return RequestError(exc.code, [GraphQLError(exc.message)])
 
 

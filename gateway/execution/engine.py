@@ -16,6 +16,7 @@ from gateway.execution.limits import Limits
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
+from gateway.execution.trusted import TrustedDocuments
 from gateway.schema import FederatedSchema
 from gateway.schema.context import OperationContext
 from gateway.telemetry import logger
@@ -46,9 +47,12 @@ class Engine:
         introspection: bool = True,
         incremental: bool = False,
         costs: CostPolicy | None = None,
+        trusted: TrustedDocuments | None = None,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = Documents(self._schema, size=document_cache_size, limits=limits, introspection=introspection)
+        self.documents = Documents(
+            self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
+        )
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
         self._admission = Admission(self._schema, costs or CostPolicy())

@@ -17,6 +17,7 @@ from gateway.execution.admission import cost_policy
 from gateway.execution.engine import Engine
 from gateway.execution.limits import limits_of
 from gateway.execution.measures import engine_metrics
+from gateway.execution.trusted import build_trusted
 from gateway.schema import build_schema
 from gateway.schema.context import ContextFactory
 from gateway.settings import Settings
@@ -27,6 +28,7 @@ from gateway.upstream.attempts import TimedAttempts
 from gateway.upstream.measures import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
+from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
@@ -41,26 +43,31 @@ GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 10)
 
 
-def create_app(settings: Settings, timing: Timing = REAL_TIME) -> Starlette:
-    """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together."""
+def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersMemory | None = None) -> Starlette:
+    """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together.
+
+    ``workers`` is the memory that it shares with other workers of the same program, where there are any.
+    """
     counts = Counts()
     metrics = None if settings.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
     rate = build_caller_rate(settings, counts, timing)
-    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics))
+    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics), workers)
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
+    trusted = build_trusted(settings)
     engine = Engine(
         build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
         document_cache_size=settings.document_cache_size,
         limits=limits_of(settings),
         costs=cost_policy(settings),
+        trusted=trusted,
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
     )
-    persisted = build_persisted(settings, engine.documents, timing)
+    persisted = build_persisted(settings, engine.documents, timing, trusted)
     endpoint = GraphQLEndpoint(
         engine=engine,
         authenticator=authenticator,

@@ -31,7 +31,7 @@ from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
-from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation
+from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation, TrustedFirst
 from gateway.web.rates import CallerRate, NoCallerRate
 from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
@@ -54,7 +54,7 @@ class GraphQLEndpoint:
     authenticator: Authenticator
     contexts: ContextFactory
     max_body: int
-    persisted: PersistedDocuments | NoPersistedDocuments
+    persisted: PersistedDocuments | NoPersistedDocuments | TrustedFirst
     reporter: OperationReporter
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""

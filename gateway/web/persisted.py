@@ -22,6 +22,7 @@ from typing import Any
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
 from gateway.execution.documents import Documents, RequestError
 from gateway.execution.engine import Operation
+from gateway.execution.trusted import TrustedDocuments
 from gateway.settings import Settings
 from gateway.telemetry import Counts
 from gateway.upstream.stores import MemoryStore, Store, shared_store
@@ -29,14 +30,23 @@ from gateway.upstream.timing import Timing
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT_ID_PREFIX = "sha256:"
+_LONGEST_ID = 256
+_NO_DOCUMENT_ID = (
+    "`documentId` must be `sha256:` and the document's SHA-256 in 64 lower-case hexadecimal digits, "
+    "or the id of a trusted document."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentName:
-    """What a client calls a document: the SHA-256 of its UTF-8 text, in lower-case hexadecimal digits."""
+    """What a client calls a document: the SHA-256 of its UTF-8 text, in lower-case hexadecimal digits.
+
+    As a ``documentId`` it can also be whatever a manifest of trusted documents calls it.
+    """
 
     digest: str
     is_document_id: bool = False
+    is_hash: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,8 @@ class PersistedDocuments:
 
         Raises BadUserInput where the name is that of another document.
         """
+        if not operation.called.is_hash:
+            raise BadUserInput(_NO_DOCUMENT_ID)
         if operation.document:
             await self._learn(operation.called.digest, operation.document)
             return operation
@@ -107,10 +119,37 @@ class NoPersistedDocuments:
         """Do nothing."""
 
 
+class TrustedFirst:
+    """Knows trusted documents by their ids, and leaves others to ``otherwise``. They come from no store."""
+
+    def __init__(self, trusted: TrustedDocuments, otherwise: PersistedDocuments | NoPersistedDocuments) -> None:
+        self._trusted = trusted
+        self._otherwise = otherwise
+
+    async def resolve(self, operation: PersistedOperation) -> Operation:
+        """Return the operation with its document; raise what ``otherwise`` raises where it is not trusted."""
+        text = None if operation.document else self._trusted.by_id.get(operation.called.digest)
+        if text is None:
+            return await self._otherwise.resolve(operation)
+        return PersistedOperation(text, operation.name, operation.variables, operation.called)
+
+    async def aclose(self) -> None:
+        """Let go of what ``otherwise`` holds."""
+        await self._otherwise.aclose()
+
+
 def build_persisted(
+    settings: Settings, documents: Documents, timing: Timing, trusted: TrustedDocuments | None = None
+) -> PersistedDocuments | NoPersistedDocuments | TrustedFirst:
+    """Return what ``settings`` ask for, and before it the documents that are trusted."""
+    stored = _build_stored(settings, documents, timing)
+    return stored if trusted is None else TrustedFirst(trusted, stored)
+
+
+def _build_stored(
     settings: Settings, documents: Documents, timing: Timing
 ) -> PersistedDocuments | NoPersistedDocuments:
-    """Return what ``settings`` ask for: a store in this process, and behind it the cache's Redis where there is one."""
+    """Return a store in this process, and behind it the cache's Redis where there is one."""
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
@@ -130,11 +169,11 @@ def document_name(document_id: Any, extensions: dict[str, Any] | None) -> Docume
 
 
 def _from_document_id(value: Any) -> DocumentName:
-    if isinstance(value, str) and value.startswith(_DOCUMENT_ID_PREFIX):
-        digest = value.removeprefix(_DOCUMENT_ID_PREFIX)
-        if _SHA256.fullmatch(digest):
-            return DocumentName(digest, is_document_id=True)
-    raise BadUserInput("`documentId` must be `sha256:` and the document's SHA-256 in 64 lower-case hexadecimal digits.")
+    if not isinstance(value, str) or len(value) > _LONGEST_ID:
+        raise BadUserInput(_NO_DOCUMENT_ID)
+    digest = value.removeprefix(_DOCUMENT_ID_PREFIX)
+    is_hash = digest != value and _SHA256.fullmatch(digest) is not None
+    return DocumentName(digest if is_hash else value, is_document_id=True, is_hash=is_hash)
 
 
 def _from_extension(value: Any) -> DocumentName:

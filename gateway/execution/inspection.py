@@ -1,0 +1,60 @@
+"""Looks over the documents of a manifest: whether each fits the schema and the limits, and what it will cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
+
+from gateway.execution.admission import CostPolicy
+from gateway.execution.cost import BEYOND, most_calls
+from gateway.execution.documents import Documents, RequestError
+from gateway.execution.limits import Limits
+from gateway.execution.manifest import TrustedDocument
+from gateway.execution.size import size_of
+from gateway.schema import FederatedSchema
+from gateway.settings import CostMode
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What there is to say of one document."""
+
+    ok: bool
+    entry: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the line."""
+        return f"{'ok  ' if self.ok else 'FAIL'}  {self.entry}: {self.text}"
+
+
+def inspect(
+    documents: tuple[TrustedDocument, ...], federated: FederatedSchema, limits: Limits, costs: CostPolicy
+) -> Iterator[Inspected]:
+    """Yield one line for each document."""
+    schema = federated._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+    checked = Documents(schema, size=0, limits=limits)
+    for each in documents:
+        try:
+            node = checked.get(each.text).node
+        except RequestError as exc:
+            problems = "; ".join(error.message for error in exc.errors)
+            yield Inspected(ok=False, entry=each.entry, text=f"{exc.code}: {problems}")
+            continue
+        yield _described(each.entry, node, schema, limits, costs)
+
+
+def _described(entry: str, node: DocumentNode, schema: GraphQLSchema, limits: Limits, costs: CostPolicy) -> Inspected:
+    operations = [each for each in node.definitions if isinstance(each, OperationDefinitionNode)]
+    if not operations:
+        return Inspected(ok=False, entry=entry, text="it has no operation")
+    parts = []
+    fits = True
+    for operation, size in zip(operations, size_of(node).operations, strict=True):
+        least, most = (most_calls(schema, node, operation, costs.list_size, items) for items in (1, limits.list))
+        name = f" {operation.name.value}" if operation.name else ""
+        calls = str(least) if least == most else f"{least} to {'very many' if most >= BEYOND else most}"
+        parts.append(f"{operation.operation.value}{name}, depth {size.depth}, cost {calls}")
+        fits = fits and (costs.mode is not CostMode.ENFORCE or least <= costs.most)
+    text = "; ".join(parts)
+    return Inspected(ok=fits, entry=entry, text=text if fits else f"{text}: more than {costs.most}")
