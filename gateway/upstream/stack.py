@@ -128,8 +128,8 @@ def _others(settings: Settings, counts: Counts, timing: Timing, workers: Workers
         return InTurn()
     account = "\n".join((str(settings.upstream_url), *_service_account(settings)))
     circles: list[SharedLogins] = [] if workers is None else [AmongWorkers(workers, account)]
-    if settings.redis_url is not None:
-        store = RedisStore(settings.redis_url, settings.cache_timeout, counts, timing.clock)
+    store = shared_store(settings, counts, timing.clock)
+    if store is not None:
         hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(settings)).digest()).hexdigest()
         circles.append(AmongGateways(store, hashed, settings.operation_timeout + 5, timing))
     return InTurn(circles)
