@@ -41,7 +41,7 @@ from gateway.web.rates import build_caller_rate
 from gateway.web.reporting import OperationReporter
 
 GRAPHQL_PATH = "/graphql"
-_GENERATIONS = (10_000, 2, 50)
+_GENERATIONS = (10_000, 2, 10)
 
 
 def create_app(
