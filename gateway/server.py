@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,7 +25,9 @@ from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity, lo
 from gateway.telemetry import configure_logging, logger
 from gateway.telemetry.exposition import exposed
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing_setup import build_tracing
 from gateway.telemetry.workers import WorkersCollector, tell
+from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.app import create_app, set_aside_what_stays
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,7 +54,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     with bind(settings.host, settings.port, option="--port or GATEWAY_PORT") as listener:
         logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
         if settings.workers == 1:
-            app = create_app(settings)
+            app = create_app(settings, tracing=build_tracing(os.environ))
             set_aside_what_stays()
             with _metrics_of(app.state.metrics, settings):
                 uvicorn.Server(_serving(gateway_config(app), settings)).run(sockets=[listener])
@@ -60,7 +63,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
         for name, value in overrides.items():
             if value is not None:
                 os.environ[PREFIX + name.upper()] = str(value)
-        config = gateway_config("gateway.server:create_worker", workers=settings.workers)
+        config = gateway_config(partial(create_worker, WorkersMemory()), workers=settings.workers)
         supervisor = Multiprocess(_serving(config, settings), sockets=[listener])
         with _metrics_of_workers(settings):
             supervisor.run()
@@ -68,7 +71,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
             sys.exit(2)
 
 
-def create_worker() -> ASGIApp:
+def create_worker(memory: WorkersMemory) -> ASGIApp:
     """Return the gateway for the settings in the environment: what a worker process starts with.
 
     Where that fails it would fail again: the worker ends with the status that ends the other workers too.
@@ -76,7 +79,7 @@ def create_worker() -> ASGIApp:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
-        app = create_app(settings)
+        app = create_app(settings, workers=memory, tracing=build_tracing(os.environ))
     except ConfigurationError as exc:
         for problem in exc.problems:
             logger.error("a worker cannot start: %s", problem)
@@ -103,10 +106,10 @@ class LingeringConnection(HttpToolsProtocol):
 
 
 def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
-    """Return the uvicorn configuration of the gateway; ``app`` is the application, or where a worker finds it."""
+    """Return the uvicorn configuration of the gateway; ``app`` is the application, or what makes it in each worker."""
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
+        factory=workers > 1,
         workers=workers,
         http="httptools",
         ws="none",

@@ -21,6 +21,7 @@ import httpx
 
 from gateway.errors import Unauthenticated, UpstreamFailure
 from gateway.upstream.call import call_of
+from gateway.upstream.logins import InTurn, SharedLogins
 
 _MOST_REMEMBERED = 10_000
 
@@ -46,7 +47,8 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
     """Lets unproven Basic credentials through once at a time; see the top of this file.
 
     ``pause`` is how long a rejection is remembered, in seconds. It is 0 for callers' own credentials, where only the
-    calls that waited share the verdict; ``clock`` is monotonic, in seconds.
+    calls that waited share the verdict; ``clock`` is monotonic, in seconds. ``others`` are those who use the same
+    account, where it is the gateway's own.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         following: httpx.AsyncBaseTransport,
         pause: float = 0,
         clock: Callable[[], float] = time.monotonic,
+        others: SharedLogins | None = None,
     ) -> None:
+        self._others = others or InTurn()
         self._following = following
         self._pause = pause
         self._clock = clock
@@ -101,8 +105,14 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         trial = self._trials[credentials] = asyncio.get_running_loop().create_future()
         rejected = False
         try:
-            response = await self._following.handle_async_request(request)
-            rejected = response.status_code == httpx.codes.UNAUTHORIZED
+            async with self._others.turn() as turn:
+                if turn.rejected_for is not None:
+                    self._rejected_until[credentials] = self._clock() + turn.rejected_for
+                    raise _rejection(turn.rejected_for)
+                response = await self._following.handle_async_request(request)
+                rejected = response.status_code == httpx.codes.UNAUTHORIZED
+                if rejected and self._pause:
+                    await turn.reject(self._pause)
             self._learn(credentials, request, response)
         finally:
             # A call that failed on the way proves nothing: the next one in line tries.
@@ -125,6 +135,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
+        await self._others.aclose()
         await self._following.aclose()
 
 

@@ -1,5 +1,6 @@
 """The order of everything a REST call passes through, from the client down to the socket."""
 
+import hashlib
 import secrets
 import ssl
 from collections.abc import Callable, Sequence
@@ -18,11 +19,13 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.coalescing import Coalescing
 from gateway.upstream.concurrency import ConcurrencyLimit
 from gateway.upstream.connections import Connections
+from gateway.upstream.logins import AmongGateways, InTurn, SharedLogins
 from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, shared_store
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.worker_logins import AmongWorkers, WorkersMemory
 
 Wrap: TypeAlias = Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
 """Puts a layer around a transport."""
@@ -61,6 +64,7 @@ def build_upstream(
     counts: Counts | None = None,
     timing: Timing = REAL_TIME,
     attempts: Sequence[Wrap] = (),
+    workers: WorkersMemory | None = None,
 ) -> Upstream:
     """Return the stack; ``attempts`` see what goes over the socket. Read from the bottom up, this is a call's way:
 
@@ -82,11 +86,15 @@ def build_upstream(
     breaker = CircuitBreaker(limit, _breaker_policy(settings), timing.clock)
     transport = retry = Retry(breaker, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
     if settings.cache_url is not None:
-        store, policy = _store(settings, counts, timing), _cache_policy(settings)
+        shared = shared_store(settings, counts, timing.clock)
+        store = MemoryStore(settings.cache_max_bytes, timing.clock) if shared is None else shared
+        policy = _cache_policy(settings)
         transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    transport, account = _account(settings, transport, retry, timeout, timing)
+    transport, account = _account(
+        settings, transport, retry, timeout, timing, _others(settings, counts, timing, workers)
+    )
     return Upstream(
         UpstreamClient(transport, str(settings.upstream_url), timeout), retry, breaker, limit, account, counts
     )
@@ -98,6 +106,7 @@ def _account(
     resilient: httpx.AsyncBaseTransport,
     timeout: httpx.Timeout,
     timing: Timing,
+    others: SharedLogins,
 ) -> tuple[httpx.AsyncBaseTransport, Account]:
     """Put the credential in front; the login call itself is neither coalesced nor cached."""
     if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
@@ -105,12 +114,25 @@ def _account(
         return guard, guard
     username, password = _service_account(settings)
     if settings.upstream_auth is UpstreamAuth.BASIC:
-        guard = BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock)
+        guard = BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock, others)
         return BasicAccount(guard, username, password), guard
     url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
-    login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock)
+    login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock, others)
     return TokenAccount(transport, login, username, timing.clock), login
+
+
+def _others(settings: Settings, counts: Counts, timing: Timing, workers: WorkersMemory | None) -> SharedLogins:
+    """Return those who use the gateway's own account as well: its other workers, and the gateways at the same Redis."""
+    if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
+        return InTurn()
+    account = "\n".join((str(settings.upstream_url), *_service_account(settings)))
+    circles: list[SharedLogins] = [] if workers is None else [AmongWorkers(workers, account)]
+    store = shared_store(settings, counts, timing.clock)
+    if store is not None:
+        hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(settings)).digest()).hexdigest()
+        circles.append(AmongGateways(store, hashed, settings.operation_timeout + 5, timing))
+    return InTurn(circles)
 
 
 def _connections(settings: Settings) -> Connections:
@@ -150,12 +172,6 @@ def _cache_secret(settings: Settings) -> bytes:
     if settings.cache_secret is None:
         return secrets.token_bytes(32)
     return settings.cache_secret.get_secret_value().encode()
-
-
-def _store(settings: Settings, counts: Counts, timing: Timing) -> Store:
-    if settings.redis_url is not None:
-        return RedisStore(settings.redis_url, settings.cache_timeout, counts, timing.clock)
-    return MemoryStore(settings.cache_max_bytes, timing.clock)
 
 
 def _service_account(settings: Settings) -> tuple[str, str]:

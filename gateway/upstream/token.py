@@ -22,6 +22,7 @@ from gateway.errors import GatewayError, Unauthenticated, UpstreamError, Upstrea
 from gateway.telemetry import logger
 from gateway.upstream.answers import error_codes, error_of
 from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.upstream.logins import InTurn, SharedLogins
 from gateway.upstream.routes import TOKEN_PATH
 
 _DEFAULT_LIFETIME = 3600.0
@@ -51,7 +52,8 @@ class _Rejection:
 class TokenLogin:
     """Gets tokens from ``POST /api/v1/token``, one call at a time.
 
-    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds.
+    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds. ``others`` are those
+    who use the same account.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class TokenLogin:
         request: Callable[[], httpx.Request],
         pause: float,
         clock: Callable[[], float] = time.monotonic,
+        others: SharedLogins | None = None,
     ) -> None:
+        self._others = others or InTurn()
         self._transport = transport
         self._request = request
         self._pause = pause
@@ -122,6 +126,19 @@ class TokenLogin:
             logger.warning("the login at the REST API failed: %s", type(exc).__name__)
 
     async def _log_in(self) -> Token:
+        async with self._others.turn() as turn:
+            if turn.rejected_for is not None:
+                self._rejection = _Rejection(
+                    self._clock() + turn.rejected_for, UpstreamFailure(httpx.codes.UNAUTHORIZED)
+                )
+                raise self._rejected(self._clock())
+            try:
+                return await self._try()
+            except Unauthenticated:
+                await turn.reject(self._pause)
+                raise
+
+    async def _try(self) -> Token:
         started = self._clock()
         request = self._request()
         async with asyncio.timeout_at(call_of(request).deadline):
@@ -142,6 +159,7 @@ class TokenLogin:
         """Give up a login that is under way."""
         if self._login is not None:
             self._login.cancel()
+        await self._others.aclose()
 
 
 def _failure(response: httpx.Response) -> GatewayError:
