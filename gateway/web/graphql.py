@@ -172,7 +172,7 @@ class GraphQLEndpoint:
     ) -> Result:
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
         work = self._execute(operation, context, headers, reads_only=reads_only, in_parts=in_parts)
-        return await self.reporter.report(operation, context, work)
+        return await self.reporter.report(operation, context, headers, work)
 
     async def _execute(
         self,
