@@ -40,7 +40,6 @@ from gateway.web.persisted import build_persisted
 from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
 from gateway.web.reporting import OperationReporter
-from gateway.web.security import SecurityHeaders
 
 GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 10)
@@ -112,7 +111,6 @@ def create_app(
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=draining),
-            Middleware(SecurityHeaders),
             *cors_middleware(settings),
             Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
         ],

@@ -4,9 +4,11 @@
 in front of the gateway. Whatever ends it says so.
 """
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from collections.abc import Iterable
 
-_HEADERS = (
+RawHeader = tuple[bytes, bytes]
+
+_HEADERS: tuple[RawHeader, ...] = (
     (b"cache-control", b"no-store"),
     # An answer is data. Opened as a page it may run, load and be framed by nothing; embedded in one it is not readable.
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -16,20 +18,9 @@ _HEADERS = (
 )
 
 
-class SecurityHeaders:
-    """Adds to each response the headers that it does not have."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and the response back with more headers."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = message.get("headers", ())
-                names = {name for name, _ in given}
-                message["headers"] = [*given, *(each for each in _HEADERS if each[0] not in names)]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+def with_security_headers(given: Iterable[RawHeader]) -> list[RawHeader]:
+    """Return a response's headers with those that it does not have."""
+    headers = list(given)
+    names = [name for name, _ in headers]
+    headers += [each for each in _HEADERS if each[0] not in names]
+    return headers
