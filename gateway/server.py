@@ -25,6 +25,7 @@ from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity, lo
 from gateway.telemetry import configure_logging, logger
 from gateway.telemetry.exposition import exposed
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing_setup import build_tracing
 from gateway.telemetry.workers import WorkersCollector, tell
 from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.app import create_app, set_aside_what_stays
@@ -53,7 +54,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     with bind(settings.host, settings.port, option="--port or GATEWAY_PORT") as listener:
         logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
         if settings.workers == 1:
-            app = create_app(settings)
+            app = create_app(settings, tracing=build_tracing(os.environ))
             set_aside_what_stays()
             with _metrics_of(app.state.metrics, settings):
                 uvicorn.Server(_serving(gateway_config(app), settings)).run(sockets=[listener])
@@ -78,7 +79,7 @@ def create_worker(memory: WorkersMemory) -> ASGIApp:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
-        app = create_app(settings, workers=memory)
+        app = create_app(settings, workers=memory, tracing=build_tracing(os.environ))
     except ConfigurationError as exc:
         for problem in exc.problems:
             logger.error("a worker cannot start: %s", problem)

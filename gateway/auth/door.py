@@ -10,7 +10,6 @@ from gateway.auth.guarded import GuardedDoor
 from gateway.auth.jwks import Keys, PublicKey, PublishedKeys, fetcher
 from gateway.auth.keys import key_from_file
 from gateway.auth.passthrough import Passthrough
-from gateway.auth.rates import build_rate
 from gateway.auth.tokens import ALGORITHMS, TokenPolicy, Tokens
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
@@ -50,6 +49,8 @@ def build_authenticator(
         return ServiceForEveryone() if way is not None else _passthrough(settings)
     tokens = None if way is InboundAuth.API_KEY else _tokens(settings, counts, clock, now)
     api_keys = None if way is InboundAuth.JWT else _api_keys(settings, now)
+    from gateway.auth.buckets import build_rate  # noqa: PLC0415 - see there: it is slow to import
+
     rate = build_rate("auth_failure_limit", settings.auth_failure_limit, settings, counts, clock)
     required = frozenset(words(settings.required_scopes))
     return GuardedDoor(tokens, api_keys, AuthFailures(rate, counts, clock), required)

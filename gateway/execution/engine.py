@@ -10,16 +10,18 @@ from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
 from gateway.execution.admission import Admission, CostPolicy, with_cost
-from gateway.execution.documents import Documents, RequestError, ValidDocument
+from gateway.execution.documents import RequestError, ValidDocument
 from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
 from gateway.execution.limits import Limits
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
+from gateway.execution.traced import documents_class, planner_of
 from gateway.execution.trusted import TrustedDocuments
 from gateway.schema import FederatedSchema
 from gateway.schema.context import OperationContext
 from gateway.telemetry import logger
+from gateway.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Engine:
     With ``plans``, an ordinary operation is answered by a compiled plan; the answer is the same, byte for byte.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the schema are options by name, most of them settings
         self,
         schema: FederatedSchema,
         *,
@@ -48,16 +50,17 @@ class Engine:
         incremental: bool = False,
         costs: CostPolicy | None = None,
         trusted: TrustedDocuments | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
-        self.documents = Documents(
+        self.documents = documents_class(tracing)(
             self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
         )
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
         self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
         self._admission = Admission(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
-        self._planner = Planner(self._schema) if plans else None
+        self._planner = planner_of(self._schema, tracing) if plans else None
 
     async def execute(self, operation: Operation, context: OperationContext) -> Result:
         """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""

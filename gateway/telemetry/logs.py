@@ -56,6 +56,10 @@ def configure_logging(level: str) -> None:
         target.handlers = [handler]
         target.setLevel(level.upper())
         target.propagate = False
+    # What sends the traces says when it cannot.
+    traces = logging.getLogger("opentelemetry")
+    traces.handlers, traces.propagate = [handler], False
+    traces.setLevel(logging.WARNING)
 
 
 def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Times what goes over the socket: each attempt of a call, each login, each renewal of a cached answer."""
+"""Times and traces what goes over the socket: each attempt of a call, each login, each renewal of a cached answer."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ import httpx
 
 from gateway.errors import GatewayError, InternalError
 from gateway.telemetry.metrics import Durations
+from gateway.telemetry.tracing import OutgoingRequest, Tracing
 from gateway.upstream.call import CANCELLED, call_of, outcome_of
 from gateway.upstream.client import translate
 
@@ -33,6 +34,34 @@ class TimedAttempts(httpx.AsyncBaseTransport):
             raise
         finally:
             self._durations.observe(time.perf_counter() - started, call_of(request).route, outcome)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the transport that follows."""
+        await self._following.aclose()
+
+
+class TracedAttempts(httpx.AsyncBaseTransport):
+    """Wraps a transport, and makes a span of each request; the trace goes on in its headers."""
+
+    def __init__(self, following: httpx.AsyncBaseTransport, tracing: Tracing) -> None:
+        self._following = following
+        self._tracing = tracing
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request."""
+        call, url = call_of(request), request.url
+        outgoing = OutgoingRequest(request.method, call.route, url.host, url.port, max(0, call.attempts - 1))
+        with self._tracing.request(outgoing, request.headers) as span:
+            try:
+                response = await self._following.handle_async_request(request)
+            except asyncio.CancelledError:
+                span.tell(None, CANCELLED)
+                raise
+            except (httpx.HTTPError, GatewayError) as exc:
+                span.tell(None, error_outcome(exc))
+                raise
+            span.tell(response.status_code, outcome_of(response.status_code))
         return response
 
     async def aclose(self) -> None:

@@ -22,7 +22,7 @@ from gateway.upstream.connections import Connections
 from gateway.upstream.logins import AmongGateways, InTurn, SharedLogins
 from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, shared_store
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.worker_logins import AmongWorkers, WorkersMemory
@@ -86,7 +86,9 @@ def build_upstream(
     breaker = CircuitBreaker(limit, _breaker_policy(settings), timing.clock)
     transport = retry = Retry(breaker, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
     if settings.cache_url is not None:
-        store, policy = _store(settings, counts, timing), _cache_policy(settings)
+        shared = shared_store(settings, counts, timing.clock)
+        store = MemoryStore(settings.cache_max_bytes, timing.clock) if shared is None else shared
+        policy = _cache_policy(settings)
         transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
@@ -126,8 +128,8 @@ def _others(settings: Settings, counts: Counts, timing: Timing, workers: Workers
         return InTurn()
     account = "\n".join((str(settings.upstream_url), *_service_account(settings)))
     circles: list[SharedLogins] = [] if workers is None else [AmongWorkers(workers, account)]
-    if settings.redis_url is not None:
-        store = RedisStore(settings.redis_url, settings.cache_timeout, counts, timing.clock)
+    store = shared_store(settings, counts, timing.clock)
+    if store is not None:
         hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(settings)).digest()).hexdigest()
         circles.append(AmongGateways(store, hashed, settings.operation_timeout + 5, timing))
     return InTurn(circles)
@@ -170,12 +172,6 @@ def _cache_secret(settings: Settings) -> bytes:
     if settings.cache_secret is None:
         return secrets.token_bytes(32)
     return settings.cache_secret.get_secret_value().encode()
-
-
-def _store(settings: Settings, counts: Counts, timing: Timing) -> Store:
-    if settings.redis_url is not None:
-        return RedisStore(settings.redis_url, settings.cache_timeout, counts, timing.clock)
-    return MemoryStore(settings.cache_max_bytes, timing.clock)
 
 
 def _service_account(settings: Settings) -> tuple[str, str]:

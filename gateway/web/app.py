@@ -24,11 +24,13 @@ from gateway.settings import Settings
 from gateway.telemetry import Counts
 from gateway.telemetry.lag import LAGS, watched_loop
 from gateway.telemetry.metrics import Metrics
-from gateway.upstream.attempts import TimedAttempts
+from gateway.telemetry.tracing import Tracing
+from gateway.upstream.attempts import TimedAttempts, TracedAttempts
 from gateway.upstream.measures import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.worker_logins import WorkersMemory
+from gateway.web.cross_site import build_cross_site, cors_middleware
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
@@ -38,21 +40,28 @@ from gateway.web.persisted import build_persisted
 from gateway.web.proxies import proxy_middleware
 from gateway.web.rates import build_caller_rate
 from gateway.web.reporting import OperationReporter
+from gateway.web.security import SecurityHeaders
 
 GRAPHQL_PATH = "/graphql"
-_GENERATIONS = (10_000, 2, 50)
+_GENERATIONS = (10_000, 2, 10)
 
 
-def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersMemory | None = None) -> Starlette:
+def create_app(
+    settings: Settings,
+    timing: Timing = REAL_TIME,
+    workers: WorkersMemory | None = None,
+    tracing: Tracing | None = None,
+) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together.
 
-    ``workers`` is the memory that it shares with other workers of the same program, where there are any.
+    ``workers`` is the memory that it shares with other workers of the same program, where there are any. ``tracing`` is
+    closed when the application ends.
     """
     counts = Counts()
     metrics = None if settings.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
     rate = build_caller_rate(settings, counts, timing)
-    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics), workers)
+    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics, tracing), workers)
     client = upstream.client
     draining = Draining(settings.shutdown_delay)
     page = GraphiQLPage(settings) if settings.graphiql else None
@@ -66,6 +75,7 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
         plans=settings.plans,
         introspection=settings.introspection,
         incremental=settings.incremental,
+        tracing=tracing,
     )
     persisted = build_persisted(settings, engine.documents, timing, trusted)
     endpoint = GraphQLEndpoint(
@@ -74,11 +84,12 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
         contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
         max_body=settings.max_body,
         persisted=persisted,
-        reporter=OperationReporter(settings.slow_operation or math.inf, metrics),
+        reporter=OperationReporter(settings.slow_operation or math.inf, metrics, tracing),
         max_batch=settings.max_batch,
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        cross_site=build_cross_site(settings),
         rate=rate,
         explain=settings.explain,
     )
@@ -86,7 +97,8 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         measured = _measured(metrics, upstream, engine)
-        async with client, aclosing(persisted), aclosing(authenticator), aclosing(rate), measured:
+        traced = nullcontext() if tracing is None else aclosing(tracing)
+        async with traced, client, aclosing(persisted), aclosing(authenticator), aclosing(rate), measured:
             with draining.on_signals():
                 yield
 
@@ -100,6 +112,8 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=draining),
+            Middleware(SecurityHeaders),
+            *cors_middleware(settings),
             Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
         ],
         lifespan=lifespan,
@@ -109,12 +123,15 @@ def create_app(settings: Settings, timing: Timing = REAL_TIME, workers: WorkersM
     return app
 
 
-def _around_attempts(metrics: Metrics | None) -> list[Wrap]:
-    if metrics is None:
-        return []
-    help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
-    durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
-    return [partial(TimedAttempts, durations=durations)]
+def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[Wrap]:
+    wraps: list[Wrap] = []
+    if metrics is not None:
+        help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
+        durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
+        wraps.append(partial(TimedAttempts, durations=durations))
+    if tracing is not None:
+        wraps.append(partial(TracedAttempts, tracing=tracing))
+    return wraps
 
 
 def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> AbstractAsyncContextManager[None]:

@@ -25,7 +25,7 @@ from gateway.execution.engine import Operation
 from gateway.execution.trusted import TrustedDocuments
 from gateway.settings import Settings
 from gateway.telemetry import Counts
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, Store, shared_store
 from gateway.upstream.timing import Timing
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -153,8 +153,9 @@ def _build_stored(
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
-    if settings.redis_url is not None:
-        stores.append(RedisStore(settings.redis_url, settings.cache_timeout, Counts(), timing.clock))
+    shared = shared_store(settings, Counts(), timing.clock)
+    if shared is not None:
+        stores.append(shared)
     return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)
 
 

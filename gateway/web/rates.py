@@ -4,7 +4,7 @@ from starlette.types import Scope
 
 from gateway.auth import EVERYONE, Viewer
 from gateway.auth.failures import client_of
-from gateway.auth.rates import Rate, Standing, build_rate
+from gateway.auth.rates import Rate, Standing
 from gateway.errors import RateLimited
 from gateway.settings import Settings
 from gateway.telemetry import Counts
@@ -25,7 +25,7 @@ class CallerRate:
 
     async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:
         """Count, and return the headers that tell how the caller stands; HttpError with 429 where it is too many."""
-        name = viewer.caller if viewer.caller is not EVERYONE else f"address:{client_of(address_of(scope))}"
+        name = viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(address_of(scope))}"
         standing = await self._rate.take(name, operations)
         if standing is None:
             return []
@@ -57,6 +57,8 @@ def build_caller_rate(settings: Settings, counts: Counts, timing: Timing) -> Cal
     """Return the limit that ``settings`` ask for."""
     if settings.rate_limit is None:
         return NoCallerRate()
+    from gateway.auth.buckets import build_rate  # noqa: PLC0415 - see there: it is slow to import
+
     return CallerRate(build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock), counts)
 
 

@@ -1,4 +1,4 @@
-"""Tells of each operation when it is over: a line in the log, and what the metrics count.
+"""Tells of each operation when it is over: a line in the log, what the metrics count, and its span.
 
 Nothing that a client wrote is told but the operation's name, cut short: no document, no variable, no credential.
 """
@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -19,6 +19,7 @@ from gateway.execution.result import Result
 from gateway.schema.context import OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
+from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import Trace, outcome_of
 from gateway.web.http_error import HttpError
 from gateway.web.persisted import PersistedOperation
@@ -34,8 +35,13 @@ class OperationReporter:
     """Reports operations. One that took ``slow`` seconds or more is told at warning, with each of its REST calls."""
 
     def __init__(
-        self, slow: float, metrics: Metrics | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        slow: float,
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._tracing = tracing
         self._slow = slow
         self._clock = clock
         self._in_flight = 0
@@ -43,11 +49,32 @@ class OperationReporter:
         self._responses: Counter[int] = Counter()
         self._durations = None if metrics is None else self._register(metrics)
 
-    async def report(self, operation: Operation, context: OperationContext, work: Awaitable[Result]) -> Result:
+    def report(
+        self, operation: Operation, context: OperationContext, headers: Mapping[str, str], work: Awaitable[Result]
+    ) -> Awaitable[Result]:
         """Return the result of ``work``, which executes ``operation``, and tell of it.
 
-        An answer in parts is told of when its first part is there.
+        ``headers`` are the request's, which may name a trace. An answer in parts is told of when its first part is
+        there.
         """
+        if self._tracing is None:
+            return self._report(operation, context, work, None)
+        return self._trace(self._tracing, operation, context, headers, work)
+
+    async def _trace(
+        self,
+        tracing: Tracing,
+        operation: Operation,
+        context: OperationContext,
+        headers: Mapping[str, str],
+        work: Awaitable[Result],
+    ) -> Result:
+        with tracing.operation(headers) as span:
+            return await self._report(operation, context, work, span)
+
+    async def _report(
+        self, operation: Operation, context: OperationContext, work: Awaitable[Result], span: OperationSpan | None
+    ) -> Result:
         started = self._clock()
         codes: tuple[str, ...] | None = (InternalError.code,)
         self._in_flight += 1
@@ -63,7 +90,7 @@ class OperationReporter:
         finally:
             self._in_flight -= 1
             if codes is not None:
-                self._over(operation, context, codes, self._clock() - started)
+                self._over(operation, context, codes, self._clock() - started, span)
         return result
 
     def responded(self, status: int) -> None:
@@ -76,15 +103,26 @@ class OperationReporter:
             fields = {"requestId": request_id, "status": exc.status, "errors": [exc.error.code]}
             log_fields(logging.INFO, "refused", fields)
 
-    def _over(self, operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> None:
+    def _over(
+        self,
+        operation: Operation,
+        context: OperationContext,
+        codes: tuple[str, ...],
+        seconds: float,
+        span: OperationSpan | None,
+    ) -> None:
         execution = context.execution
         self._operations[execution.type, codes[0] if codes else _OK] += 1
         if self._durations is not None:
             self._durations.observe(seconds, execution.type, execution.executor)
+        if span is not None:
+            span.tell(_facts(operation, context, codes))
         slow = seconds >= self._slow
         level = logging.WARNING if slow else logging.INFO
         if logger.isEnabledFor(level):
             fields = _fields(operation, context, codes, seconds)
+            if span is not None:
+                fields.update(span.ids)
             if slow:
                 fields["explain"] = [report.as_dict() for report in context.trace]
             log_fields(level, "slow operation" if slow else "operation", fields)
@@ -126,6 +164,18 @@ def _fields(operation: Operation, context: OperationContext, codes: tuple[str, .
     if execution.reason is not None:
         fields["reason"] = execution.reason
     return fields
+
+
+def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ...]) -> OperationFacts:
+    execution = context.execution
+    return OperationFacts(
+        request_id=context.request_id,
+        name=execution.name or operation.name,
+        type=execution.type,
+        document=execution.document or _document(operation),
+        executor=execution.executor,
+        codes=codes,
+    )
 
 
 def _document(operation: Operation) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from gateway.auth.rates import build_rate
+from gateway.auth.buckets import build_rate
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts

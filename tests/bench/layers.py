@@ -36,9 +36,10 @@ from gateway.upstream.coalescing import Coalescing
 from gateway.upstream.concurrency import ConcurrencyLimit
 from gateway.upstream.connections import Connections
 from gateway.upstream.messages import WholeResponse
+from gateway.upstream.redis_store import RedisStore
 from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import THREAD
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, Store
 from gateway.upstream.token import TokenAccount, TokenLogin, token_request
 
 TASKS = 16

@@ -17,8 +17,9 @@ from gateway.upstream.call import CallReport, Source
 from gateway.upstream.client import Caller, UpstreamClient
 from gateway.upstream.coalescing import Coalescing
 from gateway.upstream.connections import Connections
+from gateway.upstream.redis_store import RedisStore
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
-from gateway.upstream.stores import MemoryStore, RedisStore, Store
+from gateway.upstream.stores import MemoryStore, Store
 from tests.harness import Clock
 from tests.upstream.redis_server import RedisServer
 

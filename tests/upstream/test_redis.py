@@ -14,8 +14,8 @@ from gateway.sandbox import Accounts, Sandbox
 from gateway.telemetry import Counts
 from gateway.upstream.call import Source
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.redis_store import RedisStore
 from gateway.upstream.stack import build_client
-from gateway.upstream.stores import RedisStore
 from tests.harness import Clock, settings
 from tests.upstream.cached import Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer

@@ -1,0 +1,245 @@
+"""Traces, as a collector receives them over a socket."""
+
+import logging
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
+from gateway.server import gateway_config
+from gateway.telemetry.tracing_setup import build_tracing
+from gateway.web.app import create_app
+from tests.conftest import NO_CERTIFICATES
+from tests.harness import SERVICE, Gateway, settings
+from tests.programs import Start, serving
+from tests.telemetry.collector import Collector, Received
+
+THREAD = 'query Inbox { thread(id: "th-1") { id } }'
+ROUTE = "GET /api/v1/thread/{id}"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SERVER, CLIENT = 2, 3
+
+Trace = Callable[..., Gateway]
+
+
+@pytest.fixture(autouse=True)
+def _no_variables_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture
+def trace(servers: ExitStack, upstream: str, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Trace:
+    """Start a gateway that sends its traces to the collector."""
+
+    def start(**overrides: Any) -> Gateway:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        tracing = build_tracing(os.environ)
+        assert tracing is not None
+        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}), tracing=tracing)
+        url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+        client = httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
+        return Gateway(servers.enter_context(client), url)
+
+    return start
+
+
+def operations(spans: list[Received]) -> list[Received]:
+    return [each for each in spans if each.kind == SERVER]
+
+
+def only(spans: list[Received], name: str) -> Received:
+    (span,) = (each for each in spans if each.name == name)
+    return span
+
+
+def test_an_operation_its_document_its_plan_and_each_rest_call_are_spans(trace: Trace, collector: Collector) -> None:
+    gateway = trace()
+    gateway.http.post("/graphql", json={"query": THREAD}, headers={"x-request-id": "mine"})
+    spans = collector.until(lambda spans: bool(operations(spans)))
+    operation = only(spans, "query")
+    children = {each.name for each in spans if each.parent == operation.id}
+    assert {"document", "plan", ROUTE} <= children
+    assert {each.trace for each in spans} == {operation.trace}
+    assert operation.kind == SERVER
+    assert operation.parent == ""
+    assert operation.attributes["graphql.operation.type"] == "query"
+    assert operation.attributes["graphql.operation.name"] == "Inbox"
+    assert operation.attributes["gochat_gateway.request_id"] == "mine"
+    assert operation.attributes["gochat_gateway.executor"] == "plan"
+    assert re.fullmatch("[0-9a-f]{16}", operation.attributes["gochat_gateway.document"])
+    call = only(spans, ROUTE)
+    assert call.kind == CLIENT
+    assert call.attributes["http.request.method"] == "GET"
+    assert call.attributes["http.response.status_code"] == 200
+    assert call.attributes["url.template"] == "/api/v1/thread/{id}"
+    assert call.attributes["server.address"] == "127.0.0.1"
+    assert call.attributes["server.port"] > 0
+    assert not call.failed
+    assert call.resource["service.name"] == "gochat-gateway"
+
+
+def test_the_trace_of_the_request_is_taken_up_and_goes_on_upstream(
+    trace: Trace, collector: Collector, sandbox: Sandbox
+) -> None:
+    gateway = trace()
+    headers = {"traceparent": PARENT, "tracestate": "vendor=value", "baggage": "secret=of-the-client"}
+    gateway.http.post("/graphql", json={"query": THREAD}, headers=headers)
+    spans = collector.until(lambda spans: bool(operations(spans)))
+    (operation,) = operations(spans)
+    assert (operation.trace, operation.parent) == (PARENT[3:35], PARENT[36:52])
+    (sent,) = (each for each in sandbox.calls if each.route == "thread")
+    assert sent.headers["traceparent"] == f"00-{operation.trace}-{only(spans, ROUTE).id}-01"
+    assert sent.headers["tracestate"] == "vendor=value"
+    assert "baggage" not in sent.headers
+
+
+def test_a_trace_that_is_not_sampled_goes_on_and_is_not_sent(
+    trace: Trace, collector: Collector, sandbox: Sandbox
+) -> None:
+    gateway = trace()
+    gateway.http.post("/graphql", json={"query": THREAD}, headers={"traceparent": PARENT[:-1] + "0"})
+    gateway.http.post("/graphql", json={"query": THREAD})
+    spans = collector.until(lambda spans: bool(operations(spans)))
+    assert PARENT[3:35] not in {each.trace for each in spans}
+    first = next(each for each in sandbox.calls if each.route == "thread")
+    assert re.fullmatch(f"00-{PARENT[3:35]}-[0-9a-f]{{16}}-00", first.headers["traceparent"])
+
+
+@pytest.mark.parametrize("given", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", PARENT + "-more" * 200])
+def test_a_traceparent_that_is_none_begins_a_new_trace(trace: Trace, collector: Collector, given: str) -> None:
+    gateway = trace()
+    assert gateway.http.post("/graphql", json={"query": THREAD}, headers={"traceparent": given}).status_code == 200
+    (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
+    assert operation.parent == ""
+
+
+def test_each_attempt_is_a_span_and_says_how_many_came_before(
+    trace: Trace, collector: Collector, sandbox: Sandbox
+) -> None:
+    gateway = trace()
+    sandbox.faults.add(Fault("thread", status=503, times=1))
+    gateway.data(THREAD)
+    spans = collector.until(lambda spans: bool(operations(spans)))
+    first, second = sorted(
+        (each for each in spans if each.name == ROUTE), key=lambda each: each.attributes["http.response.status_code"]
+    )[::-1]
+    assert (first.failed, first.attributes["error.type"]) == (True, "503")
+    assert (second.failed, second.attributes["http.request.resend_count"]) == (False, 1)
+    assert not only(spans, "query").failed
+
+
+def test_what_fails_says_why_and_nothing_of_what_came_back(
+    trace: Trace, collector: Collector, sandbox: Sandbox
+) -> None:
+    gateway = trace(upstream_retries=0)
+    sandbox.faults.add(Fault("thread", drop="before"))
+    gateway.query(THREAD)
+    gateway.query("{ nothing }")
+    spans = collector.until(lambda spans: len(operations(spans)) == 2)
+    failed = only(spans, "query")
+    assert (failed.failed, failed.attributes["error.type"]) == (True, "UPSTREAM_UNAVAILABLE")
+    assert only(spans, ROUTE).attributes["error.type"] == "UPSTREAM_UNAVAILABLE"
+    wrong = only(spans, "GraphQL Operation")
+    assert (wrong.failed, wrong.attributes["error.type"]) == (False, "GRAPHQL_VALIDATION_FAILED")
+    assert {each.events for each in spans} == {0}, "an exception's text may be anybody's"
+
+
+def test_no_span_holds_an_id_a_variable_or_a_secret(trace: Trace, collector: Collector, sandbox: Sandbox) -> None:
+    gateway = trace()
+    document = 'query ($id: ID!) { thread(id: $id) { id } customer(externalId: "for-nobody-else") { id } }'
+    gateway.query(document, id="an-id-of-somebody")
+    collector.until(lambda spans: bool(operations(spans)))
+    assert sandbox.count("token") == 1
+    token = sandbox.calls[-1].headers["authorization"].removeprefix("Bearer ")
+    for secret in ("an-id-of-somebody", "for-nobody-else", PASSWORD, token):
+        assert secret.encode() not in collector.raw
+
+
+def test_the_log_names_the_span(trace: Trace, collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    trace().data(THREAD)
+    (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
+    (fields,) = (vars(record)["fields"] for record in caplog.records if record.message == "operation")
+    assert (fields["traceId"], fields["spanId"]) == (operation.trace, operation.id)
+
+
+def test_without_tracing_nothing_is_sent_upstream(gateway: Gateway, sandbox: Sandbox) -> None:
+    gateway.http.post("/graphql", json={"query": THREAD}, headers={"traceparent": PARENT, "tracestate": "a=b"})
+    assert sandbox.count("thread") == 1
+    assert not [each for each in sandbox.calls if {"traceparent", "tracestate"} & set(each.headers)]
+
+
+def test_the_program_takes_the_usual_variables_and_sends_what_is_left_when_it_stops(
+    begin: Start, upstream: str, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "inbox")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0")
+    httpx.post(serving(program), json={"query": THREAD}, trust_env=False, verify=NO_CERTIFICATES)
+    assert collector.spans == []
+    program.interrupt(15)
+    assert program.end() == 0
+    assert only(collector.spans, "query").resource["service.name"] == "inbox"
+
+
+def test_a_collector_that_does_not_answer_delays_nobody_and_the_end_only_for_seconds(
+    begin: Start, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
+        program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0")
+        answer = httpx.post(serving(program), json={"query": THREAD}, trust_env=False, verify=NO_CERTIFICATES)
+        assert answer.json() == {"data": {"thread": {"id": "th-1"}}}
+        program.interrupt(15)
+        started = time.monotonic()
+        assert program.end() == 0
+        assert time.monotonic() - started < 20, "the exporter itself would wait for minutes"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"},
+    ],
+)
+def test_it_is_off_where_the_usual_variables_say_so(variables: dict[str, str]) -> None:
+    assert build_tracing(variables) is None
+
+
+def test_another_protocol_is_a_warning_that_names_the_right_one(caplog: pytest.LogCaptureFixture) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert build_tracing(variables) is None
+    (record,) = caplog.records
+    assert "http/protobuf" in record.getMessage()
+
+
+def test_without_the_extra_it_is_a_warning_that_names_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.telemetry.otel", None)  # as an import that finds nothing
+    assert build_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) is None
+    (record,) = caplog.records
+    assert "gochat-gateway[otel]" in record.getMessage()
