@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.auth import Viewer, build_authenticator
+from gateway.auth.jwks import FETCH_FAILURES, fetcher, why
+from gateway.auth.keys import published_keys, usable_keys
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
-from gateway.settings import Settings, UpstreamIdentity, unknown_variables
+from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
 from gateway.upstream.client import Caller
 from gateway.upstream.stack import build_client
 
@@ -46,6 +48,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(ok=True, subject="settings", text="they are complete and fit together")
     except ConfigurationError as exc:
         yield Finding(ok=False, subject="settings", text=str(exc))
+    if settings.jwt_jwks_url is not None and InboundAuth.JWT in (settings.inbound_auth or "").split(","):
+        yield await _fetch_keys(str(settings.jwt_jwks_url), settings)
     reached = await _reach(settings)
     yield reached
     if not reached.ok:
@@ -55,6 +59,16 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(ok=True, subject="credentials", text=text)
         return
     yield await _log_in(settings)
+
+
+async def _fetch_keys(url: str, settings: Settings) -> Finding:
+    """Fetch the token issuer's keys, as the first token would."""
+    try:
+        keys = usable_keys(published_keys(await fetcher(url, settings.upstream_ca_file)()))
+    except FETCH_FAILURES as exc:
+        text = f"{url}: the token issuer's keys cannot be fetched ({why(exc)}). Check GATEWAY_JWT_JWKS_URL."
+        return Finding(ok=False, subject="tokens", text=text)
+    return Finding(ok=True, subject="tokens", text=f"{url} has {len(keys)} of the token issuer's keys")
 
 
 async def _reach(settings: Settings) -> Finding:

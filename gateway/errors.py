@@ -10,6 +10,7 @@
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
     ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
+    ├── CrossSiteRequest            CSRF_PREVENTED              a page of another site may have sent it
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   send the document once more
     ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   send documents, not their hashes
@@ -226,6 +227,16 @@ class UpstreamError(GatewayError):
 
     code = "UPSTREAM_ERROR"
     default_message = "The REST API failed."
+
+
+class CrossSiteRequest(GatewayError):
+    """A page of another site may have made a browser send this request (HTTP 403)."""
+
+    code = "CSRF_PREVENTED"
+    default_message = (
+        "A page of another site may have sent this request. Send it with POST, or with a header such as "
+        "`apollo-require-preflight: true`."
+    )
 
 
 class DocumentNotTrusted(GatewayError):

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.errors import ConfigurationError
 
 PREFIX = "GATEWAY_"
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 class UpstreamIdentity(StrEnum):
@@ -59,6 +60,14 @@ class TrustMode(StrEnum):
     LOG = "log"
     PREFER = "prefer"
     REQUIRE = "require"
+
+
+class CsrfMode(StrEnum):
+    """Which GETs are refused because a page of another site may have caused them."""
+
+    OFF = "off"
+    CROSS_SITE = "cross-site"
+    STRICT = "strict"
 
 
 class LogLevel(StrEnum):
@@ -288,6 +297,16 @@ class Settings(BaseSettings):
         description="What is done about other documents: `log` them, `prefer` the trusted ones, which have no limits, "
         "or `require` a trusted one.",
     )
+    csrf: CsrfMode = Field(
+        default=CsrfMode.CROSS_SITE,
+        description="GETs without a header that only a program can add: `strict` refuses all, `cross-site` those that "
+        "a browser says another site has caused, `off` none.",
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        description="Origins whose pages may ask and read the answers, such as `https://app.example.com`; separated "
+        "by commas or spaces; `*` is any.",
+    )
     graphiql: bool = Field(default=False, description="Serve GraphiQL to browsers at `/graphql`. Not for production.")
     introspection: bool = Field(
         default=True, description="Answer `__schema` and `__type`; `_service` works either way."
@@ -344,6 +363,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return ",".join(sorted((each.strip().lower() for each in value.split(",")), reverse=True))
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, text: str | None) -> str | None:
+        if not all(_ORIGIN.fullmatch(each) for each in words(text)):
+            raise ValueError("must be `*` or origins: a scheme, a host in lower case and perhaps a port, nothing else")
+        return text
 
     @field_validator("trusted_documents")
     @classmethod

@@ -19,7 +19,8 @@ import pytest
 from gateway import __version__
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.schema import build_schema
-from tests.harness import SERVICE
+from tests.auth.issuer import Issuer
+from tests.harness import SERVICE, Clock
 from tests.programs import PATIENCE, Program, Start, is_open, outcome, serving
 
 THREAD = '{ thread(id: "th-1") { id } }'
@@ -249,3 +250,17 @@ def test_a_key_that_could_never_be_used_is_not_made(begin: Start) -> None:
         code, out, err = outcome(begin("api-key", *arguments))
         assert (code, out) == (2, "")
         assert err.startswith("gochat-gateway: ")
+
+
+def test_check_fetches_the_keys_of_the_tokens_issuer(begin: Start, upstream: str) -> None:
+    issuer = Issuer(Clock())
+    tokens = {"inbound_auth": "jwt", "jwt_issuer": "i", "jwt_audience": "a", "upstream_url": upstream}
+    good = begin("check", **{**SERVICE, **tokens, "jwt_jwks_url": issuer.url})
+    wrong = begin("check", **{**SERVICE, **tokens, "jwt_jwks_url": f"{upstream}/nowhere"})
+    code, out, _ = outcome(good)
+    assert code == 0
+    assert f"ok    tokens: {issuer.url} has 1 of the token issuer's keys" in out
+    code, out, _ = outcome(wrong)
+    issuer.stop()
+    assert code == 1
+    assert f"FAIL  tokens: {upstream}/nowhere: the token issuer's keys cannot be fetched (HTTP 404)." in out

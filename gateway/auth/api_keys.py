@@ -12,7 +12,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class ApiKey:
     """What is known of a key: ``expires`` is in seconds since 1970, None for never."""
 
     viewer: Viewer
-    salt: bytes
-    digest: bytes
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
     expires: float | None = None
 
 
@@ -50,7 +50,7 @@ class ApiKeys:
         self._now = now
 
     def verify(self, key: str) -> Viewer:
-        """Return the viewer whose key it is (2 us); CredentialsRefused."""
+        """Return the viewer whose key it is (1 us); CredentialsRefused."""
         prefix, _, rest = key.partition("_")
         known = self._keys.get(rest.partition("_")[0], _NOBODY) if prefix == _PREFIX else _NOBODY
         if not hmac.compare_digest(_digest(known.salt, key), known.digest):

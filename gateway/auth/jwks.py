@@ -23,6 +23,9 @@ from gateway.auth.keys import fits, published_keys, usable_keys
 from gateway.errors import UpstreamUnavailable
 from gateway.telemetry import Counts, logger
 
+FETCH_FAILURES = (httpx.HTTPError, OSError, TimeoutError, ValueError)
+"""What fetching keys, and reading them, may raise."""
+
 _PAUSE = 10.0
 _TIMEOUT = 5.0
 _MOST_BYTES = 256 * 1024
@@ -120,10 +123,9 @@ class PublishedKeys:
         try:
             published = published_keys(await self._fetch())
             keys = usable_keys(published)
-        except (httpx.HTTPError, OSError, TimeoutError, ValueError) as exc:
+        except FETCH_FAILURES as exc:
             self._counts["jwks_failed"] += 1
-            reason = str(exc) if type(exc) is ValueError else type(exc).__name__
-            logger.warning("the keys of the token issuer cannot be fetched (%s); those known stay in use", reason)
+            logger.warning("the token issuer's keys cannot be fetched (%s); those known stay in use", why(exc))
             return
         self._counts["jwks_fetched"] += 1
         self._due = self._clock() + self._ttl
@@ -135,6 +137,11 @@ class PublishedKeys:
         """Give up what is under way."""
         if self._task is not None:
             self._task.cancel()
+
+
+def why(failure: Exception) -> str:
+    """Return why keys could not be fetched: in our own words, or by the error's name, for its text holds addresses."""
+    return str(failure) if type(failure) is ValueError else type(failure).__name__
 
 
 def fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:

@@ -30,6 +30,7 @@ from gateway.upstream.measures import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.upstream.worker_logins import WorkersMemory
+from gateway.web.cross_site import build_cross_site, cors_middleware
 from gateway.web.draining import Draining
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.graphql import GraphQLEndpoint
@@ -87,6 +88,7 @@ def create_app(
         incremental=settings.incremental,
         compress_from=settings.compress_from or math.inf,
         page=page,
+        cross_site=build_cross_site(settings),
         rate=rate,
         explain=settings.explain,
     )
@@ -109,6 +111,7 @@ def create_app(
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=draining),
+            *cors_middleware(settings),
             Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
         ],
         lifespan=lifespan,

@@ -26,6 +26,7 @@ from gateway.web.batching import Batch, request_of_body, run_batch
 from gateway.web.compression import compress
 from gateway.web.conditional import forbid_caching, make_conditional
 from gateway.web.cost import add_cost
+from gateway.web.cross_site import CrossSite
 from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
@@ -56,6 +57,8 @@ class GraphQLEndpoint:
     max_body: int
     persisted: PersistedDocuments | NoPersistedDocuments | TrustedFirst
     reporter: OperationReporter
+    cross_site: CrossSite
+    """Which GETs are refused because a page of another site may have caused them."""
     max_batch: int = 1
     """How many operations one POST may hold; 1 means no batches."""
     incremental: bool = False
@@ -97,6 +100,8 @@ class GraphQLEndpoint:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
             return self.page.response()
+        if reads_only:
+            self.cross_site.check(headers)
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
         standing = await self.rate.take(viewer, scope)

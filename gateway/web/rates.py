@@ -25,7 +25,7 @@ class CallerRate:
 
     async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:
         """Count, and return the headers that tell how the caller stands; HttpError with 429 where it is too many."""
-        name = viewer.caller if viewer.caller is not EVERYONE else f"address:{client_of(address_of(scope))}"
+        name = viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(address_of(scope))}"
         standing = await self._rate.take(name, operations)
         if standing is None:
             return []

@@ -103,12 +103,13 @@ class Issuer:
 
 def forged(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None = None) -> str:
     """Return a token that no library would make: unsigned, or signed with HMAC-SHA-256 and ``secret``."""
-    signed = f"{_encoded(header)}.{_encoded(claims)}"
+    signed = f"{encoded(header)}.{encoded(claims)}"
     signature = b"" if secret is None else hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def _encoded(value: dict[str, Any]) -> str:
+def encoded(value: Any) -> str:
+    """Return a part of a token."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 

@@ -1,18 +1,30 @@
 """Which tokens let a caller in, and which do not (RFC 7519, RFC 8725)."""
 
+import asyncio
+import base64
+import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
+from joserfc.jws import JWSRegistry
 
+from gateway.auth.jwks import PublicKey
+from gateway.auth.refusals import CredentialsRefused
+from gateway.auth.tokens import TokenPolicy, Tokens
 from gateway.sandbox import Sandbox
 from tests.auth.conftest import Ask, ask
-from tests.auth.issuer import AUDIENCE, NAME, Issuer, forged
+from tests.auth.issuer import AUDIENCE, NAME, Issuer, encoded, forged
 from tests.harness import Clock, StartGateway
 
+KEY = ECKey.generate_key("P-256")
 REFUSED = {"message": "The credentials are not valid.", "code": "UNAUTHENTICATED"}
 
 
@@ -264,3 +276,60 @@ def test_a_symmetric_key_among_the_published_is_never_used(ask_guarded: Ask, iss
     )
     assert refusal(ask_guarded(forged({"alg": "HS256", "kid": "shared"}, issuer.claims(), secret))) == REFUSED
     assert ask_guarded(issuer.token()).status_code == 200
+
+
+def test_a_stranger_with_a_large_body_is_answered_unread(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    """Also one that is over every limit; and the connection serves on."""
+    gateway = start_with_tokens()
+    body = b'{"query": "' + b"x" * 20_000_000
+    for _ in range(2):
+        response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 401
+    assert ask(gateway, issuer.token()).status_code == 200
+
+
+def test_no_token_comes_out(start_with_tokens: StartGateway, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    gateway = start_with_tokens()
+    tokens = [issuer.token(), issuer.token(exp=1), issuer.token(aud="other"), "marked-token-that-is-none"]
+    told = "".join(ask(gateway, token).text for token in tokens)
+    assert "expired" in caplog.text or any("expired" in str(vars(each)) for each in caplog.records)
+    records = "".join(str(vars(each)) for each in caplog.records)
+    pieces = [piece for token in tokens for piece in token.split(".")[-1:]]
+    assert [piece for piece in pieces if piece in told + caplog.text + records] == []
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["alg", "ES256", "first", "RSA", "b64", NAME, AUDIENCE]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=6,
+)
+HEADERS = st.fixed_dictionaries(
+    {"alg": st.just("ES256") | JSON, "kid": st.just("first") | JSON},
+    optional=dict.fromkeys(("typ", "crit", "b64", "jwk", "jku", "x5c", "cty"), JSON),
+)
+CLAIMS = st.fixed_dictionaries(
+    {"iss": st.just(NAME) | JSON, "aud": st.just(AUDIENCE) | JSON, "exp": st.just(2**40) | JSON},
+    optional=dict.fromkeys(("sub", "client_id", "azp", "scope", "scp", "nbf", "iat", "jti"), JSON),
+)
+
+
+@example(header="alg", claims={}, is_signed=True)  # JSON in which "alg" is found, and which is no object
+@example(header=["alg"], claims={}, is_signed=True)
+@given(header=HEADERS | JSON, claims=CLAIMS | JSON, is_signed=st.booleans())
+@given_settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_a_token_says_it_is_taken_or_refused(header: Any, claims: Any, is_signed: bool) -> None:
+    """Its header comes from anybody, and its claims from an issuer who may err: nothing of it is a failure of ours."""
+    signed = ".".join(encoded(part) for part in (header, claims))
+    signature = JWSRegistry.algorithms["ES256"].sign(signed.encode(), KEY) if is_signed else b"x"
+    token = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    policy = TokenPolicy(NAME, [AUDIENCE], ["ES256"], 30)
+    with contextlib.suppress(CredentialsRefused):
+        viewer = asyncio.run(Tokens(PublicKey(KEY), policy, Clock()).verify(token))
+        assert is_signed
+        assert viewer.caller.partition(":")[0] in {"sub", "client_id", "azp"}

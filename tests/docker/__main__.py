@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import yaml
 
 from gateway.sandbox import PASSWORD, USERNAME
 from tests.docker import locked_down
 from tests.docker.image import Image, build
+from tests.docker.recipe import DOCKER
 from tests.docker.topology import GATEWAYS, Topology, ask, router, running
 from tests.javascript import Project
 
@@ -65,6 +67,11 @@ def _served(topology: Topology) -> Iterator[str]:
         assert http.post(f"{first}/graphql", json={"query": THREAD, "extensions": persisted}).json() == ANSWER
         assert http.post(f"{second}/graphql", json={"extensions": persisted}).json() == ANSWER
     yield "what one gateway has learned the other knows through Redis"
+    (scraped,) = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    for target in scraped["static_configs"][0]["targets"]:
+        text = httpx.get(f"{topology.url(target)}/metrics", trust_env=False).text
+        assert 'gochat_gateway_operations_total{code="OK",type="query"}' in text, target
+    yield "each of Prometheus' targets has metrics"
 
 
 def _routed(topology: Topology, scratch: Path) -> Iterator[str]:

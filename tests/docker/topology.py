@@ -39,7 +39,8 @@ class Topology:
         for name, service_name in (("sandbox:9000", "sandbox"), ("redis:6379", "redis")):
             given = {key: value.replace(name, f"127.0.0.1:{self.ports[service_name]}") for key, value in given.items()}
         ours = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.ports[service]), "GATEWAY_SHUTDOWN_DELAY": "2"}
-        return {**given, **ours, "GATEWAY_LOG_LEVEL": "warning"}
+        metrics = {"GATEWAY_METRICS_HOST": "127.0.0.1", "GATEWAY_METRICS_PORT": str(self.ports[f"{service}:9100"])}
+        return {**given, **ours, **metrics, "GATEWAY_LOG_LEVEL": "warning"}
 
     def start(self, service: str) -> None:
         """Start a gateway, and return when its health check says so."""
@@ -64,7 +65,8 @@ class Topology:
 def running(image: Image, scratch: Path) -> Iterator[Topology]:
     """Start everything but what is not installed, and stop it."""
     with ExitStack() as stack:
-        topology = Topology(image, {name: free_port() for name in (*GATEWAYS, "sandbox", "redis", "router")})
+        targets = (f"{service}:9100" for service in GATEWAYS)
+        topology = Topology(image, {name: free_port() for name in (*GATEWAYS, *targets, "sandbox", "redis", "router")})
         _start_redis(stack, topology)
         _start_sandbox(stack, topology)
         for service in GATEWAYS:

@@ -129,4 +129,4 @@ def test_other_requests_are_answered_as_ever(gateway: Gateway) -> None:
     ):
         assert response.status_code == 200
         assert "etag" not in response.headers
-        assert "cache-control" not in response.headers
+        assert response.headers["cache-control"] == "no-store"
