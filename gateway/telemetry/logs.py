@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 logger = logging.getLogger("gateway")
 
+_PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 _LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}
 
 
@@ -49,8 +51,7 @@ class JsonFormatter(logging.Formatter):
 
 def configure_logging(level: str) -> None:
     """Write the log of the gateway and of its server to standard error, from ``level`` up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    handler = _handler()
     for name in ("gateway", "uvicorn"):
         target = logging.getLogger(name)
         target.handlers = [handler]
@@ -58,8 +59,30 @@ def configure_logging(level: str) -> None:
         target.propagate = False
     # What sends the traces says when it cannot.
     traces = logging.getLogger("opentelemetry")
-    traces.handlers, traces.propagate = [handler], False
+    traces.handlers, traces.propagate = [_handler(_WithoutDetails())], False
     traces.setLevel(logging.WARNING)
+
+
+def _handler(*filters: logging.Filter) -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    for each in filters:
+        handler.addFilter(each)
+    return handler
+
+
+class _WithoutDetails(logging.Filter):
+    """Lets a library say what happened, and not to what: its details are addresses, and headers that cannot be sent."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take everything out of the record but the text that is the library's own, and the names of exceptions."""
+        args = record.args if isinstance(record.args, tuple) else ()
+        causes = [type(each).__name__ for each in args if isinstance(each, BaseException)]
+        if record.exc_info and record.exc_info[0] is not None:
+            causes.append(record.exc_info[0].__name__)
+        record.msg, record.args, record.exc_info = _PLACEHOLDER.sub("…", str(record.msg)), (), None
+        record.fields = {"causes": causes}
+        return True
 
 
 def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from gateway.schema.context import OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
-from gateway.upstream.call import Trace, outcome_of
+from gateway.upstream.call import Source, Trace, outcome_of
 from gateway.web.http_error import HttpError
 from gateway.web.persisted import PersistedOperation
 
@@ -187,8 +187,11 @@ def _document(operation: Operation) -> str | None:
 
 def _summary(trace: Trace) -> list[dict[str, Any]]:
     """Return how many REST calls came to what; a list, since what is searched in a log has no names of its own."""
-    calls = Counter((report.route, report.source, report.outcome) for report in trace)
+    calls: dict[tuple[str, Source, str], int] = {}
+    for report in trace:
+        kind = report.route, report.source, report.outcome
+        calls[kind] = calls.get(kind, 0) + 1
     return [
-        {"route": route, "source": source.value, "outcome": outcome, "calls": number}
+        {"route": route, "source": source, "outcome": outcome, "calls": number}
         for (route, source, outcome), number in calls.items()
     ]

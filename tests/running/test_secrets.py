@@ -133,7 +133,7 @@ def test_no_fault_brings_a_secret_out(
     service = {"inbound_auth": "api_key", "api_keys_file": tmp_path / "keys.toml", "upstream_username": USER}
     cache = {"cache_url": f"redis://:{CACHE_PASSWORD}@127.0.0.1:1/0", "cache_secret": CACHE_SECRET}
     settings = {**service, **cache, "upstream_identity": mode, "upstream_password": PASSWORD, "explain": True}
-    slow = 0.3 if fault in {"no answer", "slow body"} else 30
+    slow = 0.1 if fault in {"no answer", "slow body"} else 30
     gateway = start(timing=Clock().timing, upstream_read_timeout=slow, log_level="debug", **settings)
     callers = [{"x-api-key": key}] if mode == "service" else [{"authorization": BASIC}, {"authorization": BEARER}]
     for caller in callers:

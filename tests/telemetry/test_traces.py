@@ -1,5 +1,6 @@
 """Traces, as a collector receives them over a socket."""
 
+import json
 import logging
 import os
 import re
@@ -214,6 +215,23 @@ def test_a_collector_that_does_not_answer_delays_nobody_and_the_end_only_for_sec
         started = time.monotonic()
         assert program.end() == 0
         assert time.monotonic() - started < 20, "the exporter itself would wait for minutes"
+
+
+def test_a_collector_that_is_gone_is_told_in_the_log_without_a_secret_or_an_address(
+    begin: Start, upstream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second header cannot be sent, which the library says with its value."""
+    for headers in ("authorization=Bearer%20marked", "authorization=Bearer%20marked%0A"):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://marked:marked@127.0.0.1:1")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+        program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0")
+        httpx.post(serving(program), json={"query": THREAD}, trust_env=False, verify=NO_CERTIFICATES)
+        line = program.err.until('.*"logger":"opentelemetry.*')[0]
+        assert "export" in json.loads(line)["message"]
+        program.interrupt(15)
+        said = line + program.err.rest()
+        assert "marked" not in said
+        assert "127.0.0.1" not in line
 
 
 @pytest.mark.parametrize(
