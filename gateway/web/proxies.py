@@ -19,7 +19,7 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 def proxy_middleware(settings: Settings) -> list[Middleware]:
     """Return what puts the client's address in the place of a trusted proxy's; nothing where none is trusted."""
-    trusted = [str(_network(each)) for each in words(settings.trusted_proxies)]
+    trusted = [form for each in words(settings.trusted_proxies) for form in _forms(_network(each))]
     # uvicorn does it by itself for 127.0.0.1, and in a process where that is not asked for: see `gateway_config`.
     return [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
 
@@ -40,6 +40,13 @@ def _network(text: str) -> _Network:
 def _is_everyone(network: _Network) -> bool:
     """Return whether it holds all addresses of a kind; IPv4 clients may also come as IPv6."""
     return network.prefixlen == 0 or (isinstance(network, ipaddress.IPv6Network) and _MAPPED.subnet_of(network))
+
+
+def _forms(network: _Network) -> list[str]:
+    """Return a network in each form in which its addresses may appear."""
+    if isinstance(network, ipaddress.IPv4Network):
+        return [str(network), f"::ffff:{network.network_address}/{_MAPPED.prefixlen + network.prefixlen}"]
+    return [str(network)]
 
 
 def _refusal(text: str, what: str) -> ConfigurationError:

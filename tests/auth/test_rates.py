@@ -1,5 +1,6 @@
 """How many operations a caller may ask for, in memory and in Redis."""
 
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -154,6 +155,21 @@ def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise(start:
     assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
     gateway = start(rate_limit="2/hour")
     assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_proxy_is_trusted_on_a_socket_for_both_kinds_of_addresses(start: StartGateway, trusted: str) -> None:
+    """There an IPv4 address looks like ``::ffff:127.0.0.1``, also where one proxy tells of another."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    gateway = start(rate_limit="1/hour", trusted_proxies=trusted, host="::")
+    assert gateway.url.startswith("http://127.0.0.1:")
+    chains = ("192.0.2.1", "192.0.2.2", "192.0.2.2, ::ffff:127.0.0.1", "192.0.2.3, ::ffff:127.0.0.1")
+    assert [ask(gateway, x_forwarded_for=each).status_code for each in chains] == [200, 200, 429, 200]
+    url = gateway.url.replace("127.0.0.1", "[::1]") + "/graphql"
+    spoofed = [{"x-forwarded-for": each} for each in ("192.0.2.4", "192.0.2.5")]
+    answers = [gateway.http.post(url, json={"query": THREAD}, headers=each).status_code for each in spoofed]
+    assert answers == [200, 429], "no proxy is trusted there"
 
 
 def test_the_last_octets_of_ipv6_make_no_new_client(start: StartGateway) -> None:
