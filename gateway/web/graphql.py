@@ -107,7 +107,7 @@ class GraphQLEndpoint:
         standing = await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
         if isinstance(request, Batch) and len(request.members) > 1:
-            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
+            standing = await self.rate.take_rest(viewer, scope, len(request.members))
         response = await self._run(request, viewer, scope, headers, receive, media_type)
         response.raw_headers.extend(standing)
         return response

@@ -99,6 +99,30 @@ def test_an_operation_of_a_batch_counts_as_any_other(start: StartGateway, stored
     assert ask(gateway).status_code in {200, 429}
 
 
+@pytest.mark.parametrize("size", [3, 4, 10])
+def test_a_batch_as_large_as_the_limit_or_larger_takes_all_there_is(
+    start: StartGateway, stored: dict[str, str], size: int
+) -> None:
+    gateway = start(rate_limit="3/hour", max_batch=10, **stored)
+    answer = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
+    assert answer.status_code == 200
+    assert answer.headers["ratelimit"].startswith('"caller";r=0;')
+    assert ask(gateway).status_code == 429
+
+
+@pytest.mark.parametrize(("limit", "asked", "size", "hours"), [("4/day", 2, 3, 12), ("2/day", 1, 5, 24)])
+def test_a_batch_is_told_to_come_again_when_there_is_room_for_all_of_it(
+    start: StartGateway, limit: str, asked: int, size: int, hours: int
+) -> None:
+    """Its first operation has been counted, and will be once more when it comes again."""
+    gateway = start(rate_limit=limit, max_batch=5)
+    assert statuses(gateway, asked) == [200] * asked
+    refused = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
+    assert refused.status_code == 429
+    assert round(int(refused.headers["retry-after"]) / 3600) == hours
+    assert len(refused.headers.get_list("ratelimit")) == 1
+
+
 def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
     gateway = start({"accept": "multipart/mixed, application/json"}, rate_limit="9/hour", incremental=True)
     document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
