@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -129,6 +130,30 @@ def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
     response = gateway.http.post("/graphql", json={"query": document})
     assert response.headers["content-type"].startswith("multipart/mixed")
     assert response.headers["ratelimit"].startswith('"caller";r=8;')
+
+
+@pytest.mark.parametrize(
+    ("request_of", "status"),
+    [
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400),
+        ({"json": {"query": THREAD}, "headers": {"gateway-timeout": "soon"}}, 400),
+        ({"json": {"query": "{ x" + " " * 2_000_000}}, 413),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415),
+        ({"json": [{"query": THREAD}] * 9}, 400),
+    ],
+)
+def test_a_request_that_is_refused_later_tells_it_too(
+    start: StartGateway, request_of: dict[str, Any], status: int
+) -> None:
+    gateway = start(rate_limit="5/hour", max_batch=4)
+    response = gateway.http.post("/graphql", **request_of)
+    assert response.status_code == status
+    assert response.headers["ratelimit-policy"] == '"caller";q=5;w=3600'
+    assert response.headers["ratelimit"].startswith('"caller";r=4;')
+
+
+def test_who_is_not_let_in_is_told_of_no_limit(start_with_tokens: StartGateway) -> None:
+    assert not [name for name in ask(start_with_tokens(rate_limit="5/hour")).headers if name.startswith("ratelimit")]
 
 
 def test_without_a_limit_nothing_is_told_of_one(start: StartGateway) -> None:
