@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -57,7 +58,8 @@ class Engine:
             self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
         )
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
-        self._reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
+        reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
+        self._reference = partial(reference, hide_suggestions=not introspection)
         self._admission = Admission(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
         self._planner = planner_of(self._schema, tracing) if plans else None

@@ -54,7 +54,8 @@ class Variables:
         return VariableValues(sources, coerced)
 
     def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
-        values = get_variable_values(self._schema, self._definitions, inputs)
+        # That one is wrong is enough to know here: whoever has to say what is wrong coerces them anew.
+        values = get_variable_values(self._schema, self._definitions, inputs, max_errors=0)
         return values if isinstance(values, VariableValues) else None
 
 

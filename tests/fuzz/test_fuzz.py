@@ -63,10 +63,14 @@ class Target:
         if self._connection is None:
             self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
             self.connections += 1
-        self._connection.sendall(request.encode())
-        response = HTTPResponse(self._connection, method=request.method)
-        response.begin()
-        body = response.read()
+        try:
+            self._connection.sendall(request.encode())
+            response = HTTPResponse(self._connection, method=request.method)
+            response.begin()
+            body = response.read()
+        except OSError:
+            self.close()  # so that the next request fails for a reason of its own
+            raise
         if response.will_close:
             self.close()
         self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
@@ -91,7 +95,9 @@ def target() -> Iterator[Target]:
     with ExitStack() as servers:
         upstream = servers.enter_context(BackgroundServer(sandbox_config(Sandbox().app))).url
         app = create_app(gateway_settings(upstream_url=upstream, **SERVICE, **EVERYTHING))
-        target = Target(servers.enter_context(BackgroundServer(gateway_config(app))).port, log)
+        config = gateway_config(app)
+        config.timeout_keep_alive = 600  # to think of a request can take longer than a server waits for one
+        target = Target(servers.enter_context(BackgroundServer(config)).port, log)
         servers.callback(target.close)
         yield target
     for name in ("gateway", "uvicorn", "asyncio"):

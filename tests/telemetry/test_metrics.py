@@ -220,6 +220,26 @@ def test_the_event_loop_the_process_and_the_version_are_told(watch: Watch) -> No
     assert not [each.name for each in now.samples if each.name.endswith("_created")]
 
 
+@pytest.mark.parametrize(("hangs_up", "code"), [(False, "OK"), (True, "CLIENT_DISCONNECTED")])
+def test_an_answer_in_parts_is_under_way_until_its_last_part(
+    watch: Watch, sandbox: Sandbox, hangs_up: bool, code: str
+) -> None:
+    gateway = watch(incremental=True)
+    sandbox.faults.add(Fault("messages", hold="messages", times=1))
+    document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
+    headers = {"accept": "multipart/mixed, application/json"}
+    with gateway.http.stream("POST", "/graphql", json={"query": document}, headers=headers) as answer:
+        pieces = answer.iter_text()
+        assert '"id":"th-1"' in next(pieces)
+        assert gateway.scrape().value("operations_in_flight") == 1
+        if not hangs_up:
+            sandbox.release("messages")
+            assert "totalCount" in "".join(pieces)
+    until(lambda: gateway.scrape().value("operations_in_flight") == 0, "it is over")
+    now = gateway.scrape()
+    assert now.value("operations_total", type="query", code=code) == now.value("operations_total") == 1
+
+
 def test_what_clients_write_adds_no_series(watch: Watch) -> None:
     """The names of operations, fields, ids and paths, the ids of requests, and whatever else comes from outside."""
     gateway = watch(max_batch=100)
