@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from prometheus_client.registry import CollectorRegistry
@@ -38,7 +38,7 @@ _WORKERS_FOLDER = "GOCHAT_GATEWAY_WORKERS_FOLDER"
 
 _LINGER = 0.25
 # A worker has this long to start, and to answer its supervisor, in seconds. A busy machine may need ten.
-_WORKER_PATIENCE = 30
+_WORKER_PATIENCE = 15
 
 
 def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
@@ -83,14 +83,20 @@ def create_worker(memory: WorkersMemory) -> ASGIApp:
     except ConfigurationError as exc:
         for problem in exc.problems:
             logger.error("a worker cannot start: %s", problem)
-        sys.exit(STARTUP_FAILURE)
+        _give_up()
     except Exception:  # noqa: BLE001 - the outermost boundary of a process
         logger.exception("a worker cannot start")
-        sys.exit(STARTUP_FAILURE)
+        _give_up()
     set_aside_what_stays()
     if _WORKERS_FOLDER in os.environ and app.state.metrics is not None:
         tell(Path(os.environ[_WORKERS_FOLDER]), app.state.metrics.registry)
     return app
+
+
+def _give_up() -> NoReturn:
+    """End a worker at once: its supervisor would wait for one that is ending to say that it lives."""
+    sys.stderr.flush()
+    os._exit(STARTUP_FAILURE)
 
 
 class LingeringConnection(HttpToolsProtocol):
