@@ -16,7 +16,6 @@ import uvicorn
 from prometheus_client.registry import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from gateway.auth import build_authenticator
@@ -29,6 +28,7 @@ from gateway.telemetry.tracing_setup import build_tracing
 from gateway.telemetry.workers import WorkersCollector, tell
 from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.app import create_app, set_aside_what_stays
+from gateway.web.connection import BoundedConnection
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """How the terminal and a supervisor say that it is over."""
@@ -99,7 +99,7 @@ def _give_up() -> NoReturn:
     os._exit(STARTUP_FAILURE)
 
 
-class LingeringConnection(HttpToolsProtocol):
+class LingeringConnection(BoundedConnection):
     """A connection that is not closed in the very moment in which the server stops.
 
     A request may be on its way on an idle one, or on one that has just been accepted. It is answered, and that closes
@@ -117,7 +117,7 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         app,
         factory=workers > 1,
         workers=workers,
-        http="httptools",
+        http=BoundedConnection,
         ws="none",
         lifespan="on",
         log_config=None,
