@@ -31,7 +31,7 @@ from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
-from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
+from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate, sensible
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation, TrustedFirst
 from gateway.web.rates import CallerRate, NoCallerRate, RawHeaders
 from gateway.web.reporting import OperationReporter
@@ -100,7 +100,7 @@ class GraphQLEndpoint:
         """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
         offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
-        media_type = negotiate(headers.get("accept"), offered)
+        media_type = negotiate(sensible(headers.get("accept")), offered)
         if media_type is None:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
@@ -132,7 +132,7 @@ class GraphQLEndpoint:
             together = _response([result.payload for result in results], media_type, 200)
             add_cost(together, [result.cost for result in results])
             return together
-        in_parts = self.incremental and takes_parts(headers.get("accept"))
+        in_parts = self.incremental and takes_parts(sensible(headers.get("accept")))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
@@ -257,7 +257,7 @@ def _status(result: Result, media_type: str) -> int:
 
 def _error_type(headers: Headers) -> str:
     """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
-    return negotiate(headers.get("accept"), _ANSWERS) or JSON
+    return negotiate(sensible(headers.get("accept")), _ANSWERS) or JSON
 
 
 def _encode(result: Result, media_type: str, status: int) -> Response:

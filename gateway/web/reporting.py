@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -23,6 +24,7 @@ from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import Source, Trace, outcome_of
 from gateway.web.http_error import HttpError
 from gateway.web.persisted import PersistedOperation
+from gateway.web.reported_parts import ReportedParts
 
 DISCONNECTED = "CLIENT_DISCONNECTED"
 """What an operation came to whose client did not wait for the answer."""
@@ -54,8 +56,8 @@ class OperationReporter:
     ) -> Awaitable[Result]:
         """Return the result of ``work``, which executes ``operation``, and tell of it.
 
-        ``headers`` are the request's, which may name a trace. An answer in parts is told of when its first part is
-        there.
+        ``headers`` are the request's, which may name a trace. An answer in parts is told of when it has ended; its span
+        ends with the first of them.
         """
         if self._tracing is None:
             return self._report(operation, context, work, None)
@@ -76,22 +78,32 @@ class OperationReporter:
         self, operation: Operation, context: OperationContext, work: Awaitable[Result], span: OperationSpan | None
     ) -> Result:
         started = self._clock()
-        codes: tuple[str, ...] | None = (InternalError.code,)
         self._in_flight += 1
-        try:
-            result = await work
-            codes = result.codes
-        except HttpError:
-            codes = None  # it was not executed: see `refused`
-            raise
-        except asyncio.CancelledError:
-            codes = (DISCONNECTED,)
-            raise
-        finally:
+
+        def over(codes: tuple[str, ...] | None) -> None:
             self._in_flight -= 1
             if codes is not None:
                 self._over(operation, context, codes, self._clock() - started, span)
-        return result
+
+        try:
+            result = await work
+        except HttpError:
+            over(None)  # it was not executed: see `refused`
+            raise
+        except asyncio.CancelledError:
+            over((DISCONNECTED,))
+            raise
+        except Exception:
+            over((InternalError.code,))
+            raise
+        if result.following is None:
+            over(result.codes)
+            return result
+        if span is not None:
+            span.tell(_facts(operation, context, result.codes))
+        codes = result.codes
+        parts = ReportedParts(result.following, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
+        return replace(result, following=parts)
 
     def responded(self, status: int) -> None:
         """Count a response by its HTTP status."""

@@ -68,9 +68,10 @@ def test_rest_calls_are_counted_by_source_and_outcome_and_each_request_is_timed(
     ids=["dropped", "too slow", "no registered status"],
 )
 def test_what_a_failed_call_came_to(watch: Watch, sandbox: Sandbox, fault: Fault, call: str, request_: str) -> None:
-    gateway = watch(operation_timeout=0.3, upstream_retries=0)
+    gateway = watch(upstream_retries=0)
+    gateway.data('{ customer(externalId: "c0000") { id } }')  # logs in, so that the time is the call's alone
     sandbox.faults.add(fault)
-    gateway.query(THREAD)
+    gateway.http.post("/graphql", json={"query": THREAD}, headers={"gateway-timeout": "1"})
     now = gateway.scrape()
     assert now.value("upstream_calls_total", route=THREAD_ROUTE, outcome=call) == 1
     assert now.value("upstream_request_duration_seconds_count", route=THREAD_ROUTE, outcome=request_) == 1
@@ -218,6 +219,26 @@ def test_the_event_loop_the_process_and_the_version_are_told(watch: Watch) -> No
     assert now.value("build_info") == 1
     assert {"process_resident_memory_bytes", "python_gc_collections_total"} <= {each.name for each in now.samples}
     assert not [each.name for each in now.samples if each.name.endswith("_created")]
+
+
+@pytest.mark.parametrize(("hangs_up", "code"), [(False, "OK"), (True, "CLIENT_DISCONNECTED")])
+def test_an_answer_in_parts_is_under_way_until_its_last_part(
+    watch: Watch, sandbox: Sandbox, hangs_up: bool, code: str
+) -> None:
+    gateway = watch(incremental=True)
+    sandbox.faults.add(Fault("messages", hold="messages", times=1))
+    document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
+    headers = {"accept": "multipart/mixed, application/json"}
+    with gateway.http.stream("POST", "/graphql", json={"query": document}, headers=headers) as answer:
+        pieces = answer.iter_text()
+        assert '"id":"th-1"' in next(pieces)
+        assert gateway.scrape().value("operations_in_flight") == 1
+        if not hangs_up:
+            sandbox.release("messages")
+            assert "totalCount" in "".join(pieces)
+    until(lambda: gateway.scrape().value("operations_in_flight") == 0, "it is over")
+    now = gateway.scrape()
+    assert now.value("operations_total", type="query", code=code) == now.value("operations_total") == 1
 
 
 def test_what_clients_write_adds_no_series(watch: Watch) -> None:
