@@ -33,7 +33,7 @@ from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
 from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate, sensible
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation, TrustedFirst
-from gateway.web.rates import CallerRate, NoCallerRate
+from gateway.web.rates import CallerRate, NoCallerRate, RawHeaders
 from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
     ClientDisconnected,
@@ -75,9 +75,10 @@ class GraphQLEndpoint:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
         headers = Headers(scope=scope)
         identifier: str = scope["request_id"]
+        standing: RawHeaders = []
         response: Response | MultipartResponse
         try:
-            response = await self._respond(scope, headers, receive)
+            response = await self._respond(scope, headers, receive, standing)
             if isinstance(response, Response) and len(response.body) >= self.compress_from:
                 await compress(response, headers.get("accept-encoding"))
         except ClientDisconnected:
@@ -89,10 +90,14 @@ class GraphQLEndpoint:
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
+        response.raw_headers.extend(standing)
         self.reporter.responded(response.status_code)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
+    async def _respond(
+        self, scope: Scope, headers: Headers, receive: Receive, standing: RawHeaders
+    ) -> Response | MultipartResponse:
+        """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
         offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
         media_type = negotiate(sensible(headers.get("accept")), offered)
@@ -104,13 +109,12 @@ class GraphQLEndpoint:
             self.cross_site.check(headers)
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
-        standing = await self.rate.take(viewer, scope)
+        standing += await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
         if isinstance(request, Batch) and len(request.members) > 1:
-            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
-        response = await self._run(request, viewer, scope, headers, receive, media_type)
-        response.raw_headers.extend(standing)
-        return response
+            standing.clear()  # a refusal brings its own
+            standing += await self.rate.take_rest(viewer, scope, len(request.members))
+        return await self._run(request, viewer, scope, headers, receive, media_type)
 
     async def _run(
         self,
