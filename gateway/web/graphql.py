@@ -4,12 +4,12 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -39,6 +39,7 @@ from gateway.web.requests import (
     ClientDisconnected,
     operation_of_query_string,
     read_body,
+    request_headers,
     while_connected,
 )
 
@@ -73,7 +74,7 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
-        headers = Headers(scope=scope)
+        headers = request_headers(scope)
         identifier: str = scope["request_id"]
         standing: RawHeaders = []
         response: Response | MultipartResponse
@@ -95,7 +96,7 @@ class GraphQLEndpoint:
         await response(scope, receive, send)
 
     async def _respond(
-        self, scope: Scope, headers: Headers, receive: Receive, standing: RawHeaders
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, standing: RawHeaders
     ) -> Response | MultipartResponse:
         """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
@@ -121,7 +122,7 @@ class GraphQLEndpoint:
         request: Operation | Batch,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         receive: Receive,
         media_type: str,
     ) -> Response | MultipartResponse:
@@ -148,7 +149,7 @@ class GraphQLEndpoint:
                 make_conditional(response, headers.get("if-none-match"))
         return response
 
-    async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
+    async def _request(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Operation | Batch:
         try:
             if scope["method"] == "GET":
                 return operation_of_query_string(scope["query_string"])
@@ -169,7 +170,7 @@ class GraphQLEndpoint:
         operation: Operation,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool = False,
@@ -182,7 +183,7 @@ class GraphQLEndpoint:
         self,
         operation: Operation,
         context: OperationContext,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool,
@@ -255,7 +256,7 @@ def _status(result: Result, media_type: str) -> int:
     return 200
 
 
-def _error_type(headers: Headers) -> str:
+def _error_type(headers: Mapping[str, str]) -> str:
     """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
     return negotiate(sensible(headers.get("accept")), _ANSWERS) or JSON
 
