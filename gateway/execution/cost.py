@@ -36,7 +36,7 @@ from graphql.execution import VariableValues, get_argument_values
 from graphql.execution.collect_fields import GroupedFieldSet
 
 from gateway.errors import GatewayError
-from gateway.execution.incremental import in_one_part
+from gateway.execution.parts import in_one_part
 from gateway.execution.selection import NotPlannable, Selection, condition_variables, select
 from gateway.execution.variables import Variables
 from gateway.schema.context import OperationContext

@@ -29,6 +29,7 @@ from gateway.execution.limits import (
     parse_within,
     require_comparable,
 )
+from gateway.execution.parts import asks_for_parts
 from gateway.execution.trusted import TrustedDocuments, log_unknown
 
 DIGEST_LENGTH = 16
@@ -66,6 +67,8 @@ class ValidDocument:
     """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the same object is found again by the next request for the same text."""
+    asks_for_parts: bool = False
+    """Whether ``@defer`` or ``@stream`` occurs in it."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
     """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
     costs: dict[str | None, Any] = field(default_factory=dict, compare=False)
@@ -174,7 +177,7 @@ class Documents:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        return ValidDocument(node, digest_of(text), is_kept)
+        return ValidDocument(node, digest_of(text), is_kept, asks_for_parts(text, node))
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
         if trusted.knows(text):
