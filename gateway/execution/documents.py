@@ -20,7 +20,7 @@ from graphql import (
     validate,
 )
 
-from gateway.errors import DocumentNotTrusted, GatewayError, LimitExceeded
+from gateway.errors import BadUserInput, DocumentNotTrusted, GatewayError, LimitExceeded
 from gateway.execution.limits import (
     Limits,
     bounded_comparisons,
@@ -29,7 +29,7 @@ from gateway.execution.limits import (
     parse_within,
     require_comparable,
 )
-from gateway.execution.parts import asks_for_parts
+from gateway.execution.parts import asks_for_parts, wrong_counts
 from gateway.execution.trusted import TrustedDocuments, log_unknown
 
 DIGEST_LENGTH = 16
@@ -144,13 +144,17 @@ class Documents:
         return self._kept(text)
 
     def check_variables(self, document: ValidDocument, name: str | None, variables: dict[str, Any] | None) -> None:
-        """Raise RequestError where a list in ``variables`` is too long."""
+        """Raise RequestError where a list in ``variables`` is too long, or a ``@stream`` gets no number of items."""
         names = document.list_variables(name)
         if names:
             try:
                 check_lists(names, variables, self.limits)
             except LimitExceeded as exc:
                 raise _refusal(exc) from exc
+        if document.asks_for_parts:
+            errors = wrong_counts(self._schema, document.node, document.operation(name), variables)
+            if errors:
+                raise RequestError(BadUserInput.code, errors)
 
     def _prepare(self, text: str) -> ValidDocument:
         """Return what is kept, or raise what was raised for the same text before."""

@@ -1,6 +1,22 @@
-"""Which documents ask for an answer in parts, with ``@defer`` or ``@stream``."""
+"""Which documents ask for an answer in parts, with ``@defer`` or ``@stream``, and what is wrong with how they do."""
 
-from graphql import BREAK, REMOVE, DirectiveNode, DocumentNode, Visitor, VisitorAction, visit
+from contextlib import suppress
+from typing import Any
+
+from graphql import (
+    BREAK,
+    REMOVE,
+    DirectiveNode,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLStreamDirective,
+    OperationDefinitionNode,
+    Visitor,
+    VisitorAction,
+    visit,
+)
+from graphql.execution import VariableValues, get_argument_values, get_variable_values
 
 _DIRECTIVES = ("defer", "stream")
 
@@ -31,6 +47,38 @@ def asks_for_parts(text: str, document: DocumentNode) -> bool:
     finder = _Parts()
     visit(document, finder)
     return finder.found
+
+
+class _WrongCounts(Visitor):
+    def __init__(self, variables: VariableValues) -> None:
+        super().__init__()
+        self._variables = variables
+        self.found: list[DirectiveNode] = []
+
+    def enter_directive(self, node: DirectiveNode, *_: object) -> None:
+        if node.name.value == GraphQLStreamDirective.name:
+            # An argument that is wrong itself, or a variable of another operation, is for the executor to judge.
+            with suppress(GraphQLError):
+                values = get_argument_values(GraphQLStreamDirective, node, self._variables)
+                count = values["initialCount"]
+                if values["if"] and (count is None or count < 0):
+                    self.found.append(node)
+
+
+def wrong_counts(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, inputs: dict[str, Any] | None
+) -> list[GraphQLError]:
+    """Return an error for each ``@stream`` that begins with less than no items; graphql-core fails at it, as a bug.
+
+    It is none of the executor's business in one part, but whether a request is right does not depend on ``Accept``.
+    """
+    variables = get_variable_values(schema, operation.variable_definitions or (), inputs or {}, max_errors=0)
+    if not isinstance(variables, VariableValues):
+        return []  # the executor says what is wrong with them
+    finder = _WrongCounts(variables)
+    visit(document, finder)
+    message = "`initialCount` of @stream must be a number of items: 0 or more."
+    return [GraphQLError(message, node) for node in finder.found]
 
 
 def in_one_part(document: DocumentNode) -> DocumentNode:

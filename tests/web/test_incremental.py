@@ -108,6 +108,38 @@ def test_the_name_of_a_directive_elsewhere_asks_for_nothing(gateway: Gateway) ->
     assert response.json() == {"data": {"defer": None}}
 
 
+STREAMED = 'query ($n: Int) { threads(ids: ["th-1", "th-2"]) @stream(initialCount: $n) { id } }'
+
+
+@pytest.mark.parametrize("headers", [TAKES_PARTS, {}], ids=["in parts", "at once"])
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ('{ threads(ids: ["th-1"]) { id } again: threads(ids: ["th-1"]) @stream(initialCount: -1) { id } }', {}),
+        (STREAMED, {"n": -1}),
+        (STREAMED, {"n": None}),
+        (STREAMED.replace("Int)", "Int = -1)"), {}),
+    ],
+    ids=["written", "a variable", "null", "a default"],
+)
+def test_a_count_below_zero_is_the_clients_mistake(
+    gateway: Gateway, sandbox: Sandbox, document: str, variables: dict[str, Any], headers: dict[str, str]
+) -> None:
+    body = {"query": document, "variables": variables}
+    response = gateway.http.post("/graphql", json=body, headers=headers)
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"] == "`initialCount` of @stream must be a number of items: 0 or more."
+    assert error["locations"]
+    assert sandbox.count() == 0
+
+
+def test_a_count_that_is_not_used_is_not_looked_at(gateway: Gateway) -> None:
+    document = '{ threads(ids: ["th-1"]) @stream(initialCount: -1, if: false) { id } }'
+    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    assert response.json() == {"data": {"threads": [{"id": "th-1"}]}}
+
+
 def test_a_list_is_streamed(gateway: Gateway) -> None:
     with parts_of(gateway, '{ threads(ids: ["th-1", "th-2", "nowhere"]) @stream(initialCount: 1) { id } }') as parts:
         first, *rest = parts
