@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from prometheus_client.registry import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from gateway.auth import build_authenticator
@@ -29,6 +28,7 @@ from gateway.telemetry.tracing_setup import build_tracing
 from gateway.telemetry.workers import WorkersCollector, tell
 from gateway.upstream.worker_logins import WorkersMemory
 from gateway.web.app import create_app, set_aside_what_stays
+from gateway.web.connection import BoundedConnection
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """How the terminal and a supervisor say that it is over."""
@@ -38,7 +38,7 @@ _WORKERS_FOLDER = "GOCHAT_GATEWAY_WORKERS_FOLDER"
 
 _LINGER = 0.25
 # A worker has this long to start, and to answer its supervisor, in seconds. A busy machine may need ten.
-_WORKER_PATIENCE = 30
+_WORKER_PATIENCE = 15
 
 
 def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
@@ -83,17 +83,23 @@ def create_worker(memory: WorkersMemory) -> ASGIApp:
     except ConfigurationError as exc:
         for problem in exc.problems:
             logger.error("a worker cannot start: %s", problem)
-        sys.exit(STARTUP_FAILURE)
+        _give_up()
     except Exception:  # noqa: BLE001 - the outermost boundary of a process
         logger.exception("a worker cannot start")
-        sys.exit(STARTUP_FAILURE)
+        _give_up()
     set_aside_what_stays()
     if _WORKERS_FOLDER in os.environ and app.state.metrics is not None:
         tell(Path(os.environ[_WORKERS_FOLDER]), app.state.metrics.registry)
     return app
 
 
-class LingeringConnection(HttpToolsProtocol):
+def _give_up() -> NoReturn:
+    """End a worker at once: its supervisor would wait for one that is ending to say that it lives."""
+    sys.stderr.flush()
+    os._exit(STARTUP_FAILURE)
+
+
+class LingeringConnection(BoundedConnection):
     """A connection that is not closed in the very moment in which the server stops.
 
     A request may be on its way on an idle one, or on one that has just been accepted. It is answered, and that closes
@@ -111,7 +117,7 @@ def gateway_config(app: Any, *, workers: int = 1) -> uvicorn.Config:
         app,
         factory=workers > 1,
         workers=workers,
-        http="httptools",
+        http=BoundedConnection,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server import gateway_config
+from gateway.server import bind, gateway_config
 from gateway.settings import PREFIX
 from gateway.upstream.timing import REAL_TIME, Timing
 from gateway.web.app import create_app
@@ -53,8 +53,10 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
     """Start a gateway with the settings given, in service mode unless they say otherwise."""
 
     def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
-        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}), timing)
-        url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+        chosen = settings(**{"upstream_url": upstream, **SERVICE, **overrides})
+        app = create_app(chosen, timing)
+        listener = bind(chosen.host, 0, option="port") if "host" in overrides else None
+        url = servers.enter_context(BackgroundServer(gateway_config(app), listener=listener)).url
         client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         return Gateway(servers.enter_context(client), url)
 

@@ -231,5 +231,9 @@ def test_health_says_that_the_process_is_alive(gateway: Gateway) -> None:
     assert gateway.http.get("/health").json() == {"status": "ok"}
 
 
-def test_any_other_path_is_not_found(gateway: Gateway) -> None:
-    assert gateway.http.get("/nope").status_code == 404
+@pytest.mark.parametrize("path", ["/nope", "/graphql/", "/health/", "/ready/"])
+def test_any_other_path_is_not_found(gateway: Gateway, path: str) -> None:
+    """Nor does it lead anywhere: the address to lead to would come from whatever ``Host`` says."""
+    response = gateway.http.get(path, headers={"host": "evil.example"})
+    assert response.status_code == 404
+    assert "location" not in response.headers

@@ -133,7 +133,8 @@ class Writer:
     items: dict[str, tuple[Shape, str]] = field(default_factory=dict)
     """By the name of its decoder, the list whose items it decodes."""
     _count: int = 0
-    _fields: int = 0
+    size: int = 0
+    """How many fields were written."""
 
     def root(self, query: GraphQLObjectType) -> str:
         """Write the function that makes the response's ``data``, all gaps; return its name."""
@@ -144,8 +145,8 @@ class Writer:
         """Return the expression for an object of the response."""
         values: list[str] = []
         gaps: list[str] = []
-        self._fields += len(grouped)
-        if self._fields > _MOST_FIELDS:
+        self.size += len(grouped)
+        if self.size > _MOST_FIELDS:
             raise NotPlannable("a document that is too large")
         for index, selected in enumerate(grouped.values()):
             name = selected[0].node.name.value

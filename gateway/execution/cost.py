@@ -43,7 +43,7 @@ from gateway.schema.context import OperationContext
 from gateway.schema.edges import Edge, Load, Source, edge_of, python_arguments
 
 # Each variable that decides a @skip or @include can double them.
-_MOST_VARIANTS = 16
+_MOST_VARIANTS = 4
 # Documents within the default limits have far fewer; a document without limits can have any number.
 _MOST_FIELDS = 10_000
 BEYOND = 1_000_000

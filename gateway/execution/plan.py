@@ -90,6 +90,8 @@ class Plan:
     """Whoever has not all of these is answered by the reference, which knows what to withhold."""
     for_large: Callable[[], "Plan"]
     """The same plan in the form for large documents: compiled when it is first wanted."""
+    size: int
+    """How many fields it has: what it takes in memory goes with that."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
@@ -173,7 +175,7 @@ def compile_plan(selection: Selection, *, takes_turns: bool = False) -> Plan:
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(shape.item(key)) for name, (shape, key) in writer.items.items()})
     for_large = cache(partial(compile_plan, selection, takes_turns=True))
-    return Plan(names[root], steps, source, required_scopes(selection, query), for_large)
+    return Plan(names[root], steps, source, required_scopes(selection, query), for_large, writer.size)
 
 
 def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:

@@ -95,25 +95,32 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
 
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 class BackgroundServer:
     """Runs a uvicorn configuration in a thread of its own, on a port of 127.0.0.1; a context manager.
 
-    The port is bound at once (0: a free one), so `url` is known before the start. Leaving the context lets
-    the requests in flight finish for `grace` seconds, and then aborts their connections.
+    The port is bound at once (0: a free one), so `url` is known before the start; a `listener` is bound already.
+    Leaving the context lets the requests in flight finish for `grace` seconds, and then aborts their connections.
     """
 
-    def __init__(self, config: uvicorn.Config, *, port: int = 0, grace: float = 0.5) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, port: int = 0, grace: float = 0.5, listener: socket.socket | None = None
+    ) -> None:
         self._grace = grace
         self._server = _Server(config)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="background-server", daemon=True)
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(("127.0.0.1", port))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = _bound(port) if listener is None else listener
         self.port: int = self._socket.getsockname()[1]
 
     @property

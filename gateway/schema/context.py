@@ -56,8 +56,10 @@ class ContextFactory:
 
     def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
         """Return a new context; the operation's time starts now. A caller's own ``timeout`` counts where it is less."""
-        seconds = self.timeout if timeout is None else min(timeout, self.timeout)
-        caller = Caller(viewer, asyncio.get_running_loop().time() + seconds)
+        began = asyncio.get_running_loop().time()
+        slow_at = began + self.timeout
+        deadline = slow_at if timeout is None else began + min(timeout, self.timeout)
+        caller = Caller(viewer, deadline, slow_at=slow_at)
         loaders = Loaders(self.client, caller, self.large)
         return OperationContext(viewer, request_id, loaders, self.max_page_size, caller.trace)
 

@@ -13,7 +13,7 @@ One circuit for each upstream host and route template, for a thread's id says no
                                                             └───────────┘
 
 Timeouts, connection errors and 5xx are failures; 4xx are not. A call that somebody cancelled counts as nothing,
-unless its deadline had passed: then it was too slow.
+unless it had the gateway's own time-out by then: then it was too slow. A deadline that the caller chose says nothing.
 """
 
 import asyncio
@@ -165,4 +165,4 @@ class CircuitBreaker(httpx.AsyncBaseTransport):
 
 
 def _too_slow(call: Call) -> bool:
-    return asyncio.get_running_loop().time() >= call.deadline
+    return asyncio.get_running_loop().time() >= (call.deadline if call.slow_at is None else call.slow_at)

@@ -160,7 +160,8 @@ class ResponseCache(httpx.AsyncBaseTransport):
     async def _fetch_or_serve(self, slot: _Slot, request: httpx.Request, call: Call, entry: _Entry) -> httpx.Response:
         """Return a new answer, or the stale one where the REST API fails (RFC 5861, section 4)."""
         # The caller gives up at the deadline, and the layers below are cancelled: the stale answer must come before.
-        sooner = replace(call, deadline=_a_little_before(call.deadline))
+        slow_at = None if call.slow_at is None else _a_little_before(call.slow_at)
+        sooner = replace(call, deadline=_a_little_before(call.deadline), slow_at=slow_at)
         try:
             async with asyncio.timeout_at(sooner.deadline):
                 response = await self._fetch(slot, _copy(request, sooner))

@@ -34,7 +34,10 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class Call:
-    """One REST call. ``deadline`` is a time of the event loop; ``subject`` is what a purge would name.
+    """One REST call. ``deadline`` and ``slow_at`` are times of the event loop; ``subject`` is what a purge would name.
+
+    A caller may choose an early deadline: only a call without an answer at ``slow_at`` (None: at its deadline) says
+    that the REST API is too slow.
 
     ``account`` names the gateway's own account where that was used: its tokens change, the account does not.
     """
@@ -47,6 +50,7 @@ class Call:
     source: Source = Source.FETCHED
     age: float | None = None
     """How old the answer is, in seconds, where it came from the cache."""
+    slow_at: float | None = None
 
 
 def call_of(request: httpx.Request) -> Call:

@@ -34,6 +34,8 @@ class Caller:
     deadline: float
     trace: Trace = field(default_factory=list)
     """Takes a report of each call when it ends."""
+    slow_at: float | None = None
+    """When a call that is not answered was too slow, where that is later than the deadline."""
 
 
 class UpstreamClient:
@@ -65,7 +67,7 @@ class UpstreamClient:
         return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id), f"customer:{external_id}")
 
     async def _get(self, caller: Caller, route: Route, target: str, subject: str) -> bytes | None:
-        call = Call(route.template, caller.deadline, subject)
+        call = Call(route.template, caller.deadline, subject, slow_at=caller.slow_at)
         url = RestUrl(self._base_url, target)
         request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
         started = time.perf_counter()

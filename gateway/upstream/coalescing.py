@@ -52,6 +52,8 @@ class Coalescing(httpx.AsyncBaseTransport):
         call, leader = call_of(request), call_of(flight.request)
         # The shared call has as long as the most patient of those who wait for it.
         leader.deadline = max(leader.deadline, call.deadline)
+        if leader.slow_at is not None and call.slow_at is not None:
+            leader.slow_at = max(leader.slow_at, call.slow_at)
         call.source = Source.COALESCED
         try:
             return await self._wait(key, flight)

@@ -116,6 +116,7 @@ def create_app(
         ],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would lead `/graphql/` to whatever `Host` says
     app.state.graphiql = page
     app.state.metrics = metrics
     return app

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from starlette.responses import Response
 
-from gateway.web.negotiation import preference
+from gateway.web.negotiation import preference, sensible
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -36,7 +36,7 @@ _ANY = "*"
 async def compress(response: Response, accept_encoding: str | None) -> None:
     """Compress a response's body where the client takes it so."""
     response.headers["vary"] = "accept, accept-encoding"
-    encoding = negotiate_encoding(accept_encoding)
+    encoding = negotiate_encoding(sensible(accept_encoding))
     if encoding is None:
         return
     body = bytes(response.body)

@@ -63,7 +63,15 @@ def _is_from_elsewhere(headers: Headers) -> bool:
     if site is not None:
         return site not in {"same-origin", "none"}
     page = headers.get("origin") or headers.get("referer")
-    return page is not None and urlsplit(page).netloc != headers.get("host")
+    return page is not None and not _is_of(page, headers.get("host"))
+
+
+def _is_of(page: str, host: str | None) -> bool:
+    """Return whether the address of a page is of ``host``; what cannot be read, such as ``http://[``, is not."""
+    try:
+        return urlsplit(page).netloc == host
+    except ValueError:
+        return False
 
 
 def build_cross_site(settings: Settings) -> CrossSite:

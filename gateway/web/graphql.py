@@ -30,9 +30,9 @@ from gateway.web.entrance import viewer_of
 from gateway.web.graphiql import GraphiQLPage
 from gateway.web.http_error import HttpError
 from gateway.web.multipart import MultipartResponse, takes_parts
-from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate
+from gateway.web.negotiation import GRAPHQL_RESPONSE, HTML, JSON, negotiate, sensible
 from gateway.web.persisted import NoPersistedDocuments, PersistedDocuments, PersistedOperation, TrustedFirst
-from gateway.web.rates import CallerRate, NoCallerRate
+from gateway.web.rates import CallerRate, NoCallerRate, RawHeaders
 from gateway.web.reporting import OperationReporter
 from gateway.web.requests import (
     ClientDisconnected,
@@ -74,9 +74,10 @@ class GraphQLEndpoint:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
         headers = Headers(scope=scope)
         identifier: str = scope["request_id"]
+        standing: RawHeaders = []
         response: Response | MultipartResponse
         try:
-            response = await self._respond(scope, headers, receive)
+            response = await self._respond(scope, headers, receive, standing)
             if isinstance(response, Response) and len(response.body) >= self.compress_from:
                 await compress(response, headers.get("accept-encoding"))
         except ClientDisconnected:
@@ -88,13 +89,17 @@ class GraphQLEndpoint:
         except Exception:  # noqa: BLE001 - the outermost boundary: a client is told, the log has the details
             logger.exception("a request failed", extra={"fields": {"requestId": identifier}})
             response = _encode(failed(InternalError(), identifier), _error_type(headers), 500)
+        response.raw_headers.extend(standing)
         self.reporter.responded(response.status_code)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, headers: Headers, receive: Receive) -> Response | MultipartResponse:
+    async def _respond(
+        self, scope: Scope, headers: Headers, receive: Receive, standing: RawHeaders
+    ) -> Response | MultipartResponse:
+        """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
         offered = _ANSWERS_AND_PAGE if reads_only and self.page is not None else _ANSWERS
-        media_type = negotiate(headers.get("accept"), offered)
+        media_type = negotiate(sensible(headers.get("accept")), offered)
         if media_type is None:
             raise HttpError(406, BadUserInput(f"Answers come as one of {', '.join(offered)}."))
         if media_type == HTML and self.page is not None:
@@ -103,13 +108,12 @@ class GraphQLEndpoint:
             self.cross_site.check(headers)
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
-        standing = await self.rate.take(viewer, scope)
+        standing += await self.rate.take(viewer, scope)
         request = await self._request(scope, headers, receive)
         if isinstance(request, Batch) and len(request.members) > 1:
-            standing = await self.rate.take(viewer, scope, len(request.members) - 1)
-        response = await self._run(request, viewer, scope, headers, receive, media_type)
-        response.raw_headers.extend(standing)
-        return response
+            standing.clear()  # a refusal brings its own
+            standing += await self.rate.take_rest(viewer, scope, len(request.members))
+        return await self._run(request, viewer, scope, headers, receive, media_type)
 
     async def _run(
         self,
@@ -127,7 +131,7 @@ class GraphQLEndpoint:
             together = _response([result.payload for result in results], media_type, 200)
             add_cost(together, [result.cost for result in results])
             return together
-        in_parts = self.incremental and takes_parts(headers.get("accept"))
+        in_parts = self.incremental and takes_parts(sensible(headers.get("accept")))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
         if result.following is not None:
@@ -249,7 +253,7 @@ def _status(result: Result, media_type: str) -> int:
 
 def _error_type(headers: Headers) -> str:
     """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
-    return negotiate(headers.get("accept"), _ANSWERS) or JSON
+    return negotiate(sensible(headers.get("accept")), _ANSWERS) or JSON
 
 
 def _encode(result: Result, media_type: str, status: int) -> Response:

@@ -8,9 +8,20 @@ JSON = "application/json"
 HTML = "text/html"
 
 
+_LONGEST = 1024
+
+
+def sensible(header: str | None) -> str | None:
+    """Return the value of a header with preferences, None where it is longer than any client's.
+
+    It is parsed, and remembered, before it is known who asks.
+    """
+    return None if header is None or len(header) > _LONGEST else header
+
+
 @lru_cache(maxsize=256)
 def negotiate(accept: str | None, offered: Sequence[str]) -> str | None:
-    """Return the offered media type that ``accept`` likes best, None where it takes none of them.
+    """Return the offered media type that the `sensible` ``accept`` likes best, None where it takes none of them.
 
     Of equally liked ones the more specifically named wins, then the one offered first; without the header that is the
     first.

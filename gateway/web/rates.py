@@ -23,17 +23,27 @@ class CallerRate:
         self._counts = counts
         self._policy = f'"caller";q={rate.limit};w={rate.window}'
 
-    async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:
-        """Count, and return the headers that tell how the caller stands; HttpError with 429 where it is too many."""
-        name = viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(address_of(scope))}"
-        standing = await self._rate.take(name, operations)
+    async def take(self, viewer: Viewer, scope: Scope) -> RawHeaders:
+        """Count an operation, and return the headers that tell how the caller stands; HttpError 429 if too many."""
+        return self._headers(await self._rate.take(_name(viewer, scope)), 0)
+
+    async def take_rest(self, viewer: Viewer, scope: Scope, operations: int) -> RawHeaders:
+        """Count the operations of a batch but the first, which is counted already.
+
+        A batch larger than the limit takes all there ever is. Where it is too many, the wait is for the whole batch,
+        for its first operation is counted again when it comes again.
+        """
+        rest = min(operations, self._rate.limit) - 1
+        return self._headers(await self._rate.take(_name(viewer, scope), rest), self._rate.window / self._rate.limit)
+
+    def _headers(self, standing: Standing | None, further_wait: float) -> RawHeaders:
         if standing is None:
             return []
         headers = {"ratelimit-policy": self._policy, "ratelimit": _told(standing)}
         if standing.allowed:
             return [(name.encode(), value.encode()) for name, value in headers.items()]
         self._counts["rate_limited"] += 1
-        wait = retry_after(standing.retry_after)
+        wait = retry_after(standing.retry_after + further_wait)
         error = RateLimited("Too many operations for this caller.", retry_after=float(wait["retry-after"]))
         raise HttpError(429, error, {**headers, **wait})
 
@@ -45,7 +55,11 @@ class CallerRate:
 class NoCallerRate:
     """Lets callers ask for as much as they like."""
 
-    async def take(self, viewer: Viewer, scope: Scope, operations: int = 1) -> RawHeaders:  # noqa: ARG002 - as above
+    async def take(self, viewer: Viewer, scope: Scope) -> RawHeaders:  # noqa: ARG002 - as above
+        """Return nothing to tell."""
+        return []
+
+    async def take_rest(self, viewer: Viewer, scope: Scope, operations: int) -> RawHeaders:  # noqa: ARG002 - as above
         """Return nothing to tell."""
         return []
 
@@ -60,6 +74,10 @@ def build_caller_rate(settings: Settings, counts: Counts, timing: Timing) -> Cal
     from gateway.auth.buckets import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
     return CallerRate(build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock), counts)
+
+
+def _name(viewer: Viewer, scope: Scope) -> str:
+    return viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(address_of(scope))}"
 
 
 def _told(standing: Standing) -> str:

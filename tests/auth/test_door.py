@@ -81,6 +81,13 @@ def test_a_proxy_is_trusted_by_its_address(text: str) -> None:
         create_app(settings(**{**SERVICE, "trusted_proxies": text}))
 
 
+@pytest.mark.parametrize("text", ["0.0.0.0/0", "::/0", "10.0.0.5, 0.0.0.0/0", "::ffff:0:0/96", "::/64"])
+def test_not_everyone_can_be_trusted(text: str) -> None:
+    """Also not all of IPv4 in the form that it has on a socket for both kinds of addresses."""
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_TRUSTED_PROXIES: .*/\d+ is everyone"):
+        create_app(settings(**{**SERVICE, "trusted_proxies": text}))
+
+
 def test_a_rate_is_checked_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_RATE_LIMIT: must be a number per second"):
         create_app(settings(**{**SERVICE, "rate_limit": "many"}))

@@ -1,6 +1,8 @@
 """How many operations a caller may ask for, in memory and in Redis."""
 
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -98,12 +100,60 @@ def test_an_operation_of_a_batch_counts_as_any_other(start: StartGateway, stored
     assert ask(gateway).status_code in {200, 429}
 
 
+@pytest.mark.parametrize("size", [3, 4, 10])
+def test_a_batch_as_large_as_the_limit_or_larger_takes_all_there_is(
+    start: StartGateway, stored: dict[str, str], size: int
+) -> None:
+    gateway = start(rate_limit="3/hour", max_batch=10, **stored)
+    answer = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
+    assert answer.status_code == 200
+    assert answer.headers["ratelimit"].startswith('"caller";r=0;')
+    assert ask(gateway).status_code == 429
+
+
+@pytest.mark.parametrize(("limit", "asked", "size", "hours"), [("4/day", 2, 3, 12), ("2/day", 1, 5, 24)])
+def test_a_batch_is_told_to_come_again_when_there_is_room_for_all_of_it(
+    start: StartGateway, limit: str, asked: int, size: int, hours: int
+) -> None:
+    """Its first operation has been counted, and will be once more when it comes again."""
+    gateway = start(rate_limit=limit, max_batch=5)
+    assert statuses(gateway, asked) == [200] * asked
+    refused = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
+    assert refused.status_code == 429
+    assert round(int(refused.headers["retry-after"]) / 3600) == hours
+    assert len(refused.headers.get_list("ratelimit")) == 1
+
+
 def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
     gateway = start({"accept": "multipart/mixed, application/json"}, rate_limit="9/hour", incremental=True)
     document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
     response = gateway.http.post("/graphql", json={"query": document})
     assert response.headers["content-type"].startswith("multipart/mixed")
     assert response.headers["ratelimit"].startswith('"caller";r=8;')
+
+
+@pytest.mark.parametrize(
+    ("request_of", "status"),
+    [
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400),
+        ({"json": {"query": THREAD}, "headers": {"gateway-timeout": "soon"}}, 400),
+        ({"json": {"query": "{ x" + " " * 2_000_000}}, 413),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415),
+        ({"json": [{"query": THREAD}] * 9}, 400),
+    ],
+)
+def test_a_request_that_is_refused_later_tells_it_too(
+    start: StartGateway, request_of: dict[str, Any], status: int
+) -> None:
+    gateway = start(rate_limit="5/hour", max_batch=4)
+    response = gateway.http.post("/graphql", **request_of)
+    assert response.status_code == status
+    assert response.headers["ratelimit-policy"] == '"caller";q=5;w=3600'
+    assert response.headers["ratelimit"].startswith('"caller";r=4;')
+
+
+def test_who_is_not_let_in_is_told_of_no_limit(start_with_tokens: StartGateway) -> None:
+    assert not [name for name in ask(start_with_tokens(rate_limit="5/hour")).headers if name.startswith("ratelimit")]
 
 
 def test_without_a_limit_nothing_is_told_of_one(start: StartGateway) -> None:
@@ -154,6 +204,21 @@ def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise(start:
     assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
     gateway = start(rate_limit="2/hour")
     assert [ask(gateway, **each).status_code for each in (forwarded, spoofed, other)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_proxy_is_trusted_on_a_socket_for_both_kinds_of_addresses(start: StartGateway, trusted: str) -> None:
+    """There an IPv4 address looks like ``::ffff:127.0.0.1``, also where one proxy tells of another."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    gateway = start(rate_limit="1/hour", trusted_proxies=trusted, host="::")
+    assert gateway.url.startswith("http://127.0.0.1:")
+    chains = ("192.0.2.1", "192.0.2.2", "192.0.2.2, ::ffff:127.0.0.1", "192.0.2.3, ::ffff:127.0.0.1")
+    assert [ask(gateway, x_forwarded_for=each).status_code for each in chains] == [200, 200, 429, 200]
+    url = gateway.url.replace("127.0.0.1", "[::1]") + "/graphql"
+    spoofed = [{"x-forwarded-for": each} for each in ("192.0.2.4", "192.0.2.5")]
+    answers = [gateway.http.post(url, json={"query": THREAD}, headers=each).status_code for each in spoofed]
+    assert answers == [200, 429], "no proxy is trusted there"
 
 
 def test_the_last_octets_of_ipv6_make_no_new_client(start: StartGateway) -> None:

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from gateway.execution.engine import Engine, Operation
+from gateway.execution.planner import PlanMemory, Planner
 from tests.execution import upstream_bodies
 from tests.execution.common_queries import COMMON
-from tests.execution.comparison import Reply, Seen, documents, engine, run
+from tests.execution.comparison import SCHEMA, Reply, Seen, documents, engine, run
 
 UPSTREAM = documents(
     {
@@ -134,6 +135,22 @@ async def test_too_many_combinations_of_conditions_go_to_the_reference() -> None
         values = {name: bool(number >> index & 1) for index, name in enumerate(names)}
         await run(planned, Operation(document, variables=values), UPSTREAM)
     assert (planned.counters.planned, planned.counters.not_plannable.total()) == (16, 16)
+
+
+async def test_all_plans_together_take_no_more_than_so_many_fields() -> None:
+    """Their number alone says little: one can be as large as hundreds of others."""
+    memory = PlanMemory(most=20)
+    schema = engine().documents
+    planner = Planner(SCHEMA._schema, memory)  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+    document = schema.get("query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags status createdAt } }")
+    others = [schema.get(f"query Q{number} {{ thread(id: 1) {{ id tags status createdAt }} }}") for number in range(10)]
+    first, _ = planner.choose(document, None, {"a": True})
+    for other in others:
+        planner.choose(other, None, None)
+        assert memory.fields <= 20
+    again, _ = planner.choose(document, None, {"a": True})
+    assert again is not first, "it was let go, and made again"
+    assert planner.choose(others[-1], None, None)[0] is planner.choose(others[-1], None, None)[0]
 
 
 async def test_a_small_document_that_is_large_with_its_fragments_written_out_is_not_planned() -> None:

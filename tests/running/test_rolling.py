@@ -57,7 +57,7 @@ def test_two_workers_are_rolled_by_a_hangup_and_every_request_is_answered(begin:
     """Straight to the gateway, with no proxy that would try again."""
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0.5")
     url = serving(program).removesuffix("/graphql")
-    until(lambda: len(workers(program)) == 2, "two workers")
+    wait_for_workers(program, 2)
     old = workers(program)
     load = Load(url, BODY, ANSWER)
     with load.running(4):
@@ -73,7 +73,7 @@ def test_two_workers_are_rolled_by_a_hangup_and_every_request_is_answered(begin:
 def test_a_worker_that_dies_is_replaced(begin: Start, upstream: str) -> None:
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
     url = serving(program)
-    until(lambda: len(workers(program)) == 2, "two workers")
+    wait_for_workers(program, 2)
     victim = min(workers(program))
     os.kill(victim, signal.SIGKILL)
     program.err.until(rf"Child process \[{victim}\] died")
@@ -90,7 +90,7 @@ def test_a_worker_that_cannot_start_ends_the_program_with_the_reason(
     (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=20000\n")
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
     serving(program)
-    until(lambda: len(workers(program)) == 2, "two workers")
+    wait_for_workers(program, 2)
     (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=many\n")
     os.kill(min(workers(program)), signal.SIGKILL)
     assert program.end() == 2
@@ -102,7 +102,7 @@ def test_a_hangup_with_wrong_settings_leaves_the_workers_as_they_are(
 ) -> None:
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
     url = serving(program)
-    until(lambda: len(workers(program)) == 2, "two workers")
+    wait_for_workers(program, 2)
     old = workers(program)
     (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=many\n")
     os.kill(program.process.pid, signal.SIGHUP)
@@ -127,6 +127,13 @@ def test_what_is_wrong_with_the_settings_is_said_once_before_any_worker_starts(b
 def test_nginx_repeats_a_post_only_while_every_operation_is_a_query() -> None:
     repeats = re.search(r"^\s*proxy_next_upstream .*\bnon_idempotent\b", CONFIGURATION.read_text(), re.MULTILINE)
     assert not (repeats and "\ntype Mutation" in build_schema().as_str()), "a mutation must not be executed twice"
+
+
+def wait_for_workers(program: Program, number: int) -> None:
+    """Return when so many serve: a process may be there, and has not read its settings yet."""
+    for _ in range(number):
+        program.err.until("Application startup complete")
+    assert len(workers(program)) == number
 
 
 def workers(program: Program) -> set[int]:

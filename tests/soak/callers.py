@@ -41,6 +41,8 @@ class Answer:
     codes: tuple[str, ...]
     broken: str = ""
     stale: bool = False
+    cut_off: bool = False
+    """It had begun when its gateway was killed: nobody can send the rest."""
 
 
 class Caller:
@@ -69,6 +71,8 @@ class Caller:
         try:
             response = await http.post(f"{self._url}/graphql", json={"query": document})
         except httpx.HTTPError as exc:
+            if "complete message body" in str(exc):
+                return Answer(phase, time.perf_counter() - started, (), cut_off=True)
             return Answer(phase, time.perf_counter() - started, (), f"not answered: {type(exc).__name__}")
         seconds = time.perf_counter() - started
         return self._judge(phase, seconds, response)

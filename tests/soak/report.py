@@ -10,6 +10,8 @@ from tests.soak.phases import PHASES
 # A gateway that leaks a kilobyte with each request grows by this within a minute of this load.
 _GROWTH = 12.0  # MiB
 _MOST_EXAMPLES = 5
+# One gateway is killed once, in the midst of whatever it sends.
+_MOST_CUT_OFF = 3
 
 
 @dataclass(slots=True)
@@ -24,7 +26,10 @@ class Soak:
 
     def broken(self) -> list[str]:
         """Return one line for each promise that was not kept."""
-        lines = [f"{count} x {what}" for what, count in Counter(each.broken for each in self.answers).items() if what]
+        failures = Counter((each.phase, each.broken) for each in self.answers if each.broken)
+        lines = [f"{count} x {what} ({phase})" for (phase, what), count in failures.items()]
+        if self.cut_off() > _MOST_CUT_OFF:
+            lines.append(f"{self.cut_off()} answers were cut off")
         calm = {phase.name for phase in PHASES if phase.calm}
         errors = Counter(each.codes for each in self.answers if each.phase in calm and each.codes)
         del errors[("UNAUTHENTICATED",)]  # the caller with the wrong password
@@ -36,6 +41,10 @@ class Soak:
         if self.growth() > _GROWTH:
             lines.append(f"memory grew by {self.growth():.1f} MiB")
         return lines
+
+    def cut_off(self) -> int:
+        """Return how many answers ended in the middle."""
+        return sum(each.cut_off for each in self.answers)
 
     def growth(self) -> float:
         """Return by how much the memory's median of the last fifth is above that of the third: past warming up."""
@@ -52,12 +61,13 @@ class Soak:
             self._line("all", self.answers),
             f"memory {self.memory[0]:.0f} MiB at first, {max(self.memory):.0f} at most, {self.memory[-1]:.0f} at last",
             f"growth {self.growth():+.1f} MiB; told to stop, the gateways ended with {self.exits}",
+            f"{self.cut_off()} answers were cut off, of those that the killed gateway was sending",
         ]
 
     @staticmethod
     def _line(name: str, answers: list[Answer]) -> str:
         codes = Counter(code for each in answers for code in each.codes)
-        well = sum(not each.codes and not each.broken for each in answers)
+        well = sum(not each.codes and not each.broken and not each.cut_off for each in answers)
         stale = sum(each.stale for each in answers)
         times = quantiles((each.seconds * 1000 for each in answers), n=100) if len(answers) > 1 else [0.0] * 99
         said = ", ".join(f"{code} {count}" for code, count in codes.most_common())

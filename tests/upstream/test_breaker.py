@@ -12,7 +12,7 @@ from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.breaker import BreakerPolicy, Circuit, State
 from gateway.upstream.client import Caller, UpstreamClient
 from gateway.upstream.stack import build_client
-from tests.harness import Clock, settings
+from tests.harness import Clock, Gateway, settings
 
 POLICY = BreakerPolicy(failure_rate=0.5, min_volume=4, window=10, pause=5)
 
@@ -213,3 +213,16 @@ async def test_callers_who_leave_say_nothing_of_the_upstream(client: UpstreamCli
     await asyncio.gather(*waiting, return_exceptions=True)
     sandbox.faults.clear()
     assert await ask(client) == "ok"
+
+
+async def test_a_caller_in_a_hurry_shuts_the_circuit_for_nobody(gateway: Gateway, sandbox: Sandbox) -> None:
+    """How long a caller waits is theirs to say; whether the REST API is too slow is the gateway's."""
+    gateway.data('{ thread(id: "th-1") { id } }')
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    ids = [f"th-{number}" for number in range(100, 140)]
+    body = {"query": "query ($ids: [ID!]!) { threads(ids: $ids) { id } }", "variables": {"ids": ids}}
+    answer = await asyncio.to_thread(gateway.http.post, "/graphql", json=body, headers={"gateway-timeout": "0.2"})
+    codes = {error["extensions"]["code"] for error in answer.json()["errors"]}
+    assert codes == {"UPSTREAM_TIMEOUT"}
+    sandbox.faults.clear()
+    assert gateway.data('{ thread(id: "th-1") { id } }') == {"thread": {"id": "th-1"}}

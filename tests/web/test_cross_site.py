@@ -19,6 +19,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "fetch of an old browser": {"origin": "https://evil.example"},
     "a sandboxed page": {"origin": "null"},
     "an image in an old browser": {"referer": "https://evil.example/page"},
+    "an origin that is none": {"origin": "http://["},
+    "a page's address that is none": {"referer": "http://[::1"},
     "with a login that the browser adds": {"sec-fetch-site": "cross-site", "authorization": "Basic dTpw"},
     "a form": {"sec-fetch-site": "cross-site", "content-type": "text/plain"},
     "an empty marker": {"sec-fetch-site": "cross-site", "apollo-require-preflight": ""},
