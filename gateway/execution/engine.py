@@ -10,7 +10,7 @@ import msgspec
 from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
-from gateway.execution.admission import Admission, CostPolicy, with_cost
+from gateway.execution.admission import Admission, CostPolicy
 from gateway.execution.documents import RequestError, ValidDocument
 from gateway.execution.incremental import execute_in_parts
 from gateway.execution.limits import Limits
@@ -80,14 +80,14 @@ class Engine:
             result = await self._run(document, operation, context)
         finally:
             context.loaders.close()
-        return result if predicted is None else with_cost(result, predicted, context)
+        return result if predicted is None else self._admission.with_cost(result, predicted, context)
 
     async def _run_in_parts(
         self, document: ValidDocument, predicted: int | None, operation: Operation, context: OperationContext
     ) -> Result:
         context.execution.executor, context.execution.reason = "reference", "in parts"
         result = await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
-        return result if predicted is None else with_cost(result, predicted, context)
+        return result if predicted is None else self._admission.with_cost(result, predicted, context)
 
     def _admitted(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, int | None]:
         """Return the document of an operation that may begin, and its predicted cost; RequestError for any other."""
