@@ -17,7 +17,6 @@ from gateway.auth import Authenticator, Viewer
 from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
-from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
@@ -195,10 +194,7 @@ class GraphQLEndpoint:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
-        if in_parts and asks_for_parts(operation.document):
-            result = await self.engine.execute_in_parts(operation, context)
-        else:
-            result = await self.engine.execute(operation, context)
+        result = await self.engine.execute(operation, context, in_parts=in_parts)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result
