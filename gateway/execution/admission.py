@@ -13,6 +13,9 @@ from gateway.schema.context import OperationContext
 from gateway.settings import CostMode, Settings
 from gateway.upstream.call import Source
 
+# Where nothing is refused, the limit may be set too low by some way: that far it is worth to know the number.
+_MEASURED = 5
+
 
 @dataclass(frozen=True, slots=True)
 class CostPolicy:
@@ -21,6 +24,11 @@ class CostPolicy:
     mode: CostMode = CostMode.OFF
     most: int = BEYOND
     list_size: int = 1
+
+    @property
+    def counted(self) -> int:
+        """How far calls are counted: a small operation can ask for so many that to count them takes a tenth second."""
+        return min(self.most * _MEASURED, BEYOND - 1) if self.mode is CostMode.MEASURE else self.most
 
 
 def cost_policy(settings: Settings) -> CostPolicy:
@@ -46,23 +54,20 @@ class Admission:
             operation = document.operation(name)
             cost = document.costs[name] = OperationCost(self.schema, document.node, operation, self.policy.list_size)
         most = self.policy.most
-        if self.policy.mode is CostMode.MEASURE:
-            return cost.predict(context, inputs, BEYOND)
-        predicted = cost.predict(context, inputs, most)
-        if predicted > most:
+        predicted = cost.predict(context, inputs, self.policy.counted)
+        if predicted > most and self.policy.mode is CostMode.ENFORCE:
             message = f"The operation is predicted to make {predicted} REST calls or more; at most {most} are allowed."
             raise RequestError(CostTooHigh.code, [GraphQLError(message)])
         return predicted
 
-
-def with_cost(result: Result, predicted: int, context: OperationContext) -> Result:
-    """Return the result with what was predicted, and what was made of it."""
-    made = None if result.following else sum(report.source is Source.FETCHED for report in context.trace)
-    return Result(
-        result.payload,
-        result.is_request_error,
-        result.is_unanswerable,
-        result.codes,
-        result.following,
-        Cost(predicted, made),
-    )
+    def with_cost(self, result: Result, predicted: int, context: OperationContext) -> Result:
+        """Return the result with what was predicted, and what was made of it."""
+        made = None if result.following else sum(report.source is Source.FETCHED for report in context.trace)
+        return Result(
+            result.payload,
+            result.is_request_error,
+            result.is_unanswerable,
+            result.codes,
+            result.following,
+            Cost(predicted, made, predicted > self.policy.counted),
+        )

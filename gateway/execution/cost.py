@@ -36,7 +36,7 @@ from graphql.execution import VariableValues, get_argument_values
 from graphql.execution.collect_fields import GroupedFieldSet
 
 from gateway.errors import GatewayError
-from gateway.execution.incremental import in_one_part
+from gateway.execution.parts import in_one_part
 from gateway.execution.selection import NotPlannable, Selection, condition_variables, select
 from gateway.execution.variables import Variables
 from gateway.schema.context import OperationContext
@@ -239,6 +239,8 @@ class _Count:
     most: int
     total: int = 0
     seen: dict[Any, int] = field(default_factory=dict)
+    arguments: dict[Need, dict[str, Any] | None] = field(default_factory=dict)
+    """A field's, which are the same for each of its parents; None where they are refused."""
 
     def of(self, needs: tuple[Need, ...]) -> int:
         """Return how many there are."""
@@ -261,11 +263,21 @@ class _Count:
 
     def _asked(self, need: Need, parent: Any) -> list[Load]:
         """Return what a field would load; nothing where its arguments are refused."""
+        if need not in self.arguments:
+            self.arguments[need] = self._coerced(need)
+        arguments = self.arguments[need]
+        if arguments is None:
+            return []
         text: Any = None if need.edge.parent_key is None else (parent, need.place)
         try:
-            values = get_argument_values(need.field, need.node, self.variables)
-            asked = need.edge.ask(self.context, text, **python_arguments(need.field, values))
+            asked = need.edge.ask(self.context, text, **arguments)
         except (GatewayError, GraphQLError):
             return []
         loads = [asked] if isinstance(asked, Load) else asked or []
         return [each for each in loads if isinstance(each, Load)]
+
+    def _coerced(self, need: Need) -> dict[str, Any] | None:
+        try:
+            return python_arguments(need.field, get_argument_values(need.field, need.node, self.variables))
+        except GraphQLError:
+            return None

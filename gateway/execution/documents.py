@@ -20,7 +20,7 @@ from graphql import (
     validate,
 )
 
-from gateway.errors import DocumentNotTrusted, GatewayError, LimitExceeded
+from gateway.errors import BadUserInput, DocumentNotTrusted, GatewayError, LimitExceeded
 from gateway.execution.limits import (
     Limits,
     bounded_comparisons,
@@ -29,6 +29,7 @@ from gateway.execution.limits import (
     parse_within,
     require_comparable,
 )
+from gateway.execution.parts import asks_for_parts, wrong_counts
 from gateway.execution.trusted import TrustedDocuments, log_unknown
 
 DIGEST_LENGTH = 16
@@ -66,6 +67,8 @@ class ValidDocument:
     """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the same object is found again by the next request for the same text."""
+    asks_for_parts: bool = False
+    """Whether ``@defer`` or ``@stream`` occurs in it."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
     """What `gateway.execution.planner` has compiled of it, by operation name; it is dropped with the document."""
     costs: dict[str | None, Any] = field(default_factory=dict, compare=False)
@@ -141,13 +144,17 @@ class Documents:
         return self._kept(text)
 
     def check_variables(self, document: ValidDocument, name: str | None, variables: dict[str, Any] | None) -> None:
-        """Raise RequestError where a list in ``variables`` is too long."""
+        """Raise RequestError where a list in ``variables`` is too long, or a ``@stream`` gets no number of items."""
         names = document.list_variables(name)
         if names:
             try:
                 check_lists(names, variables, self.limits)
             except LimitExceeded as exc:
                 raise _refusal(exc) from exc
+        if document.asks_for_parts:
+            errors = wrong_counts(self._schema, document.node, document.operation(name), variables)
+            if errors:
+                raise RequestError(BadUserInput.code, errors)
 
     def _prepare(self, text: str) -> ValidDocument:
         """Return what is kept, or raise what was raised for the same text before."""
@@ -174,7 +181,7 @@ class Documents:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        return ValidDocument(node, digest_of(text), is_kept)
+        return ValidDocument(node, digest_of(text), is_kept, asks_for_parts(text, node))
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
         if trusted.knows(text):

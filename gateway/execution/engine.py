@@ -10,10 +10,11 @@ import msgspec
 from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
-from gateway.execution.admission import Admission, CostPolicy, with_cost
+from gateway.execution.admission import Admission, CostPolicy
 from gateway.execution.documents import RequestError, ValidDocument
-from gateway.execution.incremental import asks_for_parts, execute_in_parts, in_one_part
+from gateway.execution.incremental import execute_in_parts
 from gateway.execution.limits import Limits
+from gateway.execution.parts import in_one_part
 from gateway.execution.planner import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
@@ -64,30 +65,29 @@ class Engine:
         self.counters = PlanCounters()
         self._planner = planner_of(self._schema, tracing) if plans else None
 
-    async def execute(self, operation: Operation, context: OperationContext) -> Result:
-        """Return the result of ``operation``; every failure is inside it. Calls left under way are given up."""
-        try:
-            document, predicted = self._admitted(operation, context)
-        except RequestError as exc:
-            return refused(exc, context.request_id)
-        try:
-            result = await self._run(document, operation, context)
-        finally:
-            context.loaders.close()
-        return result if predicted is None else with_cost(result, predicted, context)
+    async def execute(self, operation: Operation, context: OperationContext, *, in_parts: bool = False) -> Result:
+        """Return the result of ``operation``; every failure is inside it. Calls left under way are given up.
 
-    async def execute_in_parts(self, operation: Operation, context: OperationContext) -> Result:
-        """Return the result of ``operation``, or its first part with others to follow, which the caller has to close.
-
-        Only an operation that `asks_for_parts` is worth it: none has a plan.
+        With ``in_parts`` it may be the first part, with others to follow, which the caller has to close.
         """
         try:
             document, predicted = self._admitted(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
+        if in_parts and document.asks_for_parts:
+            return await self._run_in_parts(document, predicted, operation, context)
+        try:
+            result = await self._run(document, operation, context)
+        finally:
+            context.loaders.close()
+        return result if predicted is None else self._admission.with_cost(result, predicted, context)
+
+    async def _run_in_parts(
+        self, document: ValidDocument, predicted: int | None, operation: Operation, context: OperationContext
+    ) -> Result:
         context.execution.executor, context.execution.reason = "reference", "in parts"
         result = await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
-        return result if predicted is None else with_cost(result, predicted, context)
+        return result if predicted is None else self._admission.with_cost(result, predicted, context)
 
     def _admitted(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, int | None]:
         """Return the document of an operation that may begin, and its predicted cost; RequestError for any other."""
@@ -134,7 +134,7 @@ class Engine:
         context.execution.executor = "reference"
         outcome = self._reference(
             self._schema,
-            in_one_part(document.node) if asks_for_parts(operation.document) else document.node,
+            in_one_part(document.node) if document.asks_for_parts else document.node,
             context_value=context,
             variable_values=operation.variables,
             operation_name=operation.name,

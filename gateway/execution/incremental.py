@@ -11,8 +11,6 @@ from inspect import isawaitable
 from typing import Any
 
 from graphql import (
-    REMOVE,
-    DirectiveNode,
     DocumentNode,
     ExecutionResult,
     GraphQLError,
@@ -20,10 +18,7 @@ from graphql import (
     IncrementalStreamResult,
     InitialIncrementalExecutionResult,
     SubsequentIncrementalExecutionResult,
-    Visitor,
-    VisitorAction,
     experimental_execute_incrementally,
-    visit,
 )
 from graphql.execution.types import PendingResult
 
@@ -31,23 +26,6 @@ from gateway.execution.result import Result, completed, format_error
 from gateway.schema.context import OperationContext
 
 Part = dict[str, Any]
-_DIRECTIVES = ("defer", "stream")
-
-
-def asks_for_parts(document: str) -> bool:
-    """Return whether the text of a document may ask for an answer in parts."""
-    return "@defer" in document or "@stream" in document
-
-
-class _WithoutParts(Visitor):
-    def enter_directive(self, node: DirectiveNode, *_: object) -> VisitorAction:
-        return REMOVE if node.name.value in _DIRECTIVES else None
-
-
-def in_one_part(document: DocumentNode) -> DocumentNode:
-    """Return the document without ``@defer`` and ``@stream``."""
-    whole: DocumentNode = visit(document, _WithoutParts())
-    return whole
 
 
 async def execute_in_parts(

@@ -16,6 +16,8 @@ class Cost(NamedTuple):
 
     predicted: int
     made: int | None
+    or_more: bool = False
+    """Whether there may be more than was predicted, for nobody counted on."""
 
 
 @dataclass(frozen=True, slots=True)

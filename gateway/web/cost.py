@@ -1,5 +1,6 @@
 """``Gateway-Cost: predicted=3, made=2``: the REST calls of a request (a dictionary of RFC 9651).
 
+``predicted=5001;or-more`` is where the counting ended, with ``GATEWAY_COST_MODE=measure`` at five times the limit.
 ``made`` counts those that went to the REST API, not what came from the cache or was shared with another request. It is
 left out of an answer in parts, whose header is sent before the last call is made.
 """
@@ -20,6 +21,8 @@ def add_cost(response: Response | MultipartResponse, costs: Sequence[Cost | None
     if not known:
         return
     value = f"predicted={sum(cost.predicted for cost in known)}"
+    if any(cost.or_more for cost in known):
+        value += ";or-more"
     if all(cost.made is not None for cost in known):
         value += f", made={sum(cost.made or 0 for cost in known)}"
     response.raw_headers.append((_NAME, value.encode()))

@@ -4,12 +4,12 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +17,6 @@ from gateway.auth import Authenticator, Viewer
 from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
 from gateway.execution.documents import RequestError
 from gateway.execution.engine import Engine, Operation
-from gateway.execution.incremental import asks_for_parts
 from gateway.execution.result import Result, failed
 from gateway.schema.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
@@ -39,6 +38,7 @@ from gateway.web.requests import (
     ClientDisconnected,
     operation_of_query_string,
     read_body,
+    request_headers,
     while_connected,
 )
 
@@ -73,7 +73,7 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
-        headers = Headers(scope=scope)
+        headers = request_headers(scope)
         identifier: str = scope["request_id"]
         standing: RawHeaders = []
         response: Response | MultipartResponse
@@ -95,7 +95,7 @@ class GraphQLEndpoint:
         await response(scope, receive, send)
 
     async def _respond(
-        self, scope: Scope, headers: Headers, receive: Receive, standing: RawHeaders
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, standing: RawHeaders
     ) -> Response | MultipartResponse:
         """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
@@ -121,7 +121,7 @@ class GraphQLEndpoint:
         request: Operation | Batch,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         receive: Receive,
         media_type: str,
     ) -> Response | MultipartResponse:
@@ -148,7 +148,7 @@ class GraphQLEndpoint:
                 make_conditional(response, headers.get("if-none-match"))
         return response
 
-    async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
+    async def _request(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Operation | Batch:
         try:
             if scope["method"] == "GET":
                 return operation_of_query_string(scope["query_string"])
@@ -169,7 +169,7 @@ class GraphQLEndpoint:
         operation: Operation,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool = False,
@@ -182,7 +182,7 @@ class GraphQLEndpoint:
         self,
         operation: Operation,
         context: OperationContext,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool,
@@ -194,10 +194,7 @@ class GraphQLEndpoint:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
-        if in_parts and asks_for_parts(operation.document):
-            result = await self.engine.execute_in_parts(operation, context)
-        else:
-            result = await self.engine.execute(operation, context)
+        result = await self.engine.execute(operation, context, in_parts=in_parts)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result
@@ -255,7 +252,7 @@ def _status(result: Result, media_type: str) -> int:
     return 200
 
 
-def _error_type(headers: Headers) -> str:
+def _error_type(headers: Mapping[str, str]) -> str:
     """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
     return negotiate(sensible(headers.get("accept")), _ANSWERS) or JSON
 

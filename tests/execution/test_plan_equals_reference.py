@@ -61,8 +61,8 @@ def test_documents_read_by_turns_give_the_same_answers(
 class Forgetful(Engine):
     """A seeded bug: it answers an empty list where the upstream has none, and null as well."""
 
-    async def execute(self, operation: Operation, context: OperationContext) -> Result:
-        result = await super().execute(operation, context)
+    async def execute(self, operation: Operation, context: OperationContext, *, in_parts: bool = False) -> Result:
+        result = await super().execute(operation, context, in_parts=in_parts)
         body = msgspec.json.encode(result.payload)
         return Result(msgspec.json.decode(body.replace(b"[]", b"null")))
 

@@ -156,6 +156,23 @@ def test_with_measure_nothing_is_refused(start: StartGateway) -> None:
     assert cost_of(ask(gateway, EXACT["two threads"][0])) == (2, 2)
 
 
+@pytest.mark.parametrize("count", [10, 11, 200])
+def test_with_measure_calls_are_counted_up_to_five_times_the_limit(start: StartGateway, count: int) -> None:
+    """To count further would cost more than the number is worth."""
+    document = "query ($a: [ID!]!) { threads(ids: $a) { id } }"
+    response = ask(start(cost_mode="measure", max_cost=2), document, {"a": list(range(count))})
+    assert len(response.json()["data"]["threads"]) == count
+    predicted = "10" if count == 10 else "11;or-more"
+    assert response.headers["gateway-cost"] == f"predicted={predicted}, made={count}"
+
+
+def test_a_batch_tells_that_one_of_its_operations_was_not_counted_to_the_end(start: StartGateway) -> None:
+    gateway = start(cost_mode="measure", max_cost=1, max_batch=2)
+    many = "{ threads(ids: [" + " ".join(map(str, range(9))) + "]) { id } }"
+    response = gateway.http.post("/graphql", json=[{"query": many}, {"query": "{ __typename }"}])
+    assert response.headers["gateway-cost"] == "predicted=6;or-more, made=9"
+
+
 def test_with_off_nothing_is_told_or_refused(start: StartGateway) -> None:
     response = ask(start(cost_mode="off", max_cost=1), EXACT["two threads"][0])
     assert "gateway-cost" not in response.headers

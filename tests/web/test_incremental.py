@@ -83,6 +83,63 @@ def test_what_is_deferred_comes_when_it_is_there(gateway: Gateway, sandbox: Sand
     assert applied([first, *rest]) == gateway.data(WHOLE)
 
 
+@pytest.mark.parametrize("between", [" ", ",", "\t\n", "# a comment\n", "\ufeff"])
+def test_a_directive_is_one_however_it_is_spaced(gateway: Gateway, between: str) -> None:
+    """What stands between ``@`` and the name means nothing (GraphQL spec, section 2.1.7: ignored tokens)."""
+    spaced = DEFERRED.replace("@defer", f"@{between}defer")
+    with parts_of(gateway, spaced) as parts:
+        assert applied(list(parts)) == gateway.data(WHOLE)
+    assert gateway.data(spaced) == gateway.data(WHOLE)
+    streamed = '{ threads(ids: ["th-1", "th-2"]) @@stream { id } }'.replace("@@", f"@{between}")
+    assert gateway.data(streamed) == {"threads": [{"id": "th-1"}, {"id": "th-2"}]}
+
+
+def test_a_spaced_directive_fails_nothing_beside_it_in_a_batch(start: StartGateway) -> None:
+    gateway = start(incremental=True, max_batch=2)
+    batch = [{"query": DEFERRED.replace("@", "@ ")}, {"query": WHOLE}]
+    response = gateway.http.post("/graphql", json=batch)
+    assert response.json() == [{"data": gateway.data(WHOLE)}] * 2
+
+
+def test_the_name_of_a_directive_elsewhere_asks_for_nothing(gateway: Gateway) -> None:
+    document = '{ defer: thread(id: "@stream") { id } } # @defer'
+    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert response.json() == {"data": {"defer": None}}
+
+
+STREAMED = 'query ($n: Int) { threads(ids: ["th-1", "th-2"]) @stream(initialCount: $n) { id } }'
+
+
+@pytest.mark.parametrize("headers", [TAKES_PARTS, {}], ids=["in parts", "at once"])
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ('{ threads(ids: ["th-1"]) { id } again: threads(ids: ["th-1"]) @stream(initialCount: -1) { id } }', {}),
+        (STREAMED, {"n": -1}),
+        (STREAMED, {"n": None}),
+        (STREAMED.replace("Int)", "Int = -1)"), {}),
+    ],
+    ids=["written", "a variable", "null", "a default"],
+)
+def test_a_count_below_zero_is_the_clients_mistake(
+    gateway: Gateway, sandbox: Sandbox, document: str, variables: dict[str, Any], headers: dict[str, str]
+) -> None:
+    body = {"query": document, "variables": variables}
+    response = gateway.http.post("/graphql", json=body, headers=headers)
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"] == "`initialCount` of @stream must be a number of items: 0 or more."
+    assert error["locations"]
+    assert sandbox.count() == 0
+
+
+def test_a_count_that_is_not_used_is_not_looked_at(gateway: Gateway) -> None:
+    document = '{ threads(ids: ["th-1"]) @stream(initialCount: -1, if: false) { id } }'
+    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    assert response.json() == {"data": {"threads": [{"id": "th-1"}]}}
+
+
 def test_a_list_is_streamed(gateway: Gateway) -> None:
     with parts_of(gateway, '{ threads(ids: ["th-1", "th-2", "nowhere"]) @stream(initialCount: 1) { id } }') as parts:
         first, *rest = parts
