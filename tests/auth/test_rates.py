@@ -1,5 +1,6 @@
 """How many operations a caller may ask for, in memory and in Redis."""
 
+import base64
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from gateway.auth.buckets import build_rate
+from gateway.auth.credentials import normal_form
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts
@@ -81,6 +83,33 @@ def test_in_passthrough_mode_a_caller_is_who_sends_a_credential(start: StartGate
     gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
     for token in (sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"] for _ in range(2)):
         assert statuses(gateway, 2, authorization=f"Bearer {token}") == [200, 429]
+
+
+def test_a_credential_in_another_spelling_is_the_same_caller(start: StartGateway) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
+    encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    bare = encoded.rstrip("=")
+    spellings = [f"Basic {encoded}", f"basic {encoded}", f"BASIC   {encoded}", f"Basic {bare}", f"Basic {bare}======"]
+    assert [ask(gateway, authorization=each).status_code for each in spellings] == [200, 429, 429, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Bearer x", "bearer  x", True),
+        ("Bearer x", "Bearer X", False),
+        ("Bearer YQ==", "Bearer YQ", False),
+        ("Basic YTpi", "Basic YT pi", True),
+        ("Basic YQ==", "Basic YR==", True),
+        ("Basic YQ==", "Bearer YQ==", False),
+        ("Basic YQ==", "Basic a", False),
+        ("Basic a", "BASIC a", True),
+        ("Basic", "basic ", True),
+        ("x", "y", False),
+    ],
+)
+def test_which_credentials_are_the_same(one: str, other: str, *, same: bool) -> None:
+    assert (normal_form(one) == normal_form(other)) is same
 
 
 def test_a_stranger_takes_nothing_from_a_caller(start_with_tokens: StartGateway, issuer: Issuer) -> None:
