@@ -110,11 +110,16 @@ class GraphQLEndpoint:
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
         standing += await self.rate.take(viewer, scope)
-        request = await self._request(scope, headers, receive)
-        if isinstance(request, Batch) and len(request.members) > 1:
-            standing.clear()  # a refusal brings its own
-            standing += await self.rate.take_rest(viewer, scope, len(request.members))
-        return await self._run(request, viewer, scope, headers, receive, media_type)
+        operations = 1
+        try:
+            request = await self._request(scope, headers, receive)
+            if isinstance(request, Batch) and len(request.members) > 1:
+                standing.clear()  # a refusal brings its own
+                standing += await self.rate.take_rest(viewer, scope, len(request.members))
+                operations = len(request.members)
+            return await self._run(request, viewer, scope, headers, receive, media_type)
+        finally:
+            await self.rate.settle(viewer, scope, operations)
 
     async def _run(
         self,
@@ -176,7 +181,10 @@ class GraphQLEndpoint:
     ) -> Result:
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
         work = self._execute(operation, context, headers, reads_only=reads_only, in_parts=in_parts)
-        return await self.reporter.report(operation, context, headers, work)
+        try:
+            return await self.reporter.report(operation, context, headers, work)
+        finally:
+            self.rate.learn(viewer, context.trace)
 
     async def _execute(
         self,
