@@ -1,6 +1,7 @@
 """How many operations a caller may ask for, in memory and in Redis."""
 
 import base64
+import json
 import secrets
 import socket
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from gateway.auth.buckets import build_rate
 from gateway.auth.credentials import normal_form
-from gateway.sandbox import PASSWORD, USERNAME, Sandbox
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts
 from tests.auth.conftest import THREAD, ask
@@ -161,6 +162,18 @@ def test_what_asks_the_rest_api_nothing_proves_nothing(start: StartGateway, requ
         headers = {**request_of.get("headers", {}), "authorization": f"Bearer {number}"}
         answers.append(gateway.http.post("/graphql", **{**request_of, "headers": headers}).status_code)
     assert [status == 429 for status in answers] == [False, isinstance(request_of.get("json"), list), True]
+
+
+def test_a_stranger_who_hangs_up_is_counted_all_the_same(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="1/day")
+    sandbox.faults.add(Fault("thread", times=1, hold="first"))
+    body = json.dumps({"query": THREAD})
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\ncontent-length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as client:
+        client.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
+        sandbox.wait_for_calls(1, "thread")
+    sandbox.wait_until_idle()
+    assert made_up(gateway, 1) == [429]
 
 
 def test_strangers_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:
