@@ -88,6 +88,16 @@ def test_one_query_for_many_threads_with_a_wrong_password_is_one_login(start: St
     assert sandbox.count() == sandbox.accounts.wrong_logins() == 1
 
 
+async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sandbox: Sandbox) -> None:
+    right = basic(USERNAME, "mistyped").removeprefix("Basic ")
+    credentials = right.rstrip("=")
+    headers = [f"Basic {right}", f"basic {credentials}", f"BASIC  {credentials}", f"Basic {credentials}===="]
+    async with UpstreamClient(BasicLoginGuard(Connections(2**20)), upstream, TIMEOUT) as client:
+        answers = await outcomes([ask(client, Viewer(header)) for header in headers])
+    assert [type(answer) for answer in answers] == [Unauthenticated] * 4
+    assert sandbox.count() == 1
+
+
 def test_a_caller_who_corrects_the_password_is_served_at_once(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_identity="passthrough")
     for password, code in (("wrong", "UNAUTHENTICATED"), (PASSWORD, None), ("wrong", "UNAUTHENTICATED")):

@@ -40,7 +40,7 @@ class GuardedDoor:
             scheme, _, token = authorization.strip().partition(" ")
             if scheme.lower() == "bearer":
                 token = token.strip()
-                known = self.tokens.known(token)
+                known = await self.tokens.known(token)
                 if known is not None:
                     return known
                 self.failures.require_none(address)

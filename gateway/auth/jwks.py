@@ -1,10 +1,12 @@
 """The public keys that tokens are verified with: one from a file, or those that the issuer publishes (RFC 7517).
 
     fetched ──ttl──▶ due: fetched anew behind the scenes, while the old keys serve
+       │               └──ttl──▶ overdue: nobody came in the meantime, and whoever comes now waits for the new keys
        │
        └── a token names an unknown key: fetched anew at once, but not sooner than `_PAUSE` after the last attempt
 
-At most one fetch is under way. One that fails changes nothing: the last good keys serve while the issuer is down. So
+At most one fetch is under way. One that fails changes nothing: the last good keys serve while the issuer is down, and
+what is due is due again `_PAUSE` after that, so that callers wait for an issuer that hangs only after a long rest. So
 tokens that name made-up keys cost the issuer a request in `_PAUSE` seconds, however many they are; and for as long, at
 most, a new key of the issuer's may go unnoticed.
 """
@@ -42,8 +44,8 @@ class Keys(Protocol):
     async def find(self, kid: str | None, algorithm: str) -> Key | None:
         """Return the key, None where there is none; UpstreamUnavailable where no keys could be had so far."""
 
-    def refresh_if_due(self) -> None:
-        """Begin to fetch the keys anew, if it is time."""
+    async def refresh_if_due(self) -> None:
+        """Begin to fetch the keys anew, if it is time; return when they are there, if it has been for long."""
 
     async def aclose(self) -> None:
         """Give up what is under way."""
@@ -61,7 +63,7 @@ class PublicKey:
         """Return the key, if it is one for the algorithm."""
         return self._key if fits(self._key, algorithm) else None
 
-    def refresh_if_due(self) -> None:
+    async def refresh_if_due(self) -> None:
         """Do nothing: another key takes a restart."""
 
     async def aclose(self) -> None:
@@ -97,10 +99,13 @@ class PublishedKeys:
             raise UpstreamUnavailable("The token issuer's keys cannot be had.", retry_after=float(ceil(seconds)))
         return key
 
-    def refresh_if_due(self) -> None:
-        """Begin to fetch the keys anew, if it is time."""
-        if self._clock() >= self._due and self._keys:
-            _ = self._refresh()
+    async def refresh_if_due(self) -> None:
+        """Begin to fetch the keys anew, if it is time; return when they are there, if it has been for another ttl."""
+        late = self._clock() - self._due
+        if late >= 0 and self._keys:
+            refreshed = self._refresh()
+            if late >= self._ttl:
+                await asyncio.shield(refreshed)
 
     def _look_up(self, kid: str | None, algorithm: str) -> Key | None:
         fitting = [key for key in self._keys if fits(key, algorithm)]
@@ -117,9 +122,9 @@ class PublishedKeys:
     def _over(self, _task: asyncio.Task[None]) -> None:
         self._task = None
         self._not_before = self._clock() + _PAUSE
+        self._due = max(self._due, self._not_before)
 
     async def _fetch_now(self) -> None:
-        self._due = self._clock() + _PAUSE
         try:
             published = published_keys(await self._fetch())
             keys = usable_keys(published)

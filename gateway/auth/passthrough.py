@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 
+from gateway.auth.credentials import normal_form
 from gateway.auth.refusals import LoginRequired
 from gateway.auth.viewer import Viewer
 
@@ -23,8 +24,8 @@ class Passthrough:
         return Viewer(authorization, self._name(authorization))
 
     def _name(self, authorization: str) -> str:
-        """Hash the header: keyed, or else whoever reads the log could try passwords against it (1.2 us, measured)."""
-        digest = hashlib.blake2b(authorization.encode(), key=self._secret, digest_size=8, person=b"caller")
+        """Hash the credential: keyed, or else whoever reads the log could try passwords against it."""
+        digest = hashlib.blake2b(normal_form(authorization), key=self._secret, digest_size=8, person=b"caller")
         return f"header:{digest.hexdigest()}"
 
     async def aclose(self) -> None:

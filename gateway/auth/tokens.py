@@ -65,9 +65,9 @@ class Tokens:
             _MOST_KNOWN, ttu=lambda _digest, entry, _now: entry[1], timer=now
         )
 
-    def known(self, token: str) -> Viewer | None:
+    async def known(self, token: str) -> Viewer | None:
         """Return the viewer of a token that was verified before, None for any other."""
-        self._keys.refresh_if_due()
+        await self._keys.refresh_if_due()
         self._forget_what_is_withdrawn()
         entry = self._known.get(_digest(token))
         return None if entry is None else entry[0]

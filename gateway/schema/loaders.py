@@ -6,6 +6,7 @@ shared by all who load it, and cancelling one awaiter must not cancel the others
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Generic, TypeVar
 
@@ -20,6 +21,13 @@ from gateway.upstream.client import Caller, UpstreamClient
 KeyT = TypeVar("KeyT")
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A call that failed, as a value: a failure that nobody waits for any more is no news to anyone."""
+
+    error: Exception
+
+
 class DocumentLoader(Generic[KeyT]):
     """Loads REST answers by key: one call for each distinct key, all at the same time, None for a 404."""
 
@@ -28,10 +36,10 @@ class DocumentLoader(Generic[KeyT]):
 
     async def load(self, key: KeyT) -> Document | None:
         """Return the answer for ``key``; raises the GatewayError of its call."""
-        future = self._loader.load(key)
-        # A failure that comes when nobody waits for it any more is no news to anyone.
-        future.add_done_callback(_retrieve)
-        return await asyncio.shield(future)
+        outcome = await asyncio.shield(self._loader.load(key))
+        if isinstance(outcome, _Failure):
+            raise outcome.error
+        return outcome
 
     def cancel(self) -> None:
         """Give up every call that is still under way."""
@@ -39,7 +47,7 @@ class DocumentLoader(Generic[KeyT]):
             call.cancel()
 
 
-class _Calls(DataLoader[KeyT, Document | None]):
+class _Calls(DataLoader[KeyT, Document | _Failure | None]):
     """The calls of one loader. Nothing here refers to itself in a circle, so that an operation's answers go with it."""
 
     batch = False  # the REST API has no call for several keys, so there is nothing to collect them for
@@ -50,32 +58,26 @@ class _Calls(DataLoader[KeyT, Document | None]):
         self._large = large
         self.under_way: set[asyncio.Task[None]] = set()
 
-    async def batch_load_fn(self, keys: list[KeyT]) -> list[Document | None]:
-        """Return the answer for each key, and an exception for one whose call failed."""
+    async def batch_load_fn(self, keys: list[KeyT]) -> list[Document | _Failure | None]:
+        """Return the outcome for each key."""
         call = asyncio.current_task()
         if call is not None:
             self.under_way.add(call)
             call.add_done_callback(self.under_way.discard)
-        # aiodataloader takes an exception among the values as that key's own failure, and remembers it.
-        return [await self._outcome(key) for key in keys]  # type: ignore[misc]  # see above: not in its signature
+        return [await self._outcome(key) for key in keys]
 
     def get_cache_key(self, key: KeyT) -> KeyT:
         """Return the key itself."""
         return key
 
-    async def _outcome(self, key: KeyT) -> Document | Exception | None:
+    async def _outcome(self, key: KeyT) -> Document | _Failure | None:
         try:
             body = await self._fetch(key)
         except asyncio.CancelledError:
-            return UpstreamUnavailable("The call was given up.")
+            return _Failure(UpstreamUnavailable("The call was given up."))
         except Exception as exc:  # noqa: BLE001 - it is raised again for everyone who loads the key
-            return exc
+            return _Failure(exc)
         return None if body is None else Document(body, self._large)
-
-
-def _retrieve(future: asyncio.Future[Document | None]) -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 class Loaders:

@@ -3,7 +3,7 @@
 The REST API locks an account after too many logins with a wrong password, and every call with Basic credentials is a
 login. So credentials that have not been seen to work are tried by one call alone; the calls that come meanwhile wait
 for its verdict, and where it is 401 they fail with it and are not sent. One query for a hundred threads with a
-mistyped password is one wrong login, not a hundred.
+mistyped password is one wrong login, not a hundred. How the header is spelled makes no other credentials.
 
     unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ proven ──401──▶ unknown
                                └──401──▶ rejected for ``pause`` seconds ──▶ unknown
@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import httpx
 
+from gateway.auth.credentials import normal_form
 from gateway.errors import Unauthenticated, UpstreamFailure
 from gateway.upstream.call import call_of
 from gateway.upstream.logins import InTurn, SharedLogins
@@ -72,7 +73,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         authorization = request.headers.get("authorization", "")
         if authorization[:6].lower() != "basic ":
             return await self._following.handle_async_request(request)
-        credentials = hashlib.blake2b(authorization.encode(), key=self._key, digest_size=16).digest()
+        credentials = hashlib.blake2b(normal_form(authorization), key=self._key, digest_size=16).digest()
         await self._wait_for_verdict(credentials)
         if credentials in self._proven:
             response = await self._following.handle_async_request(request)

@@ -6,11 +6,10 @@ measure how long that takes. A POST is not of that kind, for its body has to be 
 has something that only a program can add: then the browser asks first (Fetch Standard, CORS-preflight), and is told no.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -35,19 +34,19 @@ class CrossSite:
     mode: CsrfMode
     origins: Collection[str]
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Mapping[str, str]) -> None:
         """Raise HttpError for a GET that is not welcome."""
         if self.mode is CsrfMode.OFF or _is_preflighted(headers) or self._is_from_friends(headers):
             return
         if self.mode is CsrfMode.STRICT or _is_from_elsewhere(headers):
             raise HttpError(403, CrossSiteRequest())
 
-    def _is_from_friends(self, headers: Headers) -> bool:
+    def _is_from_friends(self, headers: Mapping[str, str]) -> bool:
         origin = headers.get("origin")
         return origin is not None and (origin in self.origins or _ANY in self.origins)
 
 
-def _is_preflighted(headers: Headers) -> bool:
+def _is_preflighted(headers: Mapping[str, str]) -> bool:
     """Return whether a browser would have asked first. It adds Basic credentials by itself, but no others."""
     if any(headers.get(name) for name in _ADDED_BY_PROGRAMS):
         return True
@@ -57,7 +56,7 @@ def _is_preflighted(headers: Headers) -> bool:
     return bool(content_type) and content_type not in _SIMPLE_TYPES
 
 
-def _is_from_elsewhere(headers: Headers) -> bool:
+def _is_from_elsewhere(headers: Mapping[str, str]) -> bool:
     """Return whether a browser says so: all do since 2023 (Fetch Metadata), and older ones tell the page's address."""
     site = headers.get("sec-fetch-site")
     if site is not None:

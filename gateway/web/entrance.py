@@ -1,8 +1,8 @@
 """The door as HTTP has it: who calls, or the status and the headers that keep them out (RFC 6750, section 3)."""
 
+from collections.abc import Mapping
 from math import ceil
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from gateway.auth import Authenticator, LoginRequired, ScopeRequired, Viewer
@@ -12,7 +12,7 @@ from gateway.web.http_error import HttpError
 API_KEY_HEADER = "x-api-key"
 
 
-async def viewer_of(authenticator: Authenticator, scope: Scope, headers: Headers) -> Viewer:
+async def viewer_of(authenticator: Authenticator, scope: Scope, headers: Mapping[str, str]) -> Viewer:
     """Return who sent the request; HttpError with 401, 403, 429, or 503 while nobody's token can be verified."""
     authorization, api_key = headers.get("authorization"), headers.get(API_KEY_HEADER)
     try:

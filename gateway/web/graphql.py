@@ -4,12 +4,12 @@ request ─▶ viewer ─▶ method and content type ─▶ body ─▶ operatio
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -38,6 +38,7 @@ from gateway.web.requests import (
     ClientDisconnected,
     operation_of_query_string,
     read_body,
+    request_headers,
     while_connected,
 )
 
@@ -72,7 +73,7 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing that goes wrong here reaches a client as more than a JSON error."""
-        headers = Headers(scope=scope)
+        headers = request_headers(scope)
         identifier: str = scope["request_id"]
         standing: RawHeaders = []
         response: Response | MultipartResponse
@@ -94,7 +95,7 @@ class GraphQLEndpoint:
         await response(scope, receive, send)
 
     async def _respond(
-        self, scope: Scope, headers: Headers, receive: Receive, standing: RawHeaders
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, standing: RawHeaders
     ) -> Response | MultipartResponse:
         """Return the answer; ``standing`` gets the headers of the caller's rate, which a refusal needs as well."""
         reads_only = scope["method"] == "GET"
@@ -109,18 +110,23 @@ class GraphQLEndpoint:
         # Before anything of the body is read: strangers cost little, and learn nothing.
         viewer = await viewer_of(self.authenticator, scope, headers)
         standing += await self.rate.take(viewer, scope)
-        request = await self._request(scope, headers, receive)
-        if isinstance(request, Batch) and len(request.members) > 1:
-            standing.clear()  # a refusal brings its own
-            standing += await self.rate.take_rest(viewer, scope, len(request.members))
-        return await self._run(request, viewer, scope, headers, receive, media_type)
+        operations = 1
+        try:
+            request = await self._request(scope, headers, receive)
+            if isinstance(request, Batch) and len(request.members) > 1:
+                standing.clear()  # a refusal brings its own
+                standing += await self.rate.take_rest(viewer, scope, len(request.members))
+                operations = len(request.members)
+            return await self._run(request, viewer, scope, headers, receive, media_type)
+        finally:
+            await self.rate.settle(viewer, scope, operations)
 
     async def _run(
         self,
         request: Operation | Batch,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         receive: Receive,
         media_type: str,
     ) -> Response | MultipartResponse:
@@ -147,7 +153,7 @@ class GraphQLEndpoint:
                 make_conditional(response, headers.get("if-none-match"))
         return response
 
-    async def _request(self, scope: Scope, headers: Headers, receive: Receive) -> Operation | Batch:
+    async def _request(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Operation | Batch:
         try:
             if scope["method"] == "GET":
                 return operation_of_query_string(scope["query_string"])
@@ -168,20 +174,23 @@ class GraphQLEndpoint:
         operation: Operation,
         viewer: Viewer,
         scope: Scope,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool = False,
     ) -> Result:
         context = self.contexts.build(viewer, scope["request_id"], _timeout(headers.get("gateway-timeout")))
         work = self._execute(operation, context, headers, reads_only=reads_only, in_parts=in_parts)
-        return await self.reporter.report(operation, context, headers, work)
+        try:
+            return await self.reporter.report(operation, context, headers, work)
+        finally:
+            self.rate.learn(viewer, context.trace)
 
     async def _execute(
         self,
         operation: Operation,
         context: OperationContext,
-        headers: Headers,
+        headers: Mapping[str, str],
         *,
         reads_only: bool,
         in_parts: bool,
@@ -251,7 +260,7 @@ def _status(result: Result, media_type: str) -> int:
     return 200
 
 
-def _error_type(headers: Headers) -> str:
+def _error_type(headers: Mapping[str, str]) -> str:
     """Return the media type of an HTTP error: as plain JSON, Apollo Client shows its status and none of its errors."""
     return negotiate(sensible(headers.get("accept")), _ANSWERS) or JSON
 

@@ -1,5 +1,7 @@
 """How many operations a caller may ask for, and how an answer says so (IETF draft RateLimit header fields)."""
 
+from collections.abc import Mapping
+
 from starlette.types import Scope
 
 from gateway.auth import EVERYONE, Viewer
@@ -8,23 +10,31 @@ from gateway.auth.rates import Rate, Standing
 from gateway.errors import RateLimited
 from gateway.settings import Settings
 from gateway.telemetry import Counts
+from gateway.upstream.call import Trace
 from gateway.upstream.timing import Timing
 from gateway.web.entrance import address_of, retry_after
 from gateway.web.http_error import HttpError
+from gateway.web.strangers import Strangers
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+_NO_HEADERS: Mapping[str, str] = {}
+
 
 class CallerRate:
-    """Counts the operations of each caller; of each address, where callers are not told apart."""
+    """Counts the operations of each caller; of each address, where callers are not told apart or not known yet."""
 
-    def __init__(self, rate: Rate, counts: Counts) -> None:
+    def __init__(self, rate: Rate, counts: Counts, strangers: Strangers) -> None:
         self._rate = rate
+        self._strangers = strangers
         self._counts = counts
         self._policy = f'"caller";q={rate.limit};w={rate.window}'
 
     async def take(self, viewer: Viewer, scope: Scope) -> RawHeaders:
         """Count an operation, and return the headers that tell how the caller stands; HttpError 429 if too many."""
+        seconds = self._strangers.wait(viewer, scope)
+        if seconds:
+            raise self._too_many("Too many requests of callers that the REST API does not know.", seconds)
         return self._headers(await self._rate.take(_name(viewer, scope)), 0)
 
     async def take_rest(self, viewer: Viewer, scope: Scope, operations: int) -> RawHeaders:
@@ -42,10 +52,21 @@ class CallerRate:
         headers = {"ratelimit-policy": self._policy, "ratelimit": _told(standing)}
         if standing.allowed:
             return [(name.encode(), value.encode()) for name, value in headers.items()]
+        raise self._too_many("Too many operations for this caller.", standing.retry_after + further_wait, headers)
+
+    def _too_many(self, message: str, seconds: float, headers: Mapping[str, str] = _NO_HEADERS) -> HttpError:
         self._counts["rate_limited"] += 1
-        wait = retry_after(standing.retry_after + further_wait)
-        error = RateLimited("Too many operations for this caller.", retry_after=float(wait["retry-after"]))
-        raise HttpError(429, error, {**headers, **wait})
+        wait = retry_after(seconds)
+        error = RateLimited(message, retry_after=float(wait["retry-after"]))
+        return HttpError(429, error, {**headers, **wait})
+
+    def learn(self, viewer: Viewer, trace: Trace) -> None:
+        """Note whom the REST API has answered, in the calls of an operation."""
+        self._strangers.learn(viewer, trace)
+
+    async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:
+        """Count a request that is over for its address, where the REST API does not know its caller."""
+        await self._strangers.count(viewer, scope, operations)
 
     async def aclose(self) -> None:
         """Let go of connections."""
@@ -63,6 +84,12 @@ class NoCallerRate:
         """Return nothing to tell."""
         return []
 
+    def learn(self, viewer: Viewer, trace: Trace) -> None:
+        """Note nobody."""
+
+    async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:
+        """Count nothing."""
+
     async def aclose(self) -> None:
         """Do nothing."""
 
@@ -73,7 +100,8 @@ def build_caller_rate(settings: Settings, counts: Counts, timing: Timing) -> Cal
         return NoCallerRate()
     from gateway.auth.buckets import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
-    return CallerRate(build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock), counts)
+    rate = build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock)
+    return CallerRate(rate, counts, Strangers(rate, timing.clock))
 
 
 def _name(viewer: Viewer, scope: Scope) -> str:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from gateway.errors import BadUserInput, BodyTooLarge, UrlTooLong
 from gateway.execution.engine import Operation
@@ -27,6 +27,14 @@ _LONGEST_NAME = 256
 
 class ClientDisconnected(Exception):
     """The client went away before it was answered."""
+
+
+def request_headers(scope: Scope) -> dict[str, str]:
+    """Return the request's headers by their names in lower case; of several with one name, the first.
+
+    Starlette's own look through all of them for each that is asked for: with ten questions that is 10 us a request.
+    """
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

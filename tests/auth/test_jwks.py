@@ -68,6 +68,43 @@ def test_a_fetch_that_is_due_keeps_nobody_waiting(ask_guarded: Ask, issuer: Issu
     issuer.release()
 
 
+def test_after_a_long_rest_nobody_is_let_in_by_keys_that_are_published_no_more(
+    ask_guarded: Ask, issuer: Issuer, clock: Clock
+) -> None:
+    """Also not the first who come, who are the reason why the keys are fetched, nor those who come meanwhile."""
+    old = issuer.token()
+    stolen = issuer.keys["first"]
+    assert ask_guarded(old).status_code == 200
+    issuer.rotate("second")
+    forged = issuer.token(header={"kid": "first"}, key=stolen, sub="mallory")
+    clock.now += 1201
+    issuer.hold()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ask_guarded, old)
+        issuer.wait_for_a_fetch()
+        meanwhile = [pool.submit(ask_guarded, token) for token in (forged, issuer.token(sub="bob"))]
+        issuer.release()
+        assert [each.result().status_code for each in (first, *meanwhile)] == [401, 401, 200]
+    assert issuer.fetches == 2
+
+
+def test_keys_that_cannot_be_had_after_a_long_rest_are_waited_for_once(
+    ask_guarded: Ask, issuer: Issuer, clock: Clock
+) -> None:
+    token = issuer.token()
+    assert ask_guarded(token).status_code == 200
+    clock.now += 3601
+    issuer.answer = WRONG["an error"]
+    assert ask_guarded(token).status_code == 200
+    assert issuer.fetches == 2
+    issuer.hold()
+    clock.now += 11
+    assert ask_guarded(token).status_code == 200, "an issuer that hangs keeps nobody waiting"
+    issuer.wait_for_a_fetch()
+    assert ask_guarded(issuer.token(sub="bob")).status_code == 200
+    issuer.release()
+
+
 def test_the_last_good_keys_serve_while_the_issuer_is_down(ask_guarded: Ask, issuer: Issuer, clock: Clock) -> None:
     assert ask_guarded(issuer.token()).status_code == 200
     issuer.stop()

@@ -1,5 +1,7 @@
 """How many operations a caller may ask for, in memory and in Redis."""
 
+import base64
+import secrets
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.auth.buckets import build_rate
+from gateway.auth.credentials import normal_form
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts
@@ -81,6 +84,91 @@ def test_in_passthrough_mode_a_caller_is_who_sends_a_credential(start: StartGate
     gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
     for token in (sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"] for _ in range(2)):
         assert statuses(gateway, 2, authorization=f"Bearer {token}") == [200, 429]
+
+
+def test_a_credential_in_another_spelling_is_the_same_caller(start: StartGateway) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
+    encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    bare = encoded.rstrip("=")
+    spellings = [f"Basic {encoded}", f"basic {encoded}", f"BASIC   {encoded}", f"Basic {bare}", f"Basic {bare}======"]
+    assert [ask(gateway, authorization=each).status_code for each in spellings] == [200, 429, 429, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Bearer x", "bearer  x", True),
+        ("Bearer x", "Bearer X", False),
+        ("Bearer YQ==", "Bearer YQ", False),
+        ("Basic YTpi", "Basic YT pi", True),
+        ("Basic YQ==", "Basic YR==", True),
+        ("Basic YQ==", "Bearer YQ==", False),
+        ("Basic YQ==", "Basic a", False),
+        ("Basic a", "BASIC a", True),
+        ("Basic", "basic ", True),
+        ("x", "y", False),
+    ],
+)
+def test_which_credentials_are_the_same(one: str, other: str, *, same: bool) -> None:
+    assert (normal_form(one) == normal_form(other)) is same
+
+
+def made_up(gateway: Gateway, count: int, **headers: str) -> list[int]:
+    tokens = (secrets.token_hex() for _ in range(count))
+    return [ask(gateway, token, **headers).status_code for token in tokens]
+
+
+def login(sandbox: Sandbox) -> str:
+    return str(sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"])
+
+
+def test_made_up_credentials_are_counted_by_the_address_they_come_from(
+    start: StartGateway, sandbox: Sandbox, stored: dict[str, str]
+) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="3/day", trusted_proxies="127.0.0.1", **stored)
+    known, unknown = login(sandbox), login(sandbox)
+    assert ask(gateway, known).status_code == 200
+    assert made_up(gateway, 5) == [200, 200, 200, 429, 429]
+    assert sandbox.count("thread") == 4
+    refused = ask(gateway, unknown)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["extensions"]["code"]) == (429, "RATE_LIMITED")
+    assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
+    assert ask(gateway, known).status_code == 200, "a neighbour's guesses are not held against who is known"
+    assert ask(gateway, unknown, x_forwarded_for="192.0.2.1").status_code == 200
+
+
+def test_an_address_is_the_home_of_any_number_of_callers(start: StartGateway, sandbox: Sandbox) -> None:
+    """Of a router's, say: the first answer of the REST API tells that a caller is no stranger."""
+    gateway = start(upstream_identity="passthrough", rate_limit="2/day")
+    assert [statuses(gateway, 3, authorization=f"Bearer {login(sandbox)}") for _ in range(5)] == [[200, 200, 429]] * 5
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {"json": {"query": "{ __typename }"}},
+        {"json": {"query": "{ nothing }"}},
+        {"content": b"{", "headers": {"content-type": "application/json"}},
+        {"json": [{"query": "{ __typename }"}] * 2},
+    ],
+    ids=["no REST call", "not valid", "not JSON", "a batch"],
+)
+def test_what_asks_the_rest_api_nothing_proves_nothing(start: StartGateway, request_of: dict[str, Any]) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="2/day", max_batch=2)
+    answers = []
+    for number in range(3):
+        headers = {**request_of.get("headers", {}), "authorization": f"Bearer {number}"}
+        answers.append(gateway.http.post("/graphql", **{**request_of, "headers": headers}).status_code)
+    assert [status == 429 for status in answers] == [False, isinstance(request_of.get("json"), list), True]
+
+
+def test_strangers_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:
+    clock = Clock()
+    gateway = start(upstream_identity="passthrough", rate_limit="1/day", timing=clock.timing)
+    assert made_up(gateway, 2) == [200, 429]
+    clock.now += 86_401
+    assert statuses(gateway, 2, authorization=f"Bearer {login(sandbox)}") == [200, 429]
 
 
 def test_a_stranger_takes_nothing_from_a_caller(start_with_tokens: StartGateway, issuer: Issuer) -> None:
