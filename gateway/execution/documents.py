@@ -1,6 +1,7 @@
 """Parses and validates GraphQL documents, and keeps those that were right."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -129,6 +130,7 @@ class Documents:
         self._rules = [_bounded(each, self.limits) for each in (*specified_rules, *recommended_rules)]
         if not introspection:
             self._rules.append(NoSchemaIntrospectionCustomRule)
+        self._as_written: Callable[[str], str] = lru_cache(maxsize=size)(trusted.as_written) if trusted else str
         self._kept = lru_cache(maxsize=size)(self._prepare)
         self._refused: LRUCache[str, RequestError] = LRUCache(min(size, _MOST_REFUSED))
 
@@ -138,10 +140,14 @@ class Documents:
         return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
-        """Return the document; raise RequestError where it is too large, or does not parse or validate."""
-        if len(text) > self._longest_kept:
-            return self._validated(text, is_kept=False)
-        return self._kept(text)
+        """Return the document; raise RequestError where it is too large, or does not parse or validate.
+
+        Where ``text`` is a spelling of a trusted document, that is returned: the places of errors are places there.
+        """
+        if len(text) <= self._longest_kept:
+            return self._kept(self._as_written(text))
+        written = self._trusted.as_written(text) if self._trusted else text
+        return self._validated(text, is_kept=False) if written is text else self._kept(written)
 
     def check_variables(self, document: ValidDocument, name: str | None, variables: dict[str, Any] | None) -> None:
         """Raise RequestError where a list in ``variables`` is too long, or a ``@stream`` gets no number of items."""

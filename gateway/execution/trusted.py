@@ -6,7 +6,8 @@
 
 A document is matched by its tokens: white space, commas and comments may differ, and so may the way a string is quoted.
 Names, arguments and the order of fields may not. That takes no parser, so that a stranger's text costs no more than to
-be read up to the length of the longest document that is trusted; and the outcome is kept with the document.
+be read up to the length of the longest document that is trusted. From there on the manifest's text stands for every
+spelling of it: else each would be parsed and validated anew, without limits, and push out other documents.
 """
 
 import hashlib
@@ -35,21 +36,24 @@ class TrustedDocuments:
     """Their texts, by the ids of the manifest and by their SHA-256."""
     longest: int
     _texts: frozenset[str] = field(repr=False)
-    _tokens: frozenset[str] = field(repr=False)
+    _spelt: dict[str, str] = field(repr=False)
+    """Their texts, by their tokens."""
     _most_tokens: int
     _most_characters: int
 
     def knows(self, text: str) -> bool:
-        """Return whether ``text`` is one of them."""
-        if text in self._texts:
-            return True
-        if len(text) > self._most_characters:
-            return False
+        """Return whether ``text`` is one of them, as the manifest has it."""
+        return text in self._texts
+
+    def as_written(self, text: str) -> str:
+        """Return the manifest's text of which ``text`` is a spelling; where there is none, ``text`` itself."""
+        if text in self._texts or len(text) > self._most_characters:
+            return text
         try:
             tokens = _tokens_of(text, self._most_tokens)
         except GraphQLError:
-            return False
-        return tokens is not None and " ".join(tokens) in self._tokens
+            return text
+        return text if tokens is None else self._spelt.get(" ".join(tokens), text)
 
     @property
     def lifts_limits(self) -> bool:
@@ -82,7 +86,7 @@ def trust(documents: Iterable[TrustedDocument], mode: TrustMode, most_characters
         by_id,
         longest,
         frozenset(texts),
-        frozenset(map(" ".join, tokens)),
+        {" ".join(each): text for each, text in zip(tokens, texts, strict=True)},
         max(map(len, tokens), default=0),
         max(longest, most_characters),
     )

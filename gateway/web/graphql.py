@@ -195,14 +195,17 @@ class GraphQLEndpoint:
         reads_only: bool,
         in_parts: bool,
     ) -> Result:
-        if isinstance(operation, PersistedOperation):
+        named = operation if isinstance(operation, PersistedOperation) else None
+        if named is not None:
             try:
-                operation = await self.persisted.resolve(operation)
+                operation = await self.persisted.resolve(named)
             except GatewayError as exc:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         result = await self.engine.execute(operation, context, in_parts=in_parts)
+        if named is not None:
+            await self.persisted.learn(named, context)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result

@@ -4,25 +4,30 @@ Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), 
 
     hash            ──▶  known: it is executed
                     ◀──  unknown: PERSISTED_QUERY_NOT_FOUND
-    hash and query  ──▶  the hash is checked, the document validated and kept, and executed
+    hash and query  ──▶  the hash is checked, the document validated, executed and kept
 
 Persisted documents (GraphQL over HTTP, appendix A), ``documentId: "sha256:<hash>"`` in place of ``query``: the same
 documents, but nothing is learned by it.
 
 A name says what it stands for, so that no entry is ever out of date, and what one caller has taught is good for all. It
 is checked again when it comes out of a store that others may write to.
+
+A store is bounded, or it is a Redis that has other things to remember: so nothing is learned of strangers. In
+passthrough mode only the REST API can say who is one, and an operation of which it answered a call says so.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
 from gateway.execution.documents import Documents, RequestError
 from gateway.execution.engine import Operation
 from gateway.execution.trusted import TrustedDocuments
+from gateway.schema.context import OperationContext
 from gateway.settings import Settings
 from gateway.telemetry import Counts
 from gateway.upstream.stores import MemoryStore, Store, shared_store
@@ -72,28 +77,32 @@ class PersistedDocuments:
         if not operation.called.is_hash:
             raise BadUserInput(_NO_DOCUMENT_ID)
         if operation.document:
-            await self._learn(operation.called.digest, operation.document)
+            if _digest(operation.document.encode()) != operation.called.digest:
+                raise BadUserInput("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.")
             return operation
         document = await self._find(operation.called)
         return PersistedOperation(document, operation.name, operation.variables, operation.called)
 
-    async def _learn(self, digest: str, document: str) -> None:
-        """Keep the document, unless it is not valid, of which the engine tells the client."""
-        text = document.encode()
-        if hashlib.sha256(text).hexdigest() != digest:
-            raise BadUserInput("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.")
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Keep the document of an operation that was executed, if it came with the request.
+
+        One that is not valid is not kept, nor one of a caller whom nobody knows.
+        """
+        if not operation.document or not _is_known(context):
+            return
         try:
-            self._documents.get(document)
+            self._documents.get(operation.document)
         except RequestError:
             return
+        digest = operation.called.digest
         (present,) = await self._stores[0].get([_key(digest)])
         if present is None:
-            await self._keep(digest, text, self._stores)
+            await self._keep(digest, operation.document.encode(), self._stores)
 
     async def _find(self, called: DocumentName) -> str:
         for index, store in enumerate(self._stores):
             (text,) = await store.get([_key(called.digest)])
-            if text is not None and hashlib.sha256(text).hexdigest() == called.digest:
+            if text is not None and _digest(text) == called.digest:
                 await self._keep(called.digest, text, self._stores[:index])
                 return text.decode()
         raise PersistedQueryNotFound("No document is known by this `documentId`." if called.is_document_id else None)
@@ -115,6 +124,9 @@ class NoPersistedDocuments:
         """Raise PersistedQueryNotSupported."""
         raise PersistedQueryNotSupported("`documentId` is not enabled." if operation.called.is_document_id else None)
 
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Do nothing."""
+
     async def aclose(self) -> None:
         """Do nothing."""
 
@@ -132,6 +144,10 @@ class TrustedFirst:
         if text is None:
             return await self._otherwise.resolve(operation)
         return PersistedOperation(text, operation.name, operation.variables, operation.called)
+
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Let ``otherwise`` keep the document."""
+        await self._otherwise.learn(operation, context)
 
     async def aclose(self) -> None:
         """Let go of what ``otherwise`` holds."""
@@ -185,6 +201,15 @@ def _from_extension(value: Any) -> DocumentName:
     if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
         raise BadUserInput("`extensions.persistedQuery.sha256Hash` must be 64 lower-case hexadecimal digits.")
     return DocumentName(digest)
+
+
+def _is_known(context: OperationContext) -> bool:
+    """Return whether a caller was let in here, or else by the REST API: no cache has an answer that it did not give."""
+    return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.trace)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
 
 
 def _key(digest: str) -> str:

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from gateway.cli import app as command_line
 from gateway.errors import ConfigurationError
+from gateway.execution.documents import Documents
 from gateway.execution.manifest import TrustedDocument, read_manifest
 from gateway.execution.trusted import trust
 from gateway.sandbox import Sandbox
+from gateway.schema import build_schema
 from gateway.settings import TrustMode
 from tests.harness import Gateway, StartGateway
 
@@ -162,8 +164,38 @@ def test_what_is_not_trusted_is_not_learned_either(start: StartGateway, manifest
 )
 def test_documents_are_the_same_where_their_tokens_are(written: str, sent: str, is_same: bool) -> None:
     trusted = trust([TrustedDocument("entry", written)], TrustMode.REQUIRE, 100)
-    assert trusted.knows(sent) is is_same
-    assert trusted.knows(written)
+    assert trusted.as_written(sent) == (written if is_same else sent)
+    assert trusted.as_written(written) == written
+
+
+def test_a_document_that_the_manifest_has_in_two_spellings_stays_as_it_was_sent() -> None:
+    spellings = ["{ a b }", "{a b}"]
+    trusted = trust([TrustedDocument("entry", each) for each in spellings], TrustMode.REQUIRE, 100)
+    assert [trusted.as_written(each) for each in spellings] == spellings
+    assert trusted.as_written("{ a, b }") in spellings
+
+
+@pytest.mark.parametrize("mode", TrustMode)
+def test_all_spellings_of_a_trusted_document_are_one_document_to_the_cache(mode: TrustMode) -> None:
+    """No caller can push out others by white space, nor have the same document validated again and again."""
+    trusted = trust([TrustedDocument("entry", QUERY)], mode, most_characters=100_000)
+    documents = Documents(build_schema()._schema, size=10, trusted=trusted)  # noqa: SLF001 - as the engine has it
+    written = documents.get(QUERY)
+    for spelling in (SAME, *(QUERY + " " * blanks for blanks in range(1, 20)), QUERY + "#" * 50_000):
+        assert documents.get(spelling) is written
+    assert documents.kept == 1
+
+
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+def test_a_spelling_is_told_by_the_name_of_the_manifests_document(
+    start: StartGateway, manifest: Path, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    gateway = start(trusted_documents=manifest, trusted_documents_mode=mode)
+    for document in (QUERY, SAME, QUERY + " " * 30_000):
+        assert code_of(ask(gateway, document)) is None
+    told = [each.__dict__["fields"]["document"] for each in caplog.records if each.getMessage() == "operation"]
+    assert told == [digest(QUERY)[:16]] * 3
 
 
 def test_the_three_kinds_of_manifests_hold_the_same(tmp_path: Path) -> None:

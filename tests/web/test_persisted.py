@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from base64 import b64encode
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
-from gateway.sandbox import Sandbox
+from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from tests.harness import Clock, Gateway, StartGateway
 from tests.upstream.redis_server import RedisServer
 
@@ -129,11 +130,50 @@ def test_other_extensions_and_no_document_id_change_nothing(gateway: Gateway) ->
     assert ask(gateway, {"query": QUERY, "extensions": {"tracing": 1}, "documentId": None}).json() == ANSWER
 
 
+PASSTHROUGH = {
+    "upstream_identity": "passthrough",
+    "upstream_username": None,
+    "upstream_password": None,
+    "inbound_auth": None,
+}
+
+
 def test_a_caller_without_credentials_learns_nothing_and_teaches_nothing(start: StartGateway) -> None:
-    gateway = start(upstream_identity="passthrough", upstream_username=None, upstream_password=None, inbound_auth=None)
+    gateway = start(**PASSTHROUGH)
     assert ask(gateway, named(QUERY, query=QUERY)).status_code == 401
     assert ask(gateway, named(QUERY)).status_code == 401
     assert code_of(ask(gateway, named(QUERY), authorization="Bearer x")) == "PERSISTED_QUERY_NOT_FOUND"
+
+
+def basic(password: str) -> dict[str, str]:
+    login = b64encode(f"{USERNAME}:{password}".encode()).decode()
+    return {"authorization": f"Basic {login}"}
+
+
+@pytest.mark.parametrize("document", [QUERY, "{ __typename }"], ids=["rejected", "never asked"])
+def test_what_the_rest_api_did_not_answer_for_is_not_learned(
+    start: StartGateway, server: RedisServer, document: str
+) -> None:
+    """In passthrough mode anybody can make up credentials; they fill neither the memory nor the Redis."""
+    gateway = with_redis(start, server, **PASSTHROUGH)
+    for headers in (basic("made up"), {"authorization": "Bearer made-up"}):
+        response = ask(gateway, named(document, query=document), **headers)
+        assert "PERSISTED" not in response.text
+        assert code_of(ask(gateway, named(document), **headers)) == "PERSISTED_QUERY_NOT_FOUND"
+    with redis.Redis.from_url(server.url) as client:
+        assert client.keys("*persisted*") == []
+
+
+@pytest.mark.parametrize("cache_ttl_thread", [0, 60], ids=["fetched", "then cached"])
+def test_what_the_rest_api_answered_for_is_learned_by_all(
+    start: StartGateway, server: RedisServer, cache_ttl_thread: int
+) -> None:
+    one, other = (with_redis(start, server, **PASSTHROUGH, cache_ttl_thread=cache_ttl_thread) for _ in range(2))
+    ask(one, named(QUERY, query=QUERY), **basic("made up"))
+    assert ask(one, {"query": QUERY}, **basic(PASSWORD)).json() == ANSWER
+    assert ask(one, named(QUERY, query=QUERY), **basic(PASSWORD)).json() == ANSWER
+    for gateway in (one, other):
+        assert ask(gateway, named(QUERY), **basic(PASSWORD)).json() == ANSWER
 
 
 def test_memory_is_bounded_and_what_was_used_longest_ago_goes_first(start: StartGateway) -> None:
@@ -183,8 +223,8 @@ def server() -> Any:
         yield running
 
 
-def with_redis(start: StartGateway, server: RedisServer) -> Gateway:
-    return start(cache_url=server.url, cache_secret="a secret of the tests", cache_timeout=5)
+def with_redis(start: StartGateway, server: RedisServer, **more: Any) -> Gateway:
+    return start(cache_url=server.url, cache_secret="a secret of the tests", cache_timeout=5, **more)
 
 
 def test_gateways_that_share_a_redis_know_what_one_has_learned(start: StartGateway, server: RedisServer) -> None:
