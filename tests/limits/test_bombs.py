@@ -21,6 +21,8 @@ from tests.limits.bombs import DOCUMENTS, VARIABLES, Body
 MOST_CPU = 0.050
 TRIES = 10
 """The machine has other things to do: one of them is undisturbed."""
+YARDSTICK = 0.006
+"""Seconds of CPU that `slowness` takes for its work on the machine on which the bound was set, with nothing beside it."""
 BODY = settings().max_body
 _LIMITS = limits_of(settings())
 _PADS = itertools.count()
@@ -70,6 +72,17 @@ def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_C
     return best
 
 
+def slowness() -> float:
+    """Return how much slower than that this machine is now, 1 at least: it shares caches with all it does beside."""
+
+    def work() -> float:
+        started = time.process_time()
+        sum(number * number % 7 for number in range(100_000))
+        return time.process_time() - started
+
+    return max(1.0, min(work() for _ in range(5)) / YARDSTICK)
+
+
 def padded(document: str) -> Callable[[int], bytes]:
     """Return the request for a document that differs each time by a few blanks: nothing is remembered of it."""
     return lambda pad: json.dumps({"query": " " * pad + document}).encode()
@@ -93,7 +106,7 @@ def gateway() -> Iterator[Gateway]:
 def test_a_document_of_any_size_costs_little(gateway: Gateway, name: str) -> None:
     document = DOCUMENTS[name]
     spent = {count: cpu(gateway, padded(document(count))) for count in sizes(document, BODY)}
-    assert max(spent.values()) < MOST_CPU, spent
+    assert max(spent.values()) < MOST_CPU * slowness(), spent
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -102,7 +115,7 @@ def test_variables_of_any_size_cost_little(gateway: Gateway, name: str, size: in
     body: Body = VARIABLES[name](size)
     encoded = json.dumps(body).encode()
     assert len(encoded) <= BODY + 100 * 1024
-    assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU
+    assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU * slowness()
 
 
 def test_what_is_refused_again_costs_less_and_fills_no_cache(gateway: Gateway) -> None:
