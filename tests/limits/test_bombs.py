@@ -22,7 +22,7 @@ MOST_CPU = 0.050
 TRIES = 10
 """The machine has other things to do: one of them is undisturbed."""
 YARDSTICK = 0.006
-"""Seconds of CPU that `slowness` takes for its work on the machine on which the bound was set, with nothing beside it."""
+"""Seconds of CPU that `slowness` takes for its work where the bound was set, with nothing else on that machine."""
 BODY = settings().max_body
 _LIMITS = limits_of(settings())
 _PADS = itertools.count()
