@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.server import gateway_config
 from gateway.web.app import create_app
-from tests.fuzz.requests import Request, requests
+from tests.fuzz.odd_requests import Request, requests
 from tests.harness import SERVICE
 from tests.harness import settings as gateway_settings
 
