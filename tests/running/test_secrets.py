@@ -1,4 +1,4 @@
-"""No secret comes out, whatever goes wrong: not in the log, an error, an object's text or a process' arguments.
+"""No secret comes out, whatever goes wrong: not in the log, an error, a metric, an object's text or the arguments.
 
 Every secret is marked, and so are the names and the messages of the REST API's data; then everything that can go wrong
 does, and whatever came out is searched for the marks. Answers to queries hold data, so of those it is their errors,
@@ -18,12 +18,14 @@ from typing import Any
 import httpx
 import pytest
 import typer.main
+from prometheus_client import generate_latest
 
 from gateway.auth.api_keys import make_api_key
 from gateway.cli import app as command_line
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import configure_logging
+from gateway.telemetry.metrics import Metrics
 from tests.harness import Clock, Gateway, StartGateway
 from tests.programs import Program, Start, serving
 from tests.upstream.redis_server import RedisServer
@@ -119,6 +121,11 @@ def objects() -> Iterator[str]:
             yield repr(each)
 
 
+def metrics() -> str:
+    """Return what a scrape of every gateway there is would show."""
+    return "".join(generate_latest(each.registry).decode() for each in gc.get_objects() if type(each) is Metrics)
+
+
 def found(text: str, *more: str) -> list[str]:
     return [mark for mark in (*MARKS, *more) if mark in text]
 
@@ -133,6 +140,7 @@ def test_no_fault_brings_a_secret_out(
     service = {"inbound_auth": "api_key", "api_keys_file": tmp_path / "keys.toml", "upstream_username": USER}
     cache = {"cache_url": f"redis://:{CACHE_PASSWORD}@127.0.0.1:1/0", "cache_secret": CACHE_SECRET}
     settings = {**service, **cache, "upstream_identity": mode, "upstream_password": PASSWORD, "explain": True}
+    settings["metrics_port"] = 0
     slow = 0.1 if fault in {"no answer", "slow body"} else 30
     gateway = start(timing=Clock().timing, upstream_read_timeout=slow, log_level="debug", **settings)
     callers = [{"x-api-key": key}] if mode == "service" else [{"authorization": BASIC}, {"authorization": BEARER}]
@@ -147,7 +155,8 @@ def test_no_fault_brings_a_secret_out(
         logged = log()
         assert '"operation"' in logged
         assert found(out + logged, key, *tokens) == []
-    assert found("\n".join(objects()), key) == []
+    assert "gochat_gateway_operations_total" in metrics()
+    assert found(metrics() + "\n".join(objects()), key) == []
 
 
 def test_the_marks_are_found_where_they_are(gateway: Gateway) -> None:
