@@ -17,7 +17,7 @@ from tests.running.proxy import CONFIGURATION, nginx, nginx_program
 
 BODY = {"query": '{ thread(id: "th-1") { id } }'}
 ANSWER = {"data": {"thread": {"id": "th-1"}}}
-DELAY = "1.5"  # more than nginx leaves a gateway alone that has refused it
+DELAY = "2.5"  # more than nginx leaves a gateway alone that has refused it: a second, counted in whole ones
 
 
 def is_ready(url: str) -> bool:
