@@ -13,13 +13,13 @@ from gateway.auth.api_keys import make_api_key
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
-from gateway.execution.admission import cost_policy
+from gateway.execution.cost.policy import cost_policy
+from gateway.execution.documents.limits import limits_of
+from gateway.execution.documents.manifest import read_manifest
 from gateway.execution.inspection import inspect
-from gateway.execution.limits import limits_of
-from gateway.execution.manifest import read_manifest
 from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
-from gateway.server import serve as run_server
+from gateway.server.serve import serve as run_server
 from gateway.settings import LogLevel, load_settings, unknown_variables
 
 app = typer.Typer(

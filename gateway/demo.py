@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx
 
+from gateway.app import GRAPHQL_PATH, create_app
 from gateway.errors import ConfigurationError
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config
-from gateway.server import STOP_SIGNALS, gateway_config, ignore_further_signals
+from gateway.server.serve import STOP_SIGNALS, gateway_config, ignore_further_signals
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
-from gateway.web.app import GRAPHQL_PATH, create_app
-from gateway.web.build import build as build_page
-from gateway.web.build import can_build, is_built
-from gateway.web.graphiql import EXAMPLE, GraphiQLPage
+from gateway.web.graphiql.build import build as build_page
+from gateway.web.graphiql.build import can_build, is_built
+from gateway.web.graphiql.page import EXAMPLE, GraphiQLPage
 
 QUERY = EXAMPLE
 """The query that the demo shows; the README shows it too, with its answer."""

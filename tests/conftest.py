@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.app import create_app
+from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server import bind, gateway_config
+from gateway.server.serve import bind, gateway_config
 from gateway.settings import PREFIX
-from gateway.upstream.timing import REAL_TIME, Timing
-from gateway.web.app import create_app
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 from tests.programs import MODULE, Program, Start
 

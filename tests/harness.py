@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
+from gateway.clock import Timing
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.settings import Settings, load_settings
-from gateway.upstream.timing import Timing
 
 SERVICE = {
     "upstream_identity": "service",

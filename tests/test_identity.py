@@ -13,12 +13,12 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
-from gateway.server import serve
-from gateway.upstream.basic import BasicAccount, BasicLoginGuard
+from gateway.server.serve import serve
 from gateway.upstream.client import Caller, UpstreamClient
-from gateway.upstream.connections import Connections
+from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.stack import build_client
-from gateway.upstream.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.transports.http import Connections
 from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
 
 QUERY = '{ thread(id: "th-1") { id } }'

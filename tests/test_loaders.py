@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.schema.loaders import DocumentLoader
+from gateway.schema.resolvers.loaders import DocumentLoader
 
 
 class Upstream:

@@ -10,7 +10,7 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutpu
 
 from gateway.sandbox import Fault, Sandbox, seed
 from gateway.schema import build_schema
-from gateway.schema.records import upstream_key
+from gateway.schema.resolvers.records import upstream_key
 from tests.harness import Gateway, StartGateway
 
 NESTED = """{

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import ABSENT, Fault, Sandbox
-from gateway.upstream.answers import error_codes, retry_after
+from gateway.upstream.response import error_codes, retry_after
 from tests.harness import Gateway, StartGateway
 
 QUERY = '{ broken: thread(id: "th-1") { id } whole: thread(id: "th-100") { id } }'

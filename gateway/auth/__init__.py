@@ -1,7 +1,7 @@
 """The door: from what a caller shows to a Viewer, who calls and what is sent upstream for them."""
 
-from gateway.auth.door import build_authenticator
-from gateway.auth.refusals import LoginRequired, ScopeRequired
+from gateway.auth.authenticator import build_authenticator
+from gateway.auth.challenges import LoginRequired, ScopeRequired
 from gateway.auth.viewer import EVERYONE, Authenticator, Viewer
 
 __all__ = ["EVERYONE", "Authenticator", "LoginRequired", "ScopeRequired", "Viewer", "build_authenticator"]

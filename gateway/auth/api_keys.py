@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from gateway.auth.refusals import CredentialsRefused
+from gateway.auth.challenges import CredentialsRefused
 from gateway.auth.viewer import Viewer
 from gateway.errors import ConfigurationError
 

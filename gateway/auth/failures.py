@@ -10,7 +10,7 @@ from math import ceil
 
 from cachetools import LRUCache
 
-from gateway.auth.rates import Rate
+from gateway.auth.rate_limits import Rate
 from gateway.errors import RateLimited
 from gateway.telemetry import Counts, logger
 

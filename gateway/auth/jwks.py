@@ -155,7 +155,7 @@ def fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
     It keeps no connection, since it is called once in minutes; and it follows no redirect, since whoever makes one
     could name other keys.
     """
-    verify: ssl.SSLContext | bool = False  # what is not https is on this machine: see `gateway.auth.door`
+    verify: ssl.SSLContext | bool = False  # what is not https is on this machine: see `gateway.auth.authenticator`
     if url.startswith("https:"):
         verify = ssl.create_default_context()
         if ca_file is not None:

@@ -3,8 +3,8 @@
 import hashlib
 import secrets
 
+from gateway.auth.challenges import LoginRequired
 from gateway.auth.credentials import normal_form
-from gateway.auth.refusals import LoginRequired
 from gateway.auth.viewer import Viewer
 
 

@@ -10,18 +10,18 @@ import msgspec
 from graphql import GraphQLError, execute, experimental_execute_incrementally
 
 from gateway.errors import GatewayError
-from gateway.execution.admission import Admission, CostPolicy
-from gateway.execution.documents import RequestError, ValidDocument
+from gateway.execution.cost.policy import Admission, CostPolicy
+from gateway.execution.documents.cache import RequestError, ValidDocument
+from gateway.execution.documents.incremental_directives import in_one_part
+from gateway.execution.documents.limits import Limits
+from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.incremental import execute_in_parts
-from gateway.execution.limits import Limits
-from gateway.execution.parts import in_one_part
-from gateway.execution.planner import PlanCounters, Planner, StoodAside
+from gateway.execution.plans.cache import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
 from gateway.execution.traced import documents_class, planner_of
-from gateway.execution.trusted import TrustedDocuments
 from gateway.schema import FederatedSchema
-from gateway.schema.context import OperationContext
+from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import logger
 from gateway.telemetry.tracing import Tracing
 

@@ -23,7 +23,7 @@ from graphql import (
 from graphql.execution.types import PendingResult
 
 from gateway.execution.result import Result, completed, format_error
-from gateway.schema.context import OperationContext
+from gateway.schema.resolvers.context import OperationContext
 
 Part = dict[str, Any]
 

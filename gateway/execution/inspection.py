@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
-from gateway.execution.admission import CostPolicy
-from gateway.execution.cost import BEYOND, most_calls
-from gateway.execution.documents import Documents, RequestError
-from gateway.execution.limits import Limits
-from gateway.execution.manifest import TrustedDocument
-from gateway.execution.size import size_of
+from gateway.execution.cost.estimate import BEYOND, most_calls
+from gateway.execution.cost.policy import CostPolicy
+from gateway.execution.documents.cache import Documents, RequestError
+from gateway.execution.documents.limits import Limits
+from gateway.execution.documents.manifest import TrustedDocument
+from gateway.execution.documents.size import size_of
 from gateway.schema import FederatedSchema
 from gateway.settings import CostMode
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from graphql import GraphQLError
 
 from gateway.errors import BadUserInput, GatewayError, InternalError
-from gateway.execution.documents import RequestError, UnknownOperation
+from gateway.execution.documents.cache import RequestError, UnknownOperation
 from gateway.telemetry import logger
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from graphql import GraphQLSchema
 from graphql.execution import VariableValues
 
-from gateway.execution.documents import Documents, ValidDocument
-from gateway.execution.plan import Plan
-from gateway.execution.planner import Planner
+from gateway.execution.documents.cache import Documents, ValidDocument
+from gateway.execution.plans.cache import Planner
+from gateway.execution.plans.plan import Plan
 from gateway.telemetry.tracing import Tracing
 
 

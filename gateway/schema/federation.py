@@ -13,11 +13,11 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from gateway.errors import BadUserInput, GatewayError
-from gateway.schema.context import OperationContext
-from gateway.schema.edges import Edge, Load
+from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.queries import CUSTOMER, THREAD
-from gateway.schema.records import attach_readers
-from gateway.schema.scopes import guard_fields, with_directive
+from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.links import Edge, Load
+from gateway.schema.resolvers.records import attach_readers
 
 Representation = dict[str, Any]
 

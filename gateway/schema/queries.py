@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import strawberry
 
-from gateway.schema.context import GatewayInfo
-from gateway.schema.edges import Edge, Load, Source
+from gateway.schema.resolvers.context import GatewayInfo
+from gateway.schema.resolvers.links import Edge, Load, Source
 from gateway.schema.types import Customer, Thread
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]

@@ -1,7 +1,7 @@
 """The types of the Go!Chat REST API. Attributes have the REST names; the records behind them are plain dicts.
 
-A field with a description and no resolver is read from the REST document by `gateway.schema.records`; a field with a
-resolver costs a REST call of its own when it is selected.
+A field with a description and no resolver is read from the REST document by `gateway.schema.resolvers.records`; a
+field with a resolver costs a REST call of its own when it is selected.
 """
 
 from typing import Annotated, Any
@@ -12,10 +12,11 @@ from strawberry.federation.types import FieldSet
 from strawberry.scalars import JSON
 
 from gateway.errors import UpstreamInvalidResponse
-from gateway.schema.context import GatewayInfo, OperationContext
-from gateway.schema.edges import Edge, Load, Source
-from gateway.schema.pagination import page_of
-from gateway.schema.records import Record
+from gateway.schema.field_scopes import CONTENT, PERSONAL, needs
+from gateway.schema.resolvers.context import GatewayInfo, OperationContext
+from gateway.schema.resolvers.links import Edge, Load, Source
+from gateway.schema.resolvers.pagination import page_of
+from gateway.schema.resolvers.records import Record
 from gateway.schema.scalars import (
     BigInt,
     CustomerAccountType,
@@ -25,7 +26,6 @@ from gateway.schema.scalars import (
     MessageOrigin,
     ThreadStatus,
 )
-from gateway.schema.scopes import CONTENT, PERSONAL, needs
 
 DEFAULT_PAGE_SIZE = 20
 

@@ -14,10 +14,10 @@ import httpx
 
 from gateway import __version__
 from gateway.auth import Viewer
+from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.answers import body_or_error
 from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Source, Trace, outcome_of
-from gateway.upstream.messages import GetRequest, RestUrl
+from gateway.upstream.response import body_or_error
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
 _HEADERS = httpx.Headers(

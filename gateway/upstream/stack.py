@@ -9,23 +9,23 @@ from typing import Protocol, TypeAlias
 
 import httpx
 
+from gateway.clock import REAL_TIME, Timing
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, UpstreamAuth, UpstreamIdentity
+from gateway.storage.memory import MemoryStore, shared_store
 from gateway.telemetry import Counts
-from gateway.upstream.basic import BasicAccount, BasicLoginGuard
-from gateway.upstream.breaker import BreakerPolicy, CircuitBreaker
-from gateway.upstream.cache import CachePolicy, ResponseCache
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.coalescing import Coalescing
-from gateway.upstream.concurrency import ConcurrencyLimit
-from gateway.upstream.connections import Connections
-from gateway.upstream.logins import AmongGateways, InTurn, SharedLogins
-from gateway.upstream.retry import Retry, RetryPolicy
+from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.credentials.login_lock import AmongGateways, InTurn, SharedLogins
+from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.credentials.worker_lock import AmongWorkers, WorkersMemory
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
-from gateway.upstream.stores import MemoryStore, shared_store
-from gateway.upstream.timing import REAL_TIME, Timing
-from gateway.upstream.token import TokenAccount, TokenLogin, token_request
-from gateway.upstream.worker_logins import AmongWorkers, WorkersMemory
+from gateway.upstream.transports.bulkhead import ConcurrencyLimit
+from gateway.upstream.transports.cache import CachePolicy, ResponseCache
+from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
+from gateway.upstream.transports.coalescing import Coalescing
+from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 Wrap: TypeAlias = Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
 """Puts a layer around a transport."""

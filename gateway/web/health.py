@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.upstream.stack import Upstream
-from gateway.web.draining import Draining
+from gateway.web.shutdown import Draining
 
 _NOT_KEPT = {"cache-control": "no-store"}
 

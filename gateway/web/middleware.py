@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.telemetry import request_id
-from gateway.web.draining import Draining
-from gateway.web.security import with_security_headers
+from gateway.web.security.headers import with_security_headers
+from gateway.web.shutdown import Draining
 
 _HEADER = b"x-request-id"
 _CLOSE = (b"connection", b"close")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
+from gateway.app import create_app
 from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
-from gateway.web.app import create_app
 from tests.harness import SERVICE, settings
 
 TOKENS = {

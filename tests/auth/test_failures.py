@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.auth.api_keys import make_api_key
-from gateway.auth.buckets import build_rate
 from gateway.auth.failures import AuthFailures, client_of
+from gateway.auth.gcra import build_rate
 from gateway.errors import ConfigurationError, RateLimited
 from gateway.telemetry import Counts
 from tests.auth.conftest import ask

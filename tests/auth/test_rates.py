@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.auth.buckets import build_rate
 from gateway.auth.credentials import normal_form
+from gateway.auth.gcra import build_rate
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from gateway.auth.challenges import CredentialsRefused
 from gateway.auth.jwks import PublicKey
-from gateway.auth.refusals import CredentialsRefused
-from gateway.auth.tokens import TokenPolicy, Tokens
+from gateway.auth.jwt import TokenPolicy, Tokens
 from gateway.sandbox import Sandbox
 from tests.auth.conftest import Ask, ask
 from tests.auth.issuer import AUDIENCE, NAME, Issuer, encoded, forged

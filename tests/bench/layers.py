@@ -27,20 +27,20 @@ import httpx
 import uvloop
 
 from gateway.auth import Viewer
+from gateway.compat.httpx import WholeResponse
+from gateway.storage.memory import MemoryStore, Store
+from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
-from gateway.upstream.basic import BasicAccount, BasicLoginGuard
-from gateway.upstream.breaker import BreakerPolicy, CircuitBreaker
-from gateway.upstream.cache import CachePolicy, ResponseCache
 from gateway.upstream.client import Caller, UpstreamClient
-from gateway.upstream.coalescing import Coalescing
-from gateway.upstream.concurrency import ConcurrencyLimit
-from gateway.upstream.connections import Connections
-from gateway.upstream.messages import WholeResponse
-from gateway.upstream.redis_store import RedisStore
-from gateway.upstream.retry import Retry, RetryPolicy
+from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.routes import THREAD
-from gateway.upstream.stores import MemoryStore, Store
-from gateway.upstream.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.transports.bulkhead import ConcurrencyLimit
+from gateway.upstream.transports.cache import CachePolicy, ResponseCache
+from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
+from gateway.upstream.transports.coalescing import Coalescing
+from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 TASKS = 16
 BODY = json.dumps(

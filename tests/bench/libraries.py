@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 import httpx
 import uvloop
 
+from gateway.storage.memory import MemoryStore
 from gateway.upstream.call import EXTENSION, Call
-from gateway.upstream.retry import Retry, RetryPolicy
 from gateway.upstream.routes import THREAD
-from gateway.upstream.stores import MemoryStore
+from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 VALUE = bytes(range(256)) * 16
 KEYS = 1000

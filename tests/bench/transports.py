@@ -30,7 +30,7 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from gateway.upstream.connections import Connections
+from gateway.upstream.transports.http import Connections
 
 TASKS = 16
 WARM_UP = 0.3  # seconds

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.web.assets import built_assets
+from gateway.web.graphiql.assets import built_assets
 from tests.harness import Gateway
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server import gateway_config
-from gateway.web.app import create_app
+from gateway.server.serve import gateway_config
 from tests.clients.test_clients import AUTHORIZATION
 from tests.harness import settings
 from tests.javascript import Project

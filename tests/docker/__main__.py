@@ -32,7 +32,7 @@ def prove(scratch: Path) -> Iterator[str]:
     started = time.monotonic()
     image = build(scratch)
     yield f"the image's steps run in an empty folder ({time.monotonic() - started:.0f} s)"
-    (manifest,) = image.root.glob("opt/gateway/lib/python3.*/site-packages/gateway/graphiql/dist/manifest.json")
+    (manifest,) = image.root.glob("opt/gateway/lib/python3.*/site-packages/gateway/web/graphiql/dist/manifest.json")
     assert json.loads(manifest.read_bytes())
     yield "the image holds GraphiQL's page"
     yield _locked_down(image)

@@ -10,8 +10,8 @@ import msgspec
 from gateway.auth import Viewer
 from gateway.execution.engine import Engine, Operation
 from gateway.schema import FederatedSchema, build_schema
-from gateway.schema.context import ContextFactory
-from gateway.schema.turns import LARGE
+from gateway.schema.resolvers.context import ContextFactory
+from gateway.schema.resolvers.cooperative import LARGE
 from gateway.upstream.client import UpstreamClient
 
 Reply = httpx.Response | httpx.TransportError

@@ -9,7 +9,7 @@ from graphql import GraphQLField, GraphQLObjectType, GraphQLUnionType, get_named
 from hypothesis import strategies as st
 
 from gateway.execution.engine import Operation
-from gateway.schema.edges import edge_of
+from gateway.schema.resolvers.links import edge_of
 from tests.execution.comparison import SCHEMA
 
 TYPES = {

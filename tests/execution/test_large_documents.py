@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from gateway.execution.engine import Operation
-from gateway.schema.records import Document
-from gateway.schema.turns import LARGE, LongList, decode_in_turns, run_in_turns
+from gateway.schema.resolvers.cooperative import LARGE, LongList, decode_in_turns, run_in_turns
+from gateway.schema.resolvers.records import Document
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
 

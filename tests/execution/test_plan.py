@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.execution.engine import Engine, Operation
-from gateway.execution.planner import PlanMemory, Planner
+from gateway.execution.plans.cache import PlanMemory, Planner
 from tests.execution import upstream_bodies
 from tests.execution.common_queries import COMMON
 from tests.execution.comparison import SCHEMA, Reply, Seen, documents, engine, run

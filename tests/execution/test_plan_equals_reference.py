@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Result
-from gateway.schema.context import OperationContext
-from gateway.schema.turns import LARGE
+from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.cooperative import LARGE
 from tests.execution.comparison import SCHEMA, engine, run
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.auth import Viewer
 from gateway.execution.engine import Engine, Operation
 from gateway.schema import build_schema
-from gateway.schema.scopes import CONTENT, PERSONAL, scope_of
+from gateway.schema.field_scopes import CONTENT, PERSONAL, scope_of
 from tests.execution.common_queries import COMMON
 from tests.execution.comparison import documents, engine, run
 from tests.execution.operations import operations

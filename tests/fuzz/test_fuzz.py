@@ -14,9 +14,9 @@ from http.client import HTTPResponse
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server import gateway_config
-from gateway.web.app import create_app
+from gateway.server.serve import gateway_config
 from tests.fuzz.odd_requests import Request, requests
 from tests.harness import SERVICE
 from tests.harness import settings as gateway_settings

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from gateway.auth import Viewer
-from gateway.execution.admission import CostPolicy
+from gateway.execution.cost.policy import CostPolicy
 from gateway.execution.engine import Engine, Operation
 from gateway.execution.result import Cost
 from gateway.sandbox import Sandbox
-from gateway.schema.context import ContextFactory
+from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import CostMode
 from gateway.upstream.client import UpstreamClient
 from tests.execution.comparison import SCHEMA, Upstream

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from gateway.cli import app as command_line
 from gateway.errors import ConfigurationError
-from gateway.execution.documents import Documents
-from gateway.execution.manifest import TrustedDocument, read_manifest
-from gateway.execution.trusted import trust
+from gateway.execution.documents.cache import Documents
+from gateway.execution.documents.manifest import TrustedDocument, read_manifest
+from gateway.execution.documents.trusted import trust
 from gateway.sandbox import Sandbox
 from gateway.schema import build_schema
 from gateway.settings import TrustMode

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.app import create_app
+from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer
-from gateway.server import gateway_config
+from gateway.server.serve import gateway_config
 from gateway.telemetry.exposition import exposed
-from gateway.upstream.timing import REAL_TIME, Timing
-from gateway.web.app import create_app
 from tests.conftest import NO_CERTIFICATES
 from tests.harness import SERVICE, Clock, Gateway, settings
 from tests.telemetry.scrape import Scrape, scrape

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.app import create_app
 from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
-from gateway.server import gateway_config
+from gateway.server.serve import gateway_config
 from gateway.telemetry.tracing_setup import build_tracing
-from gateway.web.app import create_app
 from tests.conftest import NO_CERTIFICATES
 from tests.harness import SERVICE, Gateway, settings
 from tests.programs import Start, serving

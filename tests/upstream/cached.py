@@ -11,15 +11,15 @@ import httpx
 
 from gateway.auth import Viewer
 from gateway.sandbox import PASSWORD, USERNAME
+from gateway.storage.memory import MemoryStore, Store
+from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
-from gateway.upstream.cache import CachePolicy, ResponseCache
 from gateway.upstream.call import CallReport, Source
 from gateway.upstream.client import Caller, UpstreamClient
-from gateway.upstream.coalescing import Coalescing
-from gateway.upstream.connections import Connections
-from gateway.upstream.redis_store import RedisStore
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
-from gateway.upstream.stores import MemoryStore, Store
+from gateway.upstream.transports.cache import CachePolicy, ResponseCache
+from gateway.upstream.transports.coalescing import Coalescing
+from gateway.upstream.transports.http import Connections
 from tests.harness import Clock
 from tests.upstream.redis_server import RedisServer
 

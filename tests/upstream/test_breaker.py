@@ -9,9 +9,9 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
-from gateway.upstream.breaker import BreakerPolicy, Circuit, State
 from gateway.upstream.client import Caller, UpstreamClient
 from gateway.upstream.stack import build_client
+from gateway.upstream.transports.circuit_breaker import BreakerPolicy, Circuit, State
 from tests.harness import Clock, Gateway, settings
 
 POLICY = BreakerPolicy(failure_rate=0.5, min_volume=4, window=10, pause=5)

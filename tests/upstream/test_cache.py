@@ -10,12 +10,12 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, Fault, Sandbox
-from gateway.upstream.cache import CachePolicy
+from gateway.storage.memory import MemoryStore, Store
 from gateway.upstream.call import EXTENSION, Call, Source
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.routes import THREAD
 from gateway.upstream.stack import build_client
-from gateway.upstream.stores import MemoryStore, Store
+from gateway.upstream.transports.cache import CachePolicy
 from tests.harness import SERVICE, Clock, settings
 from tests.upstream.cached import OWNER, TTL, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer

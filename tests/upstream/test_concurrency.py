@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamUnavailable
 from gateway.sandbox import Fault, Sandbox
-from gateway.upstream.concurrency import ConcurrencyLimit
+from gateway.upstream.transports.bulkhead import ConcurrencyLimit
 from tests.harness import StartGateway
 
 

@@ -18,9 +18,9 @@ from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.call import Source
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.coalescing import Coalescing
-from gateway.upstream.connections import Connections
 from gateway.upstream.stack import build_client
+from gateway.upstream.transports.coalescing import Coalescing
+from gateway.upstream.transports.http import Connections
 from tests.harness import Clock, settings
 from tests.upstream.cached import TIMEOUT, Cached, Told, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.messages import RestUrl, WholeResponse
+from gateway.compat.httpx import RestUrl, WholeResponse
 from gateway.upstream.routes import MESSAGES
 
 BASES = ["https://api.example", "https://api.example/", "http://127.0.0.1:8080/deep/base/", "http://[::1]:81/x%20y"]

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.storage.memory import MemoryStore
 from gateway.upstream.call import Source
-from gateway.upstream.stores import MemoryStore
 from tests.harness import Clock
 from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer

@@ -11,10 +11,10 @@ import redis.asyncio as redis_asyncio
 
 from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Sandbox
+from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
 from gateway.upstream.call import Source
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.redis_store import RedisStore
 from gateway.upstream.stack import build_client
 from tests.harness import Clock, settings
 from tests.upstream.cached import Cached, ask, basic, new_store

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstream.call import EXTENSION, Call, call_of
-from gateway.upstream.retry import Retry, RetryBudget, RetryPolicy
-from gateway.upstream.window import RollingCounts
+from gateway.upstream.transports.retry import Retry, RetryBudget, RetryPolicy
+from gateway.upstream.transports.rolling_counts import RollingCounts
 from tests.harness import Clock
 
 

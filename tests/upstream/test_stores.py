@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.upstream.stores import MemoryStore
+from gateway.storage.memory import MemoryStore
 from tests.harness import Clock
 
 BOUND = 20_000

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.web.build import build, can_build
+from gateway.web.graphiql.build import build, can_build
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def test_it_builds_with_npm(npm: Path) -> None:
     assert can_build()
     assert build(retries=0) is None
     install, bundle = Path(f"{npm}.calls").read_text().splitlines()
-    assert "gateway/graphiql: ci --no-audit --no-fund --prefer-offline --fetch-retries=0" in install
-    assert bundle.endswith("gateway/graphiql: run build")
+    assert "gateway/web/graphiql: ci --no-audit --no-fund --prefer-offline --fetch-retries=0" in install
+    assert bundle.endswith("gateway/web/graphiql: run build")
 
 
 def test_without_npm_it_cannot(npm: Path) -> None:

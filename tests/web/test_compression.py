@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from gateway.web.compression import negotiate_encoding
+from gateway.web.graphql.compression import negotiate_encoding
 from tests.harness import Gateway, StartGateway
 
 if sys.version_info >= (3, 14):

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.app import create_app
 from gateway.sandbox import BackgroundServer
-from gateway.server import gateway_config
-from gateway.web.app import create_app
-from gateway.web.connection import MOST_HEAD
+from gateway.server.connection import MOST_HEAD
+from gateway.server.serve import gateway_config
 from tests.harness import SERVICE, Gateway, settings
 
 GET = b"GET /health HTTP/1.1\r\nHost: gateway\r\n"

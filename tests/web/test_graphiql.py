@@ -9,9 +9,9 @@ import pytest
 from starlette.applications import Starlette
 
 from gateway.sandbox import BackgroundServer
-from gateway.server import gateway_config
-from gateway.web.assets import SOURCES, assets_route, built_assets
-from gateway.web.graphiql import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
+from gateway.server.serve import gateway_config
+from gateway.web.graphiql.assets import SOURCES, assets_route, built_assets
+from gateway.web.graphiql.page import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -170,9 +170,9 @@ def test_without_built_assets_the_page_says_so_and_loads_pinned_files(
         page = graphiql(sources)
         text = text_of(page)
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "npm --prefix gateway/graphiql run build" in caplog.text
+    assert "npm --prefix gateway/web/graphiql run build" in caplog.text
     assert 'class="notice"' in text
-    assert "npm --prefix gateway/graphiql run build" in html.unescape(text)
+    assert "npm --prefix gateway/web/graphiql run build" in html.unescape(text)
     tags = re.findall(r"<(?:script|link)[^>]*https://[^>]*>", text)
     assert len(tags) == 4
     for tag in tags:

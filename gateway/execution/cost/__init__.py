@@ -1,0 +1,1 @@
+"""What an operation costs in REST calls: the estimate, and the policy that uses it."""

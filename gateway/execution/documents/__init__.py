@@ -1,0 +1,1 @@
+"""GraphQL documents: parsed, validated, limited, trusted and persisted."""

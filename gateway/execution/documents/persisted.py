@@ -1,0 +1,216 @@
+"""Documents that a client names by their SHA-256 instead of sending them, in two forms.
+
+Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), in which clients teach the gateway:
+
+    hash            ──▶  known: it is executed
+                    ◀──  unknown: PERSISTED_QUERY_NOT_FOUND
+    hash and query  ──▶  the hash is checked, the document validated, executed and kept
+
+Persisted documents (GraphQL over HTTP, appendix A), ``documentId: "sha256:<hash>"`` in place of ``query``: the same
+documents, but nothing is learned by it.
+
+A name says what it stands for, so that no entry is ever out of date, and what one caller has taught is good for all. It
+is checked again when it comes out of a store that others may write to.
+
+A store is bounded, or it is a Redis that has other things to remember: so nothing is learned of strangers. In
+passthrough mode only the REST API can say who is one, and an operation of which it answered a call says so.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from gateway.clock import Timing
+from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
+from gateway.execution.documents.cache import Documents, RequestError
+from gateway.execution.documents.trusted import TrustedDocuments
+from gateway.execution.engine import Operation
+from gateway.schema.resolvers.context import OperationContext
+from gateway.settings import Settings
+from gateway.storage.memory import MemoryStore, Store, shared_store
+from gateway.telemetry import Counts
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DOCUMENT_ID_PREFIX = "sha256:"
+_LONGEST_ID = 256
+_NO_DOCUMENT_ID = (
+    "`documentId` must be `sha256:` and the document's SHA-256 in 64 lower-case hexadecimal digits, "
+    "or the id of a trusted document."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    """What a client calls a document: the SHA-256 of its UTF-8 text, in lower-case hexadecimal digits.
+
+    As a ``documentId`` it can also be whatever a manifest of trusted documents calls it.
+    """
+
+    digest: str
+    is_document_id: bool = False
+    is_hash: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PersistedOperation(Operation):
+    """An operation whose document was named. ``document`` is empty where it did not come with the request."""
+
+    called: DocumentName = DocumentName("")
+
+
+class PersistedDocuments:
+    """Knows documents by their names. Of ``stores`` the nearest is the first; one further away is asked less often."""
+
+    def __init__(self, stores: Sequence[Store], documents: Documents, lifetime: float) -> None:
+        self._stores = stores
+        self._documents = documents
+        self._lifetime = lifetime
+
+    async def resolve(self, operation: PersistedOperation) -> Operation:
+        """Return the operation with its document; PersistedQueryNotFound where that is unknown.
+
+        Raises BadUserInput where the name is that of another document.
+        """
+        if not operation.called.is_hash:
+            raise BadUserInput(_NO_DOCUMENT_ID)
+        if operation.document:
+            if _digest(operation.document.encode()) != operation.called.digest:
+                raise BadUserInput("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.")
+            return operation
+        document = await self._find(operation.called)
+        return PersistedOperation(document, operation.name, operation.variables, operation.called)
+
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Keep the document of an operation that was executed, if it came with the request.
+
+        One that is not valid is not kept, nor one of a caller whom nobody knows.
+        """
+        if not operation.document or not _is_known(context):
+            return
+        try:
+            self._documents.get(operation.document)
+        except RequestError:
+            return
+        digest = operation.called.digest
+        (present,) = await self._stores[0].get([_key(digest)])
+        if present is None:
+            await self._keep(digest, operation.document.encode(), self._stores)
+
+    async def _find(self, called: DocumentName) -> str:
+        for index, store in enumerate(self._stores):
+            (text,) = await store.get([_key(called.digest)])
+            if text is not None and _digest(text) == called.digest:
+                await self._keep(called.digest, text, self._stores[:index])
+                return text.decode()
+        raise PersistedQueryNotFound("No document is known by this `documentId`." if called.is_document_id else None)
+
+    async def _keep(self, digest: str, text: bytes, stores: Sequence[Store]) -> None:
+        for store in stores:
+            await store.set(_key(digest), text, self._lifetime)
+
+    async def aclose(self) -> None:
+        """Let go of the stores."""
+        for store in self._stores:
+            await store.aclose()
+
+
+class NoPersistedDocuments:
+    """Says that there are none (``GATEWAY_PERSISTED_QUERIES=false``); Apollo's clients then go on without."""
+
+    async def resolve(self, operation: PersistedOperation) -> Operation:
+        """Raise PersistedQueryNotSupported."""
+        raise PersistedQueryNotSupported("`documentId` is not enabled." if operation.called.is_document_id else None)
+
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class TrustedFirst:
+    """Knows trusted documents by their ids, and leaves others to ``otherwise``. They come from no store."""
+
+    def __init__(self, trusted: TrustedDocuments, otherwise: PersistedDocuments | NoPersistedDocuments) -> None:
+        self._trusted = trusted
+        self._otherwise = otherwise
+
+    async def resolve(self, operation: PersistedOperation) -> Operation:
+        """Return the operation with its document; raise what ``otherwise`` raises where it is not trusted."""
+        text = None if operation.document else self._trusted.by_id.get(operation.called.digest)
+        if text is None:
+            return await self._otherwise.resolve(operation)
+        return PersistedOperation(text, operation.name, operation.variables, operation.called)
+
+    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Let ``otherwise`` keep the document."""
+        await self._otherwise.learn(operation, context)
+
+    async def aclose(self) -> None:
+        """Let go of what ``otherwise`` holds."""
+        await self._otherwise.aclose()
+
+
+def build_persisted(
+    settings: Settings, documents: Documents, timing: Timing, trusted: TrustedDocuments | None = None
+) -> PersistedDocuments | NoPersistedDocuments | TrustedFirst:
+    """Return what ``settings`` ask for, and before it the documents that are trusted."""
+    stored = _build_stored(settings, documents, timing)
+    return stored if trusted is None else TrustedFirst(trusted, stored)
+
+
+def _build_stored(
+    settings: Settings, documents: Documents, timing: Timing
+) -> PersistedDocuments | NoPersistedDocuments:
+    """Return a store in this process, and behind it the cache's Redis where there is one."""
+    if not settings.persisted_queries:
+        return NoPersistedDocuments()
+    stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
+    shared = shared_store(settings, Counts(), timing.clock)
+    if shared is not None:
+        stores.append(shared)
+    return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)
+
+
+def document_name(document_id: Any, extensions: dict[str, Any] | None) -> DocumentName | None:
+    """Return what a request calls its document, None where it does not; BadUserInput where that is no name."""
+    if document_id is not None:
+        return _from_document_id(document_id)
+    if extensions is None or extensions.get("persistedQuery") is None:
+        return None
+    return _from_extension(extensions["persistedQuery"])
+
+
+def _from_document_id(value: Any) -> DocumentName:
+    if not isinstance(value, str) or len(value) > _LONGEST_ID:
+        raise BadUserInput(_NO_DOCUMENT_ID)
+    digest = value.removeprefix(_DOCUMENT_ID_PREFIX)
+    is_hash = digest != value and _SHA256.fullmatch(digest) is not None
+    return DocumentName(digest if is_hash else value, is_document_id=True, is_hash=is_hash)
+
+
+def _from_extension(value: Any) -> DocumentName:
+    if not isinstance(value, dict):
+        raise BadUserInput("`extensions.persistedQuery` must be a JSON object.")
+    if value.get("version") != 1:
+        raise BadUserInput("`extensions.persistedQuery.version` must be 1.")
+    digest = value.get("sha256Hash")
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        raise BadUserInput("`extensions.persistedQuery.sha256Hash` must be 64 lower-case hexadecimal digits.")
+    return DocumentName(digest)
+
+
+def _is_known(context: OperationContext) -> bool:
+    """Return whether a caller was let in here, or else by the REST API: no cache has an answer that it did not give."""
+    return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.trace)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _key(digest: str) -> str:
+    return f"persisted:{digest}"

@@ -1,0 +1,1 @@
+"""Compiled plans: how an ordinary query is answered without the reference executor."""

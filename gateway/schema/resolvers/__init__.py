@@ -1,0 +1,1 @@
+"""How a field gets its value: links, dataloaders, records, pagination and the operation's context."""

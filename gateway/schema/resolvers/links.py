@@ -1,0 +1,111 @@
+"""The edges of the graph: fields whose value is in another REST answer. Both executors follow them.
+
+A resolver follows its edge with `Edge.follow`; a compiled plan finds the same edge on the field with `edge_of`, and
+reads what `ask` answers in its own way. So which call a field costs is said once, where the field is declared.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from graphql import GraphQLField
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+from gateway.errors import GatewayError
+from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.loaders import DocumentLoader, Loaders
+from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
+from gateway.schema.resolvers.records import Record, read_object, read_objects, read_text
+
+_METADATA = "gateway.edge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """One kind of REST answer, and which part of it is a value of the GraphQL type ``type_name``.
+
+    That part is the object at the key ``part``; or, where ``items`` is set, the list at that key as a connection of
+    ``item_type``; or else the whole answer. ``typed`` values carry their ``__typename``: they are members of a union.
+    """
+
+    type_name: str
+    loader: Callable[[Loaders], DocumentLoader[Any]]
+    part: str | None = None
+    items: str | None = None
+    item_type: str | None = None
+    typed: bool = False
+
+    def value(self, record: Record, page: Page | None) -> Record | None:
+        """Return the value inside a decoded answer; raise UpstreamInvalidResponse where there is something else."""
+        if self.items is not None and page is not None:
+            return connection(read_objects(record, self.items), record.get(ITEMS_TOTAL), page)
+        value = record if self.part is None else read_object(record, self.part)
+        return {**value, "__typename": self.type_name} if self.typed and value is not None else value
+
+
+class Load(NamedTuple):
+    """What an edge needs for one value: the answer for ``key``; ``page`` says which part of a list it holds."""
+
+    source: Source
+    key: Any
+    page: Page | None = None
+
+
+Asked: TypeAlias = Load | Sequence[Load | GatewayError] | None
+"""What an edge needs for one parent: one value, none, or a list of values, some of which may be refused."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """A field's way to its value.
+
+    ``ask`` takes the context, the parent's text at ``parent_key`` (see `read_text`; None for the root), and the
+    field's arguments by their Python names. ``sources`` are all that it may name.
+    """
+
+    ask: Callable[..., Asked]
+    sources: tuple[Source, ...]
+    parent_key: str | None = None
+
+    @property
+    def metadata(self) -> dict[str, "Edge"]:
+        """What a Strawberry field carries to be found by `edge_of`."""
+        return {_METADATA: self}
+
+    async def follow(self, context: OperationContext, parent: Record | None = None, **arguments: Any) -> Any:
+        """Return the field's value: a record, None, or a list of them with the errors of those that failed."""
+        text = None if parent is None or self.parent_key is None else read_text(parent, self.parent_key)
+        asked = self.ask(context, text, **arguments)
+        if asked is None:
+            return None
+        if isinstance(asked, Load):
+            return await _value(context, asked)
+        # An exception in a list is that item's own error: graphql-core lets the others stand.
+        return await asyncio.gather(*(_value(context, each) for each in asked), return_exceptions=True)
+
+
+async def _value(context: OperationContext, load: Load | GatewayError) -> Record | None:
+    if isinstance(load, GatewayError):
+        raise load
+    document = await load.source.loader(context.loaders).load(load.key)
+    return None if document is None else load.source.value(await document.record(), load.page)
+
+
+def edge_of(field: GraphQLField) -> Edge | None:
+    """Return the edge that a field of the schema follows, None where its value is in the document at hand."""
+    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if not isinstance(definition, StrawberryField):
+        return None
+    edge = definition.metadata.get(_METADATA)
+    return edge if isinstance(edge, Edge) else None
+
+
+def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's coerced argument values by the Python names that `Edge.ask` takes."""
+    names = {
+        name: argument.extensions[GraphQLCoreConverter.DEFINITION_BACKREF].python_name
+        for name, argument in field.args.items()
+    }
+    return {names[name]: value for name, value in values.items()}

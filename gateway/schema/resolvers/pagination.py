@@ -1,0 +1,93 @@
+"""A Relay connection over ``offset`` and ``limit`` (Relay: GraphQL Cursor Connections Specification).
+
+A cursor is the position of its edge in the whole list. The REST API does not say how it orders messages, so a cursor
+is only as stable as that order.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gateway.errors import BadUserInput, PageTooLarge
+from gateway.schema.resolvers.records import Record
+
+_PREFIX = b"offset:"
+_LARGEST_OFFSET = 2**31 - 1
+
+
+ITEMS_TOTAL = "total"
+"""The key beside a list in the REST API's answer: how many items there are in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of the list is asked for."""
+
+    offset: int
+    limit: int
+
+
+def page_of(first: int | None, after: str | None, *, default: int, largest: int) -> Page:
+    """Return the page that a connection's arguments ask for; raise BadUserInput for arguments out of range."""
+    limit = default if first is None else first
+    if not 1 <= limit <= largest:
+        error = PageTooLarge if limit > largest else BadUserInput
+        raise error(f"`first` is {limit}: it must be from 1 to {largest}.")
+    return Page(0 if after is None else _position(after) + 1, limit)
+
+
+def cursor_at(position: int) -> str:
+    """Return the cursor of the edge at ``position``, counted from 0."""
+    return urlsafe_b64encode(_PREFIX + str(position).encode()).decode()
+
+
+def _position(cursor: str) -> int:
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii"))
+        position = int(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) and len(text) < 32 else -1
+    except ValueError:
+        position = -1
+    if not 0 <= position < _LARGEST_OFFSET:
+        raise BadUserInput("`after` is not a cursor of this connection: take it from `pageInfo.endCursor`.")
+    return position
+
+
+class _Part(NamedTuple):
+    """What is known of a connection: the nodes that came for ``page``, and ``total``."""
+
+    nodes: list[Any]
+    total: Any
+    page: Page
+
+
+def _edges(part: _Part) -> list[Record]:
+    return [{"cursor": cursor_at(part.page.offset + index), "node": node} for index, node in enumerate(part.nodes)]
+
+
+def _page_info(part: _Part) -> Record:
+    end = part.page.offset + len(part.nodes)
+    more = end < part.total if isinstance(part.total, int) else len(part.nodes) == part.page.limit
+    return {
+        "has_next_page": more and bool(part.nodes),
+        "has_previous_page": part.page.offset > 0,
+        "start_cursor": cursor_at(part.page.offset) if part.nodes else None,
+        "end_cursor": cursor_at(end - 1) if part.nodes else None,
+    }
+
+
+_FIELDS: Mapping[str, Callable[[_Part], Any]] = {
+    "edges": _edges,
+    "nodes": lambda part: part.nodes,
+    "page_info": _page_info,
+    "total_count": lambda part: part.total,
+}
+
+
+def connection(nodes: list[Any], total: Any, page: Page, fields: Collection[str] = _FIELDS) -> Record:
+    """Return the record of a connection, or only its ``fields``.
+
+    ``nodes`` is the list in the REST API's answer for ``page``, and ``total`` what the answer says of the whole list.
+    """
+    part = _Part(nodes[: page.limit], total, page)
+    return {name: _FIELDS[name](part) for name in fields}

@@ -1,0 +1,1 @@
+"""Runs the application: one process or several, on uvicorn."""

@@ -1,0 +1,1 @@
+"""How a REST call is authenticated without locking the account."""

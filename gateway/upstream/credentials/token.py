@@ -1,0 +1,260 @@
+"""Token authentication upstream: one login for any number of calls, and none that is known to be wrong.
+
+A token is valid for an hour, or for ``expires_in`` seconds where the answer says so. It is renewed in the background
+shortly before that; calls go on with the old one meanwhile. A 401 renews it once and repeats the call. A rejected
+login is remembered, for the REST API locks an account after too many, and only the vendor unlocks it.
+
+    none ──login──▶ fresh ──renew_at──▶ stale (renewed behind the scenes) ──expires_at──▶ none
+      └──400/401/403/422──▶ rejected until ``pause`` is over
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.errors import GatewayError, Unauthenticated, UpstreamError, UpstreamFailure, UpstreamInvalidResponse
+from gateway.telemetry import logger
+from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.upstream.credentials.login_lock import InTurn, SharedLogins
+from gateway.upstream.response import error_codes, error_of
+from gateway.upstream.routes import TOKEN_PATH
+
+_DEFAULT_LIFETIME = 3600.0
+_LONGEST_MARGIN = 60.0
+_REJECTIONS = frozenset({400, 401, 403, 422})
+# After a fresh token was answered with a 401 as well, logging in again would not help: the account lacks the right.
+_FRUITLESS_RENEWAL_PAUSE = 60.0
+
+
+@dataclass(slots=True)
+class Token:
+    """An access token; times are of the login's clock, in seconds."""
+
+    authorization: str
+    asked_at: float
+    renew_at: float
+    expires_at: float
+    no_renewal_before: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    until: float
+    failure: UpstreamFailure
+
+
+class TokenLogin:
+    """Gets tokens from ``POST /api/v1/token``, one call at a time.
+
+    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds. ``others`` are those
+    who use the same account.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        request: Callable[[], httpx.Request],
+        pause: float,
+        clock: Callable[[], float] = time.monotonic,
+        others: SharedLogins | None = None,
+    ) -> None:
+        self._others = others or InTurn()
+        self._transport = transport
+        self._request = request
+        self._pause = pause
+        self._clock = clock
+        self._token: Token | None = None
+        self._rejection: _Rejection | None = None
+        self._login: asyncio.Task[Token] | None = None
+
+    @property
+    def token_age(self) -> float | None:
+        """How long ago the token that is valid now was asked for, in seconds; None where there is none."""
+        now = self._clock()
+        return None if self._token is None or now >= self._token.expires_at else now - self._token.asked_at
+
+    async def token(self, *, refused: Token | None = None) -> Token:
+        """Return a token that is valid now, and not the one that was ``refused``.
+
+        Raises Unauthenticated while a rejected login is remembered, and what the login call raises.
+        """
+        now = self._clock()
+        token = self._token
+        if token is not None and token is not refused and now < token.expires_at:
+            if now >= token.renew_at and self._may_log_in(now):
+                _ = self._start_login()
+            return token
+        if not self._may_log_in(now):
+            raise self._rejected(now)
+        # Shielded: a caller who hangs up does not take the login away from the others.
+        return await asyncio.shield(self._start_login())
+
+    def rejected(self) -> bool:
+        """Return whether a rejected login is remembered."""
+        return not self._may_log_in(self._clock())
+
+    def _may_log_in(self, now: float) -> bool:
+        return self._rejection is None or now >= self._rejection.until
+
+    def _rejected(self, now: float) -> Unauthenticated:
+        assert self._rejection is not None  # noqa: S101 - for the type checker: asked only after _may_log_in
+        return Unauthenticated(
+            "The REST API rejected the gateway's own account. It is not tried again before the pause is over, "
+            "because too many wrong logins lock it.",
+            upstream=self._rejection.failure,
+            retry_after=float(math.ceil(self._rejection.until - now)),
+        )
+
+    def _start_login(self) -> asyncio.Task[Token]:
+        if self._login is None:
+            self._login = asyncio.create_task(self._log_in(), name="upstream-login")
+            self._login.add_done_callback(self._login_done)
+        return self._login
+
+    def _login_done(self, login: asyncio.Task[Token]) -> None:
+        self._login = None
+        if login.cancelled():
+            return
+        exc = login.exception()  # noqa: LOG004 - a task's; asking marks it as seen where no one awaits a renewal
+        if exc is not None:
+            logger.warning("the login at the REST API failed: %s", type(exc).__name__)
+
+    async def _log_in(self) -> Token:
+        async with self._others.turn() as turn:
+            if turn.rejected_for is not None:
+                self._rejection = _Rejection(
+                    self._clock() + turn.rejected_for, UpstreamFailure(httpx.codes.UNAUTHORIZED)
+                )
+                raise self._rejected(self._clock())
+            try:
+                return await self._try()
+            except Unauthenticated:
+                await turn.reject(self._pause)
+                raise
+
+    async def _try(self) -> Token:
+        started = self._clock()
+        request = self._request()
+        async with asyncio.timeout_at(call_of(request).deadline):
+            response = await self._transport.handle_async_request(request)
+        if response.status_code in _REJECTIONS:
+            self._rejection = _Rejection(
+                self._clock() + self._pause,
+                UpstreamFailure(response.status_code, error_codes(response.content)),
+            )
+            raise self._rejected(self._clock())
+        if response.status_code != httpx.codes.OK:
+            raise _failure(response)
+        self._rejection = None
+        self._token = _parse(response.content, started)
+        return self._token
+
+    async def aclose(self) -> None:
+        """Give up a login that is under way."""
+        if self._login is not None:
+            self._login.cancel()
+        await self._others.aclose()
+
+
+def _failure(response: httpx.Response) -> GatewayError:
+    """Return the error of a login that says nothing of the password; it is never the caller's fault."""
+    error = error_of(response)
+    return error if error.retryable or response.is_server_error else UpstreamError(upstream=error.upstream)
+
+
+def _parse(body: bytes, started: float) -> Token:
+    try:
+        document: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document = None
+    access_token = document.get("access_token") if isinstance(document, dict) else None
+    if not isinstance(access_token, str) or not _sendable(access_token):
+        raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
+    lifetime = _lifetime(document.get("expires_in"))
+    margin = min(_LONGEST_MARGIN, lifetime / 10)
+    return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
+
+
+def _sendable(access_token: str) -> bool:
+    return access_token.isascii() and access_token.isprintable() and access_token != ""
+
+
+def _lifetime(expires_in: object) -> float:
+    """Return ``expires_in`` where it is a number of seconds above zero, else the documented hour."""
+    if isinstance(expires_in, str):
+        try:
+            expires_in = float(expires_in)
+        except ValueError:
+            return _DEFAULT_LIFETIME
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float)):
+        return _DEFAULT_LIFETIME
+    return float(expires_in) if 0 < expires_in < math.inf else _DEFAULT_LIFETIME
+
+
+class TokenAccount(httpx.AsyncBaseTransport):
+    """Sends the gateway's own token with every request; after a 401 once more with a new one."""
+
+    def __init__(
+        self,
+        following: httpx.AsyncBaseTransport,
+        login: TokenLogin,
+        username: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._following = following
+        self._login = login
+        self._account = f"service:{username}"
+        self._clock = clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request with a token. A 401 means that it was not carried out, so repeating it is safe."""
+        call_of(request).account = self._account
+        token = await self._login.token()
+        response = await self._send(request, token)
+        if response.status_code != httpx.codes.UNAUTHORIZED or self._clock() < token.no_renewal_before:
+            return response
+        renewed = await self._login.token(refused=token)
+        response = await self._send(request, renewed)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            renewed.no_renewal_before = self._clock() + _FRUITLESS_RENEWAL_PAUSE
+        return response
+
+    async def _send(self, request: httpx.Request, token: Token) -> httpx.Response:
+        request.headers["authorization"] = token.authorization
+        return await self._following.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Give up a login that is under way and close the transport that follows."""
+        await self._login.aclose()
+        await self._following.aclose()
+
+
+def token_request(
+    url: str, username: str, password: str, timeout: httpx.Timeout, longest: float
+) -> Callable[[], httpx.Request]:
+    """Return a function that makes the documented login call: ``{"grant_type": "password", …}``.
+
+    ``longest`` is how long a login may take, retries included, in seconds.
+    """
+    content = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
+
+    def build() -> httpx.Request:
+        return httpx.Request(
+            "POST",
+            url,
+            headers={"content-type": "application/json", "accept": "application/json"},
+            content=content,
+            extensions={"timeout": timeout.as_dict(), EXTENSION: Call(TOKEN_PATH, _loop_time() + longest)},
+        )
+
+    return build
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

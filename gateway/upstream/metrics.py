@@ -1,0 +1,99 @@
+"""The metrics of the REST side, read from its layers when they are scraped."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from gateway.telemetry import Counts
+from gateway.telemetry.metrics import counter, gauge
+from gateway.upstream.stack import Upstream
+from gateway.upstream.transports.circuit_breaker import CircuitBreaker, State
+
+_ROUTE = ("route",)
+
+
+def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
+    """Yield every metric of the REST side but the durations."""
+    yield counter(
+        "upstream_calls",
+        "REST calls that operations asked for, by where the answer came from and what it came to.",
+        ("route", "source", "outcome"),
+        {(route, source.value, outcome): n for (route, source, outcome), n in upstream.client.calls.copy().items()},
+    )
+    yield counter(
+        "upstream_retries",
+        "REST calls that were repeated.",
+        _ROUTE,
+        {(route,): number for route, number in upstream.retry.retries.copy().items()},
+    )
+    yield from _queue(upstream)
+    yield from _breaker(upstream.breaker)
+    yield from _cache(upstream.counts)
+    yield from _account(upstream)
+
+
+def _queue(upstream: Upstream) -> Iterator[Metric]:
+    limit = upstream.limit
+    yield gauge("upstream_in_flight", "REST calls that are under way.", (), {(): limit.under_way})
+    yield gauge("upstream_queued", "REST calls that wait for their turn.", (), {(): limit.waiting})
+    yield counter("upstream_shed", "REST calls that failed because too many waited.", (), {(): limit.shed})
+
+
+def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:
+    circuits = breaker.circuits
+    yield gauge(
+        "breaker_state",
+        "1 for the state that the circuit of a route is in, 0 for the others.",
+        ("route", "state"),
+        {(each.name, state.value): float(each.state is state) for each in circuits for state in State},
+    )
+    yield counter(
+        "breaker_opened",
+        "How often the circuit of a route has opened.",
+        _ROUTE,
+        {(each.name,): each.opened for each in circuits},
+    )
+    yield counter(
+        "breaker_refused",
+        "REST calls that an open circuit refused.",
+        _ROUTE,
+        {(each.name,): each.refused for each in circuits},
+    )
+
+
+def _cache(counts: Counts) -> Iterator[Metric]:
+    results = {"hit": "cache_cached", "stale": "cache_stale", "miss": "cache_missed"}
+    yield counter(
+        "cache_lookups",
+        "REST answers that were looked for in the cache, by what was found.",
+        ("result",),
+        {(result,): counts[name] for result, name in results.items()},
+    )
+    yield counter(
+        "cache_renewals_failed",
+        "Stale answers that could not be renewed behind the scenes.",
+        (),
+        {(): counts["cache_renewals_failed"]},
+    )
+    yield counter(
+        "cache_store_failures",
+        "Times that the cache's Redis did not answer.",
+        (),
+        {(): counts["cache_store_failures"]},
+    )
+
+
+def _account(upstream: Upstream) -> Iterator[Metric]:
+    age = upstream.account.token_age
+    yield gauge(
+        "token_age_seconds",
+        "How long ago the token in use was asked for; nothing where there is none.",
+        (),
+        {} if age is None else {(): age},
+    )
+    yield gauge(
+        "account_rejected",
+        "1 while the REST API's rejection of the gateway's own account is remembered.",
+        (),
+        {(): float(upstream.account.rejected())},
+    )

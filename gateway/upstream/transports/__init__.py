@@ -1,0 +1,1 @@
+"""The layers of a REST call, from coalescing down to the socket."""

@@ -1,0 +1,168 @@
+"""The circuit breaker: stops calling a route that keeps failing, and looks now and then whether it is well again.
+
+One circuit for each upstream host and route template, for a thread's id says nothing about the health of its route.
+
+                 failure rate over the window reached, with enough calls
+        ┌────────┐ ─────────────────────────────────────────▶ ┌────────┐
+        │ closed │                                            │  open  │ calls fail at once
+        └────────┘                                            └────────┘
+             ▲                                                  │    ▲
+             │ the probe succeeds              pause is over    ▼    │ the probe fails
+             │                                              ┌───────────┐
+             └───────────────────────────────────────────── │ half-open │ one probe, the others fail at once
+                                                            └───────────┘
+
+Timeouts, connection errors and 5xx are failures; 4xx are not. A call that somebody cancelled counts as nothing,
+unless it had the gateway's own time-out by then: then it was too slow. A deadline that the caller chose says nothing.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import httpx
+
+from gateway.errors import UpstreamUnavailable
+from gateway.telemetry import logger
+from gateway.upstream.call import Call, call_of
+from gateway.upstream.transports.rolling_counts import RollingCounts
+
+
+class State(Enum):
+    """The states of a circuit; see the top of this file."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a circuit opens, and for how long. Times are in seconds."""
+
+    failure_rate: float = 0.5
+    min_volume: int = 20
+    window: float = 10.0
+    pause: float = 5.0
+
+
+class Circuit:
+    """The state of one route at one host."""
+
+    def __init__(self, name: str, policy: BreakerPolicy, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.state = State.CLOSED
+        self.opened = 0
+        """How often it has opened so far."""
+        self.refused = 0
+        """How many calls it has refused so far."""
+        self._policy = policy
+        self._clock = clock
+        self._calls = RollingCounts(policy.window, clock)
+        self._opened_at = 0.0
+        self._probing = False
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether it is open, and not yet time to look whether the route is well again."""
+        return self.state is State.OPEN and self._clock() < self._opened_at + self._policy.pause
+
+    def admit(self) -> bool:
+        """Return whether this call is a probe; raise UpstreamUnavailable where it must not be made."""
+        if self.state is State.CLOSED:
+            return False
+        remaining = self._opened_at + self._policy.pause - self._clock()
+        if self.state is State.OPEN and remaining <= 0:
+            self._move(State.HALF_OPEN)
+        if self.state is State.OPEN or self._probing:
+            self.refused += 1
+            raise UpstreamUnavailable(
+                "The REST API keeps failing; it is given a pause.", retry_after=float(max(1, math.ceil(remaining)))
+            )
+        self._probing = True
+        return True
+
+    def settle(self, *, failed: bool | None, probe: bool) -> None:
+        """Take in how a call ended; ``failed`` is None for one that says nothing."""
+        if probe:
+            self._probing = False
+        if failed is None:
+            return
+        if self.state is State.CLOSED:
+            self._calls.add(marked=failed)
+            if failed and self._too_many_failures():
+                self._open()
+        elif probe and failed:
+            self._open()
+        elif probe:
+            self._calls.clear()
+            self._move(State.CLOSED)
+
+    def _too_many_failures(self) -> bool:
+        total = self._calls.total
+        return total >= self._policy.min_volume and self._calls.marked >= total * self._policy.failure_rate
+
+    def _open(self) -> None:
+        self._opened_at = self._clock()
+        self.opened += 1
+        self._move(State.OPEN)
+
+    def _move(self, state: State) -> None:
+        self.state = state
+        logger.warning("the circuit of %s is %s", self.name, state.value)
+
+
+class CircuitBreaker(httpx.AsyncBaseTransport):
+    """Wraps a transport with one circuit for each host and route template."""
+
+    def __init__(
+        self,
+        following: httpx.AsyncBaseTransport,
+        policy: BreakerPolicy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._following = following
+        self._policy = policy
+        self._clock = clock
+        self._circuits: dict[tuple[str, str], Circuit] = {}
+
+    @property
+    def circuits(self) -> list[Circuit]:
+        """Every circuit that was needed so far: as many as there are routes."""
+        return list(self._circuits.values())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request if its circuit lets it through."""
+        call = call_of(request)
+        circuit = self._circuit(request.url.host, call.route)
+        probe = circuit.admit()
+        failed: bool | None = None
+        try:
+            response = await self._following.handle_async_request(request)
+            failed = response.is_server_error
+        except httpx.TransportError:
+            failed = True
+            raise
+        except asyncio.CancelledError:
+            failed = True if _too_slow(call) else None
+            raise
+        finally:
+            circuit.settle(failed=failed, probe=probe)
+        return response
+
+    def _circuit(self, host: str, route: str) -> Circuit:
+        circuit = self._circuits.get((host, route))
+        if circuit is None:
+            circuit = self._circuits[host, route] = Circuit(route, self._policy, self._clock)
+        return circuit
+
+    async def aclose(self) -> None:
+        """Close the transport that follows."""
+        await self._following.aclose()
+
+
+def _too_slow(call: Call) -> bool:
+    return asyncio.get_running_loop().time() >= (call.deadline if call.slow_at is None else call.slow_at)

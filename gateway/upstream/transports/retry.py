@@ -1,0 +1,116 @@
+"""Repeats what failed for a moment, and stops repeating before that makes things worse.
+
+A GET is repeated after a connection error, a timeout, 429, 502, 503 and 504; the login call after a connection that
+was never made. The wait is random between nothing and a bound that doubles (full jitter), or what ``Retry-After``
+asks for. A retry must fit before the deadline and into the budget: at most a tenth more calls than without retries,
+so that an upstream in trouble gets hardly any extra load.
+
+    attempt ──answer that is final──▶ done
+       ▲  └──failure for a moment──▶ attempts left? budget left? fits before the deadline? ──no──▶ done, as it failed
+       └─────────────wait─────────────────yes┘
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from gateway.clock import REAL_TIME, Timing
+from gateway.telemetry import Counts
+from gateway.upstream.call import call_of
+from gateway.upstream.response import retry_after
+from gateway.upstream.transports.rolling_counts import RollingCounts
+
+_STATUSES = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how soon. Times are in seconds, ``budget`` is retries per call over ``window``.
+
+    ``floor`` retries in a window are allowed however few calls there were.
+    """
+
+    attempts: int = 3
+    first_wait: float = 0.05
+    longest_wait: float = 2.0
+    budget: float = 0.1
+    floor: int = 10
+    window: float = 10.0
+
+
+class RetryBudget:
+    """Allows a retry while retries stay a small share of the calls in a sliding window."""
+
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._events = RollingCounts(policy.window, clock)
+
+    def note_call(self) -> None:
+        """Count a call's first attempt."""
+        self._events.add(marked=False)
+
+    def take(self) -> bool:
+        """Return whether a retry is allowed now, and count it if so."""
+        retries = self._events.marked
+        calls = self._events.total - retries
+        if retries >= max(self._policy.floor, int(calls * self._policy.budget)):
+            return False
+        self._events.add(marked=True)
+        return True
+
+
+class Retry(httpx.AsyncBaseTransport):
+    """Wraps a transport with retries; see the top of this file."""
+
+    def __init__(self, following: httpx.AsyncBaseTransport, policy: RetryPolicy, timing: Timing = REAL_TIME) -> None:
+        self._following = following
+        self._policy = policy
+        self._budget = RetryBudget(policy, timing.clock)
+        self._timing = timing
+        self.retries = Counts()
+        """How many calls were repeated so far, by route."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request, again where that may help; the last attempt's answer or error is the result."""
+        self._budget.note_call()
+        call = call_of(request)
+        while True:
+            call.attempts += 1
+            try:
+                response = await self._following.handle_async_request(request)
+            except httpx.TransportError as exc:
+                if not _may_repeat(request, exc) or not await self._wait(request, None):
+                    raise
+            else:
+                if response.status_code not in _STATUSES or request.method != "GET":
+                    return response
+                if not await self._wait(request, response):
+                    return response
+                await response.aclose()
+
+    async def _wait(self, request: httpx.Request, response: httpx.Response | None) -> bool:
+        """Wait for the next attempt's turn; return False at once where there is none."""
+        call = call_of(request)
+        if call.attempts >= self._policy.attempts:
+            return False
+        asked = None if response is None else retry_after(response.headers.get("retry-after"), now=self._timing.now)
+        bound = min(self._policy.longest_wait, self._policy.first_wait * 2 ** (call.attempts - 1))
+        wait = self._timing.jitter(bound) if asked is None else asked
+        if asyncio.get_running_loop().time() + wait >= call.deadline or not self._budget.take():
+            return False
+        self.retries[call.route] += 1
+        await self._timing.sleep(wait)
+        return True
+
+    async def aclose(self) -> None:
+        """Close the transport that follows."""
+        await self._following.aclose()
+
+
+def _may_repeat(request: httpx.Request, exc: httpx.TransportError) -> bool:
+    """Whether nothing can have happened twice: the request only reads, or no connection was made for it."""
+    if request.method == "GET":
+        return not isinstance(exc, (httpx.LocalProtocolError, httpx.RemoteProtocolError))
+    return isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout))

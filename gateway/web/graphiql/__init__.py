@@ -1,0 +1,1 @@
+"""GraphiQL: the page, its files, and how they are built."""

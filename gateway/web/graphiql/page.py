@@ -1,0 +1,174 @@
+"""GraphiQL's page: its HTML, and the Content-Security-Policy that it comes with.
+
+Nothing on it comes from elsewhere: scripts, styles, fonts and workers are files of ours (gateway/web/graphiql, built
+with npm). Where they were not built, an older GraphiQL comes from a CDN, each file held to its hash, and the page
+says so.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from graphql import parse, print_ast
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+from gateway.settings import InboundAuth, Settings
+from gateway.telemetry import logger
+from gateway.web.graphiql.assets import SOURCES, Assets, assets_route, built_assets, fallback_assets
+
+EXAMPLE = """{
+  thread(id: "th-1") {
+    status
+    lastMessage {
+      subject
+      attachments {
+        fileName
+        attachmentMovements { total movements { agentId customerId fileId } }
+      }
+    }
+  }
+}"""
+"""The query that the page opens with: the sandbox has its thread."""
+
+BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
+_CDN = "https://unpkg.com/"
+_NOTICE = f"""<p class="notice" role="note">GraphiQL's assets are not built: this is an older GraphiQL, loaded from
+unpkg.com. Build them with <code>{escape(BUILD)}</code>.</p>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CdnFile:
+    """A file of an npm package, as the CDN serves it; ``integrity`` is the hash of the package's own file."""
+
+    file: str
+    integrity: str
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return _CDN + self.file
+
+
+@dataclass(frozen=True, slots=True)
+class GraphiQL:
+    """The page for one gateway. ``cdn`` is empty where the assets were built."""
+
+    assets: Assets
+    cdn: tuple[CdnFile, ...]
+    authorization: bool
+    """Whether a request without ``Authorization`` is refused."""
+    explain: bool
+
+    def response(self) -> HTMLResponse:
+        """Return the page, with a nonce that is good for this time alone."""
+        nonce = secrets.token_urlsafe(16)
+        headers = {
+            "cache-control": "no-store",
+            "content-security-policy": self._policy(nonce),
+            "referrer-policy": "same-origin",
+            "vary": "accept",
+            "x-content-type-options": "nosniff",
+        }
+        return HTMLResponse(self._html(nonce), headers=headers)
+
+    def _html(self, nonce: str) -> str:
+        settings = {
+            "query": print_ast(parse(EXAMPLE)),
+            "authorization": _flag(self.authorization),
+            "explain": _flag(self.explain),
+        }
+        data = " ".join(f'data-{name}="{escape(value)}"' for name, value in settings.items())
+        return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<meta property="csp-nonce" nonce="{nonce}">
+<title>GraphiQL · gochat-gateway</title>
+<link rel="icon" href="data:,">
+{self._links()}
+</head>
+<body>
+{_NOTICE if self.cdn else ""}<div id="graphiql" {data}></div>
+<noscript>GraphiQL needs JavaScript.</noscript>
+</body>
+</html>
+"""
+
+    def _links(self) -> str:
+        """Return the style sheets and scripts. Addresses are relative, for a gateway below a proxy's path."""
+        lines = [_cdn_tag(each) for each in self.cdn]
+        lines += [f'<link rel="stylesheet" href="graphiql/assets/{name}">' for name in self.assets.styles]
+        kind = "defer" if self.cdn else 'type="module"'
+        lines.append(f'<script {kind} src="graphiql/assets/{self.assets.script}"></script>')
+        return "\n".join(lines)
+
+    def _policy(self, nonce: str) -> str:
+        scripts = [each.url for each in self.cdn if not each.file.endswith(".css")]
+        styles = [each.url for each in self.cdn if each.file.endswith(".css")]
+        directives = {
+            "default-src": ["'none'"],
+            "script-src": ["'self'", *scripts],
+            # The editor writes style sheets, which get the nonce, and places each line with an attribute, which cannot.
+            "style-src": ["'self'", f"'nonce-{nonce}'", *styles],
+            "style-src-attr": ["'unsafe-inline'"],
+            "connect-src": ["'self'"],
+            "worker-src": ["'self'"],
+            "img-src": ["'self'", "data:"],
+            "font-src": ["'self'", "data:"],
+            "base-uri": ["'none'"],
+            "form-action": ["'none'"],
+            "frame-ancestors": ["'none'"],
+        }
+        return "; ".join(" ".join([name, *sources]) for name, sources in directives.items())
+
+
+class GraphiQLPage:
+    """The page that is current: read in at the start, and anew when it was built meanwhile."""
+
+    def __init__(self, settings: Settings, sources: Path = SOURCES) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._current = build_graphiql(settings, sources)
+
+    def refresh(self) -> None:
+        """Read the page in anew."""
+        self._current = build_graphiql(self._settings, self._sources)
+
+    def response(self) -> HTMLResponse:
+        """Return the page."""
+        return self._current.response()
+
+    def route(self) -> Route:
+        """Return the route of the page's files."""
+        return assets_route(lambda: self._current.assets)
+
+
+def build_graphiql(settings: Settings, sources: Path = SOURCES) -> GraphiQL:
+    """Return the page for a gateway with these settings; say in the log where it needs a CDN."""
+    authorization = settings.inbound_auth is not InboundAuth.NONE
+    assets = built_assets(sources)
+    if assets is not None:
+        return GraphiQL(assets, (), authorization, settings.explain)
+    logger.info("GraphiQL's assets are not built: its page loads an older one from %s (build: %s)", _CDN, BUILD)
+    return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, settings.explain)
+
+
+def _cdn_files(sources: Path) -> tuple[CdnFile, ...]:
+    return tuple(CdnFile(**each) for each in json.loads((sources / "fallback.json").read_text(encoding="utf-8")))
+
+
+def _cdn_tag(each: CdnFile) -> str:
+    integrity = f'integrity="{each.integrity}" crossorigin="anonymous"'
+    if each.file.endswith(".css"):
+        return f'<link rel="stylesheet" href="{each.url}" {integrity}>'
+    return f'<script defer src="{each.url}" {integrity}></script>'
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,209 @@
+"""Tells of each operation when it is over: a line in the log, what the metrics count, and its span.
+
+Nothing that a client wrote is told but the operation's name, cut short: no document, no variable, no credential.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from gateway.errors import InternalError
+from gateway.execution.documents.cache import DIGEST_LENGTH, digest_of
+from gateway.execution.documents.persisted import PersistedOperation
+from gateway.execution.engine import Operation
+from gateway.execution.result import Result
+from gateway.schema.resolvers.context import OperationContext
+from gateway.telemetry import log_fields, logger
+from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
+from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
+from gateway.upstream.call import Source, Trace, outcome_of
+from gateway.web.graphql.reported_parts import ReportedParts
+from gateway.web.http_error import HttpError
+
+DISCONNECTED = "CLIENT_DISCONNECTED"
+"""What an operation came to whose client did not wait for the answer."""
+
+_OK = "OK"
+_LONGEST_NAME = 100
+
+
+class OperationReporter:
+    """Reports operations. One that took ``slow`` seconds or more is told at warning, with each of its REST calls."""
+
+    def __init__(
+        self,
+        slow: float,
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._tracing = tracing
+        self._slow = slow
+        self._clock = clock
+        self._in_flight = 0
+        self._operations: Counter[tuple[str, ...]] = Counter()
+        self._responses: Counter[int] = Counter()
+        self._durations = None if metrics is None else self._register(metrics)
+
+    def report(
+        self, operation: Operation, context: OperationContext, headers: Mapping[str, str], work: Awaitable[Result]
+    ) -> Awaitable[Result]:
+        """Return the result of ``work``, which executes ``operation``, and tell of it.
+
+        ``headers`` are the request's, which may name a trace. An answer in parts is told of when it has ended; its span
+        ends with the first of them.
+        """
+        if self._tracing is None:
+            return self._report(operation, context, work, None)
+        return self._trace(self._tracing, operation, context, headers, work)
+
+    async def _trace(
+        self,
+        tracing: Tracing,
+        operation: Operation,
+        context: OperationContext,
+        headers: Mapping[str, str],
+        work: Awaitable[Result],
+    ) -> Result:
+        with tracing.operation(headers) as span:
+            return await self._report(operation, context, work, span)
+
+    async def _report(
+        self, operation: Operation, context: OperationContext, work: Awaitable[Result], span: OperationSpan | None
+    ) -> Result:
+        started = self._clock()
+        self._in_flight += 1
+
+        def over(codes: tuple[str, ...] | None) -> None:
+            self._in_flight -= 1
+            if codes is not None:
+                self._over(operation, context, codes, self._clock() - started, span)
+
+        try:
+            result = await work
+        except HttpError:
+            over(None)  # it was not executed: see `refused`
+            raise
+        except asyncio.CancelledError:
+            over((DISCONNECTED,))
+            raise
+        except Exception:
+            over((InternalError.code,))
+            raise
+        if result.following is None:
+            over(result.codes)
+            return result
+        if span is not None:
+            span.tell(_facts(operation, context, result.codes))
+        codes = result.codes
+        parts = ReportedParts(result.following, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
+        return replace(result, following=parts)
+
+    def responded(self, status: int) -> None:
+        """Count a response by its HTTP status."""
+        self._responses[status] += 1
+
+    def refused(self, request_id: str, exc: HttpError) -> None:
+        """Tell of a request that HTTP itself answers, since it holds no operation that may be executed."""
+        if logger.isEnabledFor(logging.INFO):
+            fields = {"requestId": request_id, "status": exc.status, "errors": [exc.error.code]}
+            log_fields(logging.INFO, "refused", fields)
+
+    def _over(
+        self,
+        operation: Operation,
+        context: OperationContext,
+        codes: tuple[str, ...],
+        seconds: float,
+        span: OperationSpan | None,
+    ) -> None:
+        execution = context.execution
+        self._operations[execution.type, codes[0] if codes else _OK] += 1
+        if self._durations is not None:
+            self._durations.observe(seconds, execution.type, execution.executor)
+        if span is not None:
+            span.tell(_facts(operation, context, codes))
+        slow = seconds >= self._slow
+        level = logging.WARNING if slow else logging.INFO
+        if logger.isEnabledFor(level):
+            fields = _fields(operation, context, codes, seconds)
+            if span is not None:
+                fields.update(span.ids)
+            if slow:
+                fields["explain"] = [report.as_dict() for report in context.trace]
+            log_fields(level, "slow operation" if slow else "operation", fields)
+
+    def _register(self, metrics: Metrics) -> Durations:
+        metrics.add(self._metrics)
+        return metrics.durations(
+            "operation_duration_seconds", "How long operations took, by type and executor.", ("type", "executor")
+        )
+
+    def _metrics(self) -> Iterator[Metric]:
+        yield counter(
+            "operations",
+            "Operations by type, and by the code of their first error or OK.",
+            ("type", "code"),
+            self._operations,
+        )
+        yield gauge("operations_in_flight", "Operations that are under way.", (), {(): self._in_flight})
+        responses: Counter[tuple[str, ...]] = Counter()
+        for status, number in self._responses.copy().items():
+            responses[(outcome_of(status),)] += number
+        yield counter("http_responses", "Responses of /graphql by HTTP status.", ("status",), responses)
+
+
+def _fields(operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> dict[str, Any]:
+    execution = context.execution
+    name = execution.name or operation.name
+    fields: dict[str, Any] = {
+        "requestId": context.request_id,
+        "operation": name and name[:_LONGEST_NAME],
+        "type": execution.type,
+        "document": execution.document or _document(operation),
+        "caller": context.viewer.caller,
+        "ms": round(seconds * 1000, 1),
+        "executor": execution.executor,
+        "upstream": _summary(context.trace),
+        "errors": codes,
+    }
+    if execution.reason is not None:
+        fields["reason"] = execution.reason
+    return fields
+
+
+def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ...]) -> OperationFacts:
+    execution = context.execution
+    return OperationFacts(
+        request_id=context.request_id,
+        name=execution.name or operation.name,
+        type=execution.type,
+        document=execution.document or _document(operation),
+        executor=execution.executor,
+        codes=codes,
+    )
+
+
+def _document(operation: Operation) -> str | None:
+    """Name a document that was not executed: by what the client called it, where the text did not come along."""
+    if operation.document:
+        return digest_of(operation.document)
+    return operation.called.digest[:DIGEST_LENGTH] if isinstance(operation, PersistedOperation) else None
+
+
+def _summary(trace: Trace) -> list[dict[str, Any]]:
+    """Return how many REST calls came to what; a list, since what is searched in a log has no names of its own."""
+    calls: dict[tuple[str, Source, str], int] = {}
+    for report in trace:
+        kind = report.route, report.source, report.outcome
+        calls[kind] = calls.get(kind, 0) + 1
+    return [
+        {"route": route, "source": source, "outcome": outcome, "calls": number}
+        for (route, source, outcome), number in calls.items()
+    ]
