@@ -1,7 +1,6 @@
 """Runs an operation: find the document, choose the operation, run its plan or else the reference executor."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
 from typing import Any
@@ -16,6 +15,7 @@ from gateway.execution.documents.incremental_directives import in_one_part
 from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.incremental import execute_in_parts
+from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
@@ -24,15 +24,6 @@ from gateway.schema import FederatedSchema
 from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import logger
 from gateway.telemetry.tracing import Tracing
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a client asks for (GraphQL over HTTP, section Request Parameters)."""
-
-    document: str
-    name: str | None = None
-    variables: dict[str, Any] | None = None
 
 
 class Engine:

@@ -8,7 +8,8 @@ import httpx
 import msgspec
 
 from gateway.auth import Viewer
-from gateway.execution.engine import Engine, Operation
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
 from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.schema.resolvers.cooperative import LARGE

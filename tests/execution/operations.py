@@ -8,7 +8,7 @@ from typing import Any
 from graphql import GraphQLField, GraphQLObjectType, GraphQLUnionType, get_named_type, is_leaf_type
 from hypothesis import strategies as st
 
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 from gateway.schema.resolvers.links import edge_of
 from tests.execution.comparison import SCHEMA
 

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 from gateway.schema.resolvers.cooperative import LARGE, LongList, decode_in_turns, run_in_turns
 from gateway.schema.resolvers.records import Document
 from tests.bench.shapes import BIG, thread

@@ -7,7 +7,8 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.execution.engine import Engine, Operation
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanMemory, Planner
 from tests.execution import upstream_bodies
 from tests.execution.common_queries import COMMON

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auth import Viewer
-from gateway.execution.engine import Engine, Operation
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
 from gateway.schema import build_schema
 from gateway.schema.field_scopes import CONTENT, PERSONAL, scope_of
 from tests.execution.common_queries import COMMON

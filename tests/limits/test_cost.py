@@ -12,7 +12,8 @@ from hypothesis import settings as hypothesis_settings
 
 from gateway.auth import Viewer
 from gateway.execution.cost.policy import CostPolicy
-from gateway.execution.engine import Engine, Operation
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
 from gateway.execution.result import Cost
 from gateway.sandbox import Sandbox
 from gateway.schema.resolvers.context import ContextFactory

@@ -27,7 +27,7 @@ from gateway.clock import Timing
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
 from gateway.execution.documents.cache import Documents, RequestError
 from gateway.execution.documents.trusted import TrustedDocuments
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 from gateway.schema.resolvers.context import OperationContext
 from gateway.settings import Settings
 from gateway.storage.memory import MemoryStore, Store, shared_store

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import BadUserInput, BatchTooLarge
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.web.graphql.decode import json_of_body, operation_of
 

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope
 
 from gateway.errors import BadUserInput, BodyTooLarge, UrlTooLong
 from gateway.execution.documents.persisted import PersistedOperation, document_name
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 
 T = TypeVar("T")
 

@@ -22,7 +22,8 @@ from gateway.execution.documents.persisted import (
     PersistedOperation,
     TrustedFirst,
 )
-from gateway.execution.engine import Engine, Operation
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
 from gateway.telemetry import logger

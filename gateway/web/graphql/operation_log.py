@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 from gateway.errors import InternalError
 from gateway.execution.documents.cache import DIGEST_LENGTH, digest_of
 from gateway.execution.documents.persisted import PersistedOperation
-from gateway.execution.engine import Operation
+from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import log_fields, logger
