@@ -10,7 +10,7 @@ from gateway.auth.jwks import FETCH_FAILURES, fetcher, why
 from gateway.auth.keys import published_keys, usable_keys
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
-from gateway.upstream.client import Caller
+from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 
 # An id that no thread has: the answer to a caller who is let in is 404.
@@ -109,4 +109,4 @@ async def _log_in(settings: Settings) -> Finding:
 async def _ask(settings: Settings, viewer: Viewer) -> bytes | None:
     async with build_client(settings) as client:
         deadline = asyncio.get_running_loop().time() + settings.operation_timeout
-        return await client.thread(Caller(viewer, deadline), _NO_THREAD)
+        return await client.thread(CallContext(viewer, deadline), _NO_THREAD)

@@ -14,7 +14,7 @@ from gateway.auth import Viewer
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.server.serve import serve
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.stack import build_client
@@ -44,7 +44,7 @@ def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause
 
 async def ask(client: UpstreamClient, viewer: Viewer | None = None) -> bytes | None:
     deadline = asyncio.get_running_loop().time() + 60
-    return await client.thread(Caller(viewer or Viewer(None), deadline), "th-100")
+    return await client.thread(CallContext(viewer or Viewer(None), deadline), "th-100")
 
 
 async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.schema.resolvers.loaders import DocumentLoader
+from gateway.schema.resolvers.loaders import RestLoader
 
 
 class Upstream:
@@ -41,7 +41,7 @@ class Upstream:
 
 async def test_one_awaiter_that_is_cancelled_does_not_disturb_the_others() -> None:
     upstream = Upstream()
-    loader: DocumentLoader[str] = DocumentLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch)
     leaver, stayer = asyncio.create_task(loader.load("a")), asyncio.create_task(loader.load("a"))
     await upstream.until(upstream.asked, 1)
     leaver.cancel()
@@ -58,7 +58,7 @@ async def test_one_awaiter_that_is_cancelled_does_not_disturb_the_others() -> No
 async def test_each_key_has_its_own_outcome() -> None:
     upstream = Upstream()
     upstream.answer.set()
-    loader: DocumentLoader[str] = DocumentLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch)
     keys = ("a", "broken", "gone", "a")
     first, broken, gone, again = await asyncio.gather(*map(loader.load, keys), return_exceptions=True)
     assert first is again
@@ -70,7 +70,7 @@ async def test_each_key_has_its_own_outcome() -> None:
 async def test_a_failure_is_remembered_within_the_operation() -> None:
     upstream = Upstream()
     upstream.answer.set()
-    loader: DocumentLoader[str] = DocumentLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch)
     for _ in range(2):
         with pytest.raises(UpstreamError):
             await loader.load("broken")
@@ -79,7 +79,7 @@ async def test_a_failure_is_remembered_within_the_operation() -> None:
 
 async def test_calls_of_an_operation_that_is_over_are_given_up() -> None:
     upstream = Upstream()
-    loader: DocumentLoader[str] = DocumentLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch)
     waiting = [asyncio.create_task(loader.load(key)) for key in ("a", "b")]
     await upstream.until(upstream.asked, 2)
     for task in waiting:

@@ -16,7 +16,7 @@ from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.queries import CUSTOMER, THREAD
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Edge, Load
+from gateway.schema.resolvers.links import Link, Load
 from gateway.schema.resolvers.records import attach_readers
 
 Representation = dict[str, Any]
@@ -41,7 +41,7 @@ def _load(representation: Any) -> Load | GatewayError:
     return Load(source, str(key))
 
 
-_ENTITIES = Edge(
+_ENTITIES = Link(
     lambda _context, _parent, representations: [_load(each) for each in representations], (_THREAD, _CUSTOMER)
 )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import strawberry
 
 from gateway.schema.resolvers.context import GatewayInfo
-from gateway.schema.resolvers.links import Edge, Load, Source
+from gateway.schema.resolvers.links import Link, Load, RestSource
 from gateway.schema.types import Customer, Thread
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]
@@ -13,12 +13,12 @@ _ThreadIds = Annotated[list[strawberry.ID], strawberry.argument(description="The
 _ExternalId = Annotated[strawberry.ID, strawberry.argument(description="The id the customer has in your own systems.")]
 
 
-THREAD = Source("Thread", lambda loaders: loaders.threads)
-CUSTOMER = Source("Customer", lambda loaders: loaders.customers, part="customer")
+THREAD = RestSource("Thread", lambda loaders: loaders.threads)
+CUSTOMER = RestSource("Customer", lambda loaders: loaders.customers, part="customer")
 
-_THREAD = Edge(lambda _context, _parent, id: Load(THREAD, id), (THREAD,))  # noqa: A006 - the argument's GraphQL name
-_THREADS = Edge(lambda _context, _parent, ids: [Load(THREAD, each) for each in ids], (THREAD,))
-_CUSTOMER = Edge(lambda _context, _parent, external_id: Load(CUSTOMER, external_id), (CUSTOMER,))
+_THREAD = Link(lambda _context, _parent, id: Load(THREAD, id), (THREAD,))  # noqa: A006 - the argument's GraphQL name
+_THREADS = Link(lambda _context, _parent, ids: [Load(THREAD, each) for each in ids], (THREAD,))
+_CUSTOMER = Link(lambda _context, _parent, external_id: Load(CUSTOMER, external_id), (CUSTOMER,))
 
 
 async def _thread(info: GatewayInfo, id: _ThreadId) -> Any:  # noqa: A002 - the argument's GraphQL name

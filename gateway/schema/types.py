@@ -14,7 +14,7 @@ from strawberry.scalars import JSON
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schema.field_scopes import CONTENT, PERSONAL, needs
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext
-from gateway.schema.resolvers.links import Edge, Load, Source
+from gateway.schema.resolvers.links import Link, Load, RestSource
 from gateway.schema.resolvers.pagination import page_of
 from gateway.schema.resolvers.records import Record
 from gateway.schema.scalars import (
@@ -36,8 +36,10 @@ def _field(
     return strawberry.field(description=description, name=name, deprecation_reason=deprecated, metadata=needs(scope))
 
 
-_PROFILE_SOURCE = Source("CustomerProfile", lambda loaders: loaders.customers)
-_MESSAGES_SOURCE = Source("MessageConnection", lambda loaders: loaders.messages, items="messages", item_type="Message")
+_PROFILE_SOURCE = RestSource("CustomerProfile", lambda loaders: loaders.customers)
+_MESSAGES_SOURCE = RestSource(
+    "MessageConnection", lambda loaders: loaders.messages, items="messages", item_type="Message"
+)
 
 
 def _ask_profile(_context: OperationContext, external_id: str | None) -> Load | None:
@@ -51,8 +53,8 @@ def _ask_messages(context: OperationContext, thread_id: str | None, first: int |
     return Load(_MESSAGES_SOURCE, (thread_id, page), page)
 
 
-_PROFILE = Edge(_ask_profile, (_PROFILE_SOURCE,), parent_key="external_id")
-_MESSAGES = Edge(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id")
+_PROFILE = Link(_ask_profile, (_PROFILE_SOURCE,), parent_key="external_id")
+_MESSAGES = Link(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id")
 
 
 async def _profile(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:

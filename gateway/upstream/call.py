@@ -23,7 +23,7 @@ def outcome_of(status: int) -> str:
     return _STATUSES.get(status, "other")
 
 
-class Source(StrEnum):
+class Origin(StrEnum):
     """Where an answer came from."""
 
     FETCHED = "fetched"
@@ -47,7 +47,7 @@ class Call:
     subject: str | None = None
     account: str | None = None
     attempts: int = 0
-    source: Source = Source.FETCHED
+    origin: Origin = Origin.FETCHED
     age: float | None = None
     """How old the answer is, in seconds, where it came from the cache."""
     slow_at: float | None = None
@@ -66,7 +66,7 @@ class CallReport(NamedTuple):
     status: int | None
     milliseconds: float
     attempts: int
-    source: Source
+    origin: Origin
     age: float | None = None
     outcome: str = ""
     """The status, or else the code of the error, or ``cancelled``."""
@@ -78,7 +78,7 @@ class CallReport(NamedTuple):
             "status": self.status,
             "ms": round(self.milliseconds, 1),
             "attempts": self.attempts,
-            "source": self.source.value,
+            "source": self.origin.value,
         }
         if self.age is not None:
             shown["ageSeconds"] = round(self.age, 1)

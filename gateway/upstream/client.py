@@ -16,7 +16,7 @@ from gateway import __version__
 from gateway.auth import Viewer
 from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Source, Trace, outcome_of
+from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Origin, Trace, outcome_of
 from gateway.upstream.response import body_or_error
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
@@ -27,7 +27,7 @@ _HEADERS = httpx.Headers(
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallContext:
     """For whom a call is made, and until when: ``deadline`` is a time of the running event loop, in seconds."""
 
     viewer: Viewer
@@ -50,23 +50,23 @@ class UpstreamClient:
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()
-        self.calls: Counter[tuple[str, Source, str]] = Counter()
+        self.calls: Counter[tuple[str, Origin, str]] = Counter()
         """How many calls there were so far, by route, source and outcome."""
 
-    async def thread(self, caller: Caller, thread_id: str) -> bytes | None:
+    async def thread(self, caller: CallContext, thread_id: str) -> bytes | None:
         """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
         return await self._get(caller, THREAD, THREAD.path(thread_id), f"thread:{thread_id}")
 
-    async def messages(self, caller: Caller, thread_id: str, offset: int, limit: int) -> bytes | None:
+    async def messages(self, caller: CallContext, thread_id: str, offset: int, limit: int) -> bytes | None:
         """``GET /api/v1/thread/{id}/messages``: the body ``{"messages": [Message], "total": int}``."""
         target = f"{MESSAGES.path(thread_id)}?offset={offset}&limit={limit}"
         return await self._get(caller, MESSAGES, target, f"thread:{thread_id}")
 
-    async def customer(self, caller: Caller, external_id: str) -> bytes | None:
+    async def customer(self, caller: CallContext, external_id: str) -> bytes | None:
         """``GET /api/v1/customers/{customer_external_id}``: the body with ``customer``, ``custom_fields``, …."""
         return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id), f"customer:{external_id}")
 
-    async def _get(self, caller: Caller, route: Route, target: str, subject: str) -> bytes | None:
+    async def _get(self, caller: CallContext, route: Route, target: str, subject: str) -> bytes | None:
         call = Call(route.template, caller.deadline, subject, slow_at=caller.slow_at)
         url = RestUrl(self._base_url, target)
         request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
@@ -87,9 +87,9 @@ class UpstreamClient:
             raise error from exc
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
-            self.calls[call.route, call.source, outcome] += 1
+            self.calls[call.route, call.origin, outcome] += 1
             caller.trace.append(
-                CallReport(call.route, status, milliseconds, call.attempts, call.source, call.age, outcome)
+                CallReport(call.route, status, milliseconds, call.attempts, call.origin, call.age, outcome)
             )
         return body_or_error(response)
 

@@ -18,7 +18,7 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
         "upstream_calls",
         "REST calls that operations asked for, by where the answer came from and what it came to.",
         ("route", "source", "outcome"),
-        {(route, source.value, outcome): n for (route, source, outcome), n in upstream.client.calls.copy().items()},
+        {(route, origin.value, outcome): n for (route, origin, outcome), n in upstream.client.calls.copy().items()},
     )
     yield counter(
         "upstream_retries",

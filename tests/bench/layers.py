@@ -31,7 +31,7 @@ from gateway.compat.httpx import WholeResponse
 from gateway.storage.memory import MemoryStore, Store
 from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.routes import THREAD
@@ -130,7 +130,7 @@ async def load(stack: Stack, url: str, seconds: float, tasks: int, *, record: bo
         while time.perf_counter() < started + seconds:
             # A miss must be one in every round.
             ident = f"same-{task}" if stack.repeats else f"{started}-{next(numbers)}"
-            if await client.thread(Caller(CALLER, loop.time() + 10), ident) != BODY:
+            if await client.thread(CallContext(CALLER, loop.time() + 10), ident) != BODY:
                 raise SystemExit(f"{stack.name}: not the expected body")
             calls += 1
 

@@ -9,7 +9,7 @@ from graphql import GraphQLField, GraphQLObjectType, GraphQLUnionType, get_named
 from hypothesis import strategies as st
 
 from gateway.execution.operation import Operation
-from gateway.schema.resolvers.links import edge_of
+from gateway.schema.resolvers.links import link_of
 from tests.execution.comparison import SCHEMA
 
 TYPES = {
@@ -74,13 +74,13 @@ class Writer:
     def field(self, of: GraphQLObjectType, depth: int) -> str:
         fields = {name: each for name, each in of.fields.items() if name != "_service"}
         if self.left <= 0 or depth >= _DEEPEST_EDGE:
-            fields = {name: each for name, each in fields.items() if edge_of(each) is None} or fields
+            fields = {name: each for name, each in fields.items() if link_of(each) is None} or fields
         if self.left <= 0:
             fields = {name: each for name, each in fields.items() if is_leaf_type(get_named_type(each.type))} or fields
         name = self.draw(st.sampled_from(sorted(fields)))
         arguments = self.arguments(name)
         alias = self.alias(of, name, arguments)
-        below = self.below(fields[name], depth + (edge_of(fields[name]) is not None))
+        below = self.below(fields[name], depth + (link_of(fields[name]) is not None))
         return f"{alias}{name}{arguments} {self.directive()} {below}"
 
     def alias(self, of: GraphQLObjectType, name: str, arguments: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.cooperative import LARGE, LongList, decode_in_turns, run_in_turns
-from gateway.schema.resolvers.records import Document
+from gateway.schema.resolvers.records import RestBody
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
 
@@ -84,7 +84,7 @@ def no_collector() -> Iterator[None]:
 async def test_an_answer_is_freed_with_its_operation(plans: bool) -> None:
     await run(engine(plans=plans), OPERATION, answer)
     await asyncio.sleep(0)
-    assert not [each for each in gc.get_objects() if isinstance(each, (Document, LongList))]
+    assert not [each for each in gc.get_objects() if isinstance(each, (RestBody, LongList))]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from gateway.sandbox import PASSWORD, USERNAME
 from gateway.storage.memory import MemoryStore, Store
 from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
-from gateway.upstream.call import CallReport, Source
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.call import CallReport, Origin
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.coalescing import Coalescing
@@ -43,15 +43,15 @@ class Told:
     report: CallReport
 
     @property
-    def source(self) -> Source:
-        return self.report.source
+    def origin(self) -> Origin:
+        return self.report.origin
 
 
 async def ask(
     client: UpstreamClient, ident: str = "th-1", *, route: str = "thread", viewer: Viewer = OWNER, seconds: float = 20
 ) -> Told:
     """Make one call, and return its answer; raises what the client raises."""
-    caller = Caller(viewer, asyncio.get_running_loop().time() + seconds)
+    caller = CallContext(viewer, asyncio.get_running_loop().time() + seconds)
     match route:
         case "thread":
             body = await client.thread(caller, ident)

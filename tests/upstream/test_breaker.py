@@ -9,7 +9,7 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.stack import build_client
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, Circuit, State
 from tests.harness import Clock, Gateway, settings
@@ -143,7 +143,7 @@ async def ask(client: UpstreamClient, thread_id: str = "th-1", seconds: float = 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     try:
-        await client.thread(Caller(Viewer(None), deadline), thread_id)
+        await client.thread(CallContext(Viewer(None), deadline), thread_id)
     except GatewayError as exc:
         return exc.code
     finally:
@@ -180,7 +180,7 @@ async def test_an_open_circuit_is_its_routes_own_and_is_not_retried(
     assert sandbox.count("thread") == 20, "one circuit for all threads, not one for each"
     assert clock.slept == []
     deadline = asyncio.get_running_loop().time() + 5
-    assert await client.customer(Caller(Viewer(None), deadline), "cu-1") is not None
+    assert await client.customer(CallContext(Viewer(None), deadline), "cu-1") is not None
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])

@@ -11,7 +11,7 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore, Store
-from gateway.upstream.call import EXTENSION, Call, Source
+from gateway.upstream.call import EXTENSION, Call, Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.routes import THREAD
 from gateway.upstream.stack import build_client
@@ -67,7 +67,7 @@ class Watched:
 async def test_nothing_is_cached_unless_the_operator_says_so(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     async with client_of(upstream, clock, cache_url=None) as client:
         answers = [await ask(client) for _ in range(3)]
-    assert [each.source for each in answers] == [Source.FETCHED] * 3
+    assert [each.origin for each in answers] == [Origin.FETCHED] * 3
     assert sandbox.count() == 3
 
 
@@ -79,7 +79,7 @@ async def test_a_fresh_answer_is_served_without_a_call(
         first = await ask(client, IDS[route], route=route)
         clock.now += 4.5
         second = await ask(client, IDS[route], route=route)
-    assert (first.source, second.source) == (Source.FETCHED, Source.CACHED)
+    assert (first.origin, second.origin) == (Origin.FETCHED, Origin.CACHED)
     assert first.body == second.body
     assert (second.report.age, second.report.attempts) == (4.5, 0)
     assert sandbox.count() == 1
@@ -93,7 +93,7 @@ async def test_each_route_has_its_own_time(upstream: str, sandbox: Sandbox, cloc
         for moment in (0, 4.9, 5, 29.9, 30):
             clock.now = start + moment
             for route, ident in IDS.items():
-                if (await ask(client, ident, route=route)).source is Source.FETCHED:
+                if (await ask(client, ident, route=route)).origin is Origin.FETCHED:
                     fetched[route].append(moment)
     assert fetched == {"thread": [0, 5, 29.9], "messages": [0, 4.9, 5, 29.9, 30], "customer": [0, 30]}
     assert sandbox.count() == 10
@@ -137,7 +137,7 @@ async def test_only_a_whole_success_is_kept(upstream: str, sandbox: Sandbox, clo
                 continue  # the last two are of this test's decoder: the client hands on bytes
         assert sandbox.count() == 2
         sandbox.faults.clear()
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
 
 
 async def test_an_answer_over_the_limit_is_served_but_not_kept(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
@@ -209,7 +209,7 @@ async def test_a_service_account_keeps_its_entries_when_its_token_changes(
     async with client_of(upstream, clock, **SERVICE, cache_ttl_thread=10_000) as client:
         await ask(client, viewer=Viewer(None))
         clock.now += 3700
-        assert (await ask(client, viewer=Viewer(None))).source is Source.CACHED
+        assert (await ask(client, viewer=Viewer(None))).origin is Origin.CACHED
     assert (sandbox.count("token"), sandbox.count("thread")) == (2, 1)
 
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.sandbox import Accounts, Fault, Sandbox
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.stack import build_client
 from tests.harness import Gateway, StartGateway, settings
 
@@ -37,7 +37,7 @@ def viewers(sandbox: Sandbox) -> list[Viewer]:
 
 async def ask(client: UpstreamClient, viewer: Viewer, seconds: float = 20) -> Any:
     deadline = asyncio.get_running_loop().time() + seconds
-    body = await client.thread(Caller(viewer, deadline), "th-1")
+    body = await client.thread(CallContext(viewer, deadline), "th-1")
     assert body is not None
     return json.loads(body)
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Fault, Sandbox
-from gateway.upstream.client import Caller
+from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 from tests.harness import Clock, Gateway, StartGateway, settings
 
@@ -194,7 +194,7 @@ async def test_a_connection_that_is_never_made_for_messages(
     """Asked of the client itself: at such a server a query would not get past the thread."""
     url = request.getfixturevalue(fault)
     configured = settings(upstream_url=url, upstream_identity="passthrough", upstream_connect_timeout=0.1)
-    caller = Caller(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60)
+    caller = CallContext(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60)
     async with build_client(configured, timing=Clock().timing) as client:
         with pytest.raises(GatewayError) as caught:
             await client.messages(caller, "th-1", 0, 20)

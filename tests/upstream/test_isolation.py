@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.upstream.call import Source
+from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.stack import build_client
 from gateway.upstream.transports.coalescing import Coalescing
@@ -188,7 +188,7 @@ async def test_five_hundred_callers_of_one_thread_are_one_call_for_each_credenti
     assert world.sandbox.count() == 5
     for number, each in enumerate(told):
         assert each.body["tags"][-1] == f"caller:{callers[number % 5][0]}"
-    assert {each.source for each in again} == {Source.CACHED}
+    assert {each.origin for each in again} == {Origin.CACHED}
     assert [each.body["tags"][-1] for each in again] == [f"caller:{name}" for name, _kind in callers]
 
 

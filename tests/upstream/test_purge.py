@@ -7,7 +7,7 @@ import pytest
 from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
-from gateway.upstream.call import Source
+from gateway.upstream.call import Origin
 from tests.harness import Clock
 from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
@@ -48,9 +48,9 @@ async def test_a_purge_takes_every_callers_entries_about_its_subject_and_no_othe
         await cached.cache.purge(subject)
         for viewer in VIEWERS:
             told = {each: await ask(client, each[1], route=each[0], viewer=viewer) for each in asked}
-            assert {each for each in asked if told[each].source is Source.FETCHED} == purged
-            again = [(await ask(client, ident, route=route, viewer=viewer)).source for route, ident in asked]
-            assert set(again) == {Source.CACHED}, "what was fetched after the purge is kept"
+            assert {each for each in asked if told[each].origin is Origin.FETCHED} == purged
+            again = [(await ask(client, ident, route=route, viewer=viewer)).origin for route, ident in asked]
+            assert set(again) == {Origin.CACHED}, "what was fetched after the purge is kept"
 
 
 async def test_an_answer_that_was_under_way_during_a_purge_is_not_served_afterwards(
@@ -64,7 +64,7 @@ async def test_an_answer_that_was_under_way_during_a_purge_is_not_served_afterwa
         sandbox.release("old")
         assert (await early).body["status"] == "before the change", "who asked before the change may be told of before"
         late = await ask(client)
-    assert (late.source, late.body["status"]) == (Source.FETCHED, "Open")
+    assert (late.origin, late.body["status"]) == (Origin.FETCHED, "Open")
 
 
 async def test_nobody_joins_a_call_that_was_under_way_during_a_purge(cached: Cached, sandbox: Sandbox) -> None:
@@ -96,7 +96,7 @@ async def test_two_purges_during_one_call_are_no_way_around_either(cached: Cache
             await cached.cache.purge("thread:th-1")
         sandbox.release("old")
         await early
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
 
 
 async def test_a_purge_holds_though_the_store_forgets_it(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
@@ -112,7 +112,7 @@ async def test_a_purge_holds_though_the_store_forgets_it(upstream: str, sandbox:
             await store.set(f"filler-{number}", bytes(2**10), 60)
         sandbox.release("old")
         await early
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
 
 
 async def test_a_purge_outlives_every_answer_that_was_under_way(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
@@ -125,7 +125,7 @@ async def test_a_purge_outlives_every_answer_that_was_under_way(upstream: str, s
         clock.now += 1_000_000
         sandbox.release("old")
         await early
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
 
 
 async def test_gateways_that_share_a_redis_share_its_purges(upstream: str, clock: Clock, server: RedisServer) -> None:
@@ -135,6 +135,6 @@ async def test_gateways_that_share_a_redis_share_its_purges(upstream: str, clock
     )
     async with here as client, there:
         await ask(client)
-        assert (await ask(client)).source is Source.CACHED
+        assert (await ask(client)).origin is Origin.CACHED
         await there.cache.purge("thread:th-1")
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED

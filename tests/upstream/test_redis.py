@@ -13,7 +13,7 @@ from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Sandbox
 from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
-from gateway.upstream.call import Source
+from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.stack import build_client
 from tests.harness import Clock, settings
@@ -257,12 +257,12 @@ async def test_a_purge_is_tried_while_redis_is_left_alone_and_says_whether_it_wa
     async with cached as client:
         await ask(client)
         own_server.freeze()
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
         assert not await cached.cache.purge("thread:th-1")
         own_server.thaw()
         assert await cached.cache.purge("thread:th-1")
         clock.now += 1.1
-        assert (await ask(client)).source is Source.FETCHED, "the entry from before is there, but counts no more"
+        assert (await ask(client)).origin is Origin.FETCHED, "the entry from before is there, but counts no more"
 
 
 async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment(
@@ -270,7 +270,7 @@ async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment
 ) -> None:
     async with client_of(upstream, "redis://127.0.0.1:1/0", counts, clock) as client:
         for ident in ("th-1", "th-1", "th-100"):
-            assert (await ask(client, ident)).source is Source.FETCHED
+            assert (await ask(client, ident)).origin is Origin.FETCHED
         assert counts["cache_store_failures"] == 1, "not one for each call"
         clock.now += 1.1
         await ask(client)
@@ -298,7 +298,7 @@ async def test_redis_that_never_answers_costs_its_time_out_once(
         started = loop.time()
         told_of = await asyncio.gather(*(ask(client, f"th-{number}") for number in range(100, 130)))
         took = loop.time() - started
-    assert {each.source for each in told_of} == {Source.FETCHED}
+    assert {each.origin for each in told_of} == {Origin.FETCHED}
     assert max(each.report.milliseconds for each in told_of) >= 50
     assert took < 2, "each of them waited for Redis at most once, and all at the same time"
     assert told(caplog) == [FAILING]
@@ -309,9 +309,9 @@ async def test_redis_that_falls_silent_in_the_middle_is_a_miss(
 ) -> None:
     async with client_of(upstream, own_server.url, counts, clock, cache_timeout=0.2) as client:
         await ask(client)
-        assert (await ask(client)).source is Source.CACHED
+        assert (await ask(client)).origin is Origin.CACHED
         own_server.freeze()
-        assert (await ask(client)).source is Source.FETCHED
+        assert (await ask(client)).origin is Origin.FETCHED
         assert counts["cache_store_failures"] == 1
         own_server.thaw()
         clock.now += 1.1
@@ -326,10 +326,10 @@ async def test_a_wrong_password_is_no_error(upstream: str, counts: Counts, clock
     with RedisServer(password="right") as guarded:
         for url in (guarded.url.replace("right", "wrong"), guarded.url.replace(":right@", "")):
             async with client_of(upstream, url, counts, clock, cache_timeout=5) as client:
-                assert [(await ask(client)).source for _ in range(2)] == [Source.FETCHED] * 2
+                assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED] * 2
         assert counts["cache_store_failures"] == 2
         async with client_of(upstream, guarded.url, counts, clock, cache_timeout=5) as client:
-            assert [(await ask(client)).source for _ in range(2)] == [Source.FETCHED, Source.CACHED]
+            assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED, Origin.CACHED]
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"x", bytes(24), bytes(24) + b"{}", b"\xff" * 100, None], ids=repr)
@@ -346,7 +346,7 @@ async def test_rubbish_in_redis_is_a_miss(
                     await redis.delete(key)
                     await (redis.lpush(key, "x") if rubbish is None else redis.set(key, rubbish))
             again = await ask(client)
-            assert (again.source, again.body) == (Source.FETCHED, first.body)
+            assert (again.origin, again.body) == (Origin.FETCHED, first.body)
             assert (await ask(client)).body == first.body
             await redis.flushall()
     assert counts["cache_store_failures"] == 0
@@ -367,7 +367,7 @@ async def test_what_is_no_redis_at_all_is_no_error(
         url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
         async with client_of(upstream, url, counts, clock) as client:
             for _ in range(2):
-                assert (await ask(client)).source is Source.FETCHED
+                assert (await ask(client)).origin is Origin.FETCHED
                 clock.now += 1.1
     assert counts["cache_store_failures"] >= 2
     assert told(caplog) == [FAILING]

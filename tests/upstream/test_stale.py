@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import Forbidden, GatewayError, Unauthenticated, UpstreamError, UpstreamTimeout
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.telemetry import Counts
-from gateway.upstream.call import Source
+from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.stack import build_client
 from tests.harness import Clock, StartGateway, settings
@@ -62,12 +62,12 @@ async def test_a_stale_answer_is_served_at_once_and_renewed_once_for_all(
     sandbox.faults.add(Fault("thread", times=1, hold="renewal", patch=NEW))
     told = await asyncio.gather(*(ask(client) for _ in range(50)))
     told += [await ask(client) for _ in range(5)]
-    assert {(each.source, each.report.age, each.body["status"]) for each in told} == {(Source.STALE, 6, "Open")}
+    assert {(each.origin, each.report.age, each.body["status"]) for each in told} == {(Origin.STALE, 6, "Open")}
     await asyncio.to_thread(sandbox.wait_for_calls, 2)
     sandbox.release("renewal")
-    while (renewed := await ask(client)).source is Source.STALE:
+    while (renewed := await ask(client)).origin is Origin.STALE:
         await asyncio.to_thread(sandbox.wait_until_idle)
-    assert (renewed.source, renewed.body["status"]) == (Source.CACHED, "New")
+    assert (renewed.origin, renewed.body["status"]) == (Origin.CACHED, "New")
     assert sandbox.count() == 2
 
 
@@ -75,7 +75,7 @@ async def test_after_that_time_callers_wait_for_a_new_answer(build: Build, sandb
     client = build(**WHILE_RENEWED)
     await ask(client)
     clock.now += 65
-    assert (await ask(client)).source is Source.FETCHED
+    assert (await ask(client)).origin is Origin.FETCHED
     assert sandbox.count() == 2
 
 
@@ -88,7 +88,7 @@ async def test_a_renewal_that_fails_is_counted_and_tried_again_with_the_next_cal
     clock.now += 6
     for attempt in (2, 3):
         sandbox.faults.add(fault)
-        assert (await ask(client, "th-2")).source is Source.STALE
+        assert (await ask(client, "th-2")).origin is Origin.STALE
         await asyncio.to_thread(sandbox.wait_for_calls, attempt)
         while counts["cache_renewals_failed"] < attempt - 1:
             await asyncio.to_thread(sandbox.wait_until_idle)
@@ -103,7 +103,7 @@ async def test_a_renewal_that_nobody_waits_for_ends_with_the_client(
     await ask(client)
     clock.now += 6
     sandbox.faults.add(Fault("thread", hold="for ever"))
-    assert (await ask(client)).source is Source.STALE
+    assert (await ask(client)).origin is Origin.STALE
     await asyncio.to_thread(sandbox.wait_for_calls, 2)
     await client.aclose()
     await asyncio.to_thread(sandbox.wait_until_idle)
@@ -134,10 +134,10 @@ async def test_a_failure_of_the_rest_api_is_covered_by_a_stale_answer(
     sandbox.faults.add(fault)
     clock.now += 10
     told = await ask(client)
-    assert (told.source, told.report.age, told.body["status"]) == (Source.STALE, 10, "Open")
+    assert (told.origin, told.report.age, told.body["status"]) == (Origin.STALE, 10, "Open")
     assert told.report.attempts == sandbox.count() - 1, "it is tried as often as without the cache"
     sandbox.faults.clear()
-    assert (await ask(client)).source is Source.FETCHED
+    assert (await ask(client)).origin is Origin.FETCHED
 
 
 async def test_an_upstream_that_is_gone_is_covered_too(clock: Clock, counts: Counts, sandbox: Sandbox) -> None:
@@ -147,7 +147,7 @@ async def test_an_upstream_that_is_gone_is_covered_too(clock: Clock, counts: Cou
         await ask(client)
     clock.now += 10
     async with client:
-        assert (await ask(client)).source is Source.STALE
+        assert (await ask(client)).origin is Origin.STALE
 
 
 @pytest.mark.parametrize("fault", [Fault(hold="for ever"), Fault(trickle=30)], ids=["silent", "slow"])
@@ -159,9 +159,9 @@ async def test_a_stale_answer_comes_before_the_caller_runs_out_of_time(
     sandbox.faults.add(fault)
     clock.now += 10
     told = await asyncio.gather(*(ask(client, seconds=0.3) for _ in range(5)))
-    assert {each.source for each in told} == {Source.STALE}
+    assert {each.origin for each in told} == {Origin.STALE}
     calls = sandbox.count()
-    assert (await ask(client)).source is Source.STALE
+    assert (await ask(client)).origin is Origin.STALE
     assert sandbox.count() == calls, "the circuit is open: a call that took too long is a failure, cached answer or not"
     sandbox.faults.clear()
 
@@ -175,7 +175,7 @@ async def test_an_open_circuit_is_covered_without_a_call(build: Build, sandbox: 
     with pytest.raises(UpstreamError):
         await ask(client, "th-101")
     calls = sandbox.count()
-    assert [(await ask(client, ident)).source for ident in ("th-1", "th-100")] == [Source.STALE] * 2
+    assert [(await ask(client, ident)).origin for ident in ("th-1", "th-100")] == [Origin.STALE] * 2
     assert sandbox.count() == calls
 
 
@@ -184,7 +184,7 @@ async def test_the_window_ends(build: Build, sandbox: Sandbox, clock: Clock) -> 
     await ask(client)
     sandbox.faults.add(Fault(status=500))
     clock.now += 64.9
-    assert (await ask(client)).source is Source.STALE
+    assert (await ask(client)).origin is Origin.STALE
     clock.now += 0.1
     with pytest.raises(UpstreamError):
         await ask(client)
@@ -239,10 +239,10 @@ async def test_what_a_renewal_finds_taken_back_is_not_served_any_more(
     await ask(client)
     clock.now += 10
     sandbox.faults.add(Fault(times=1, status=status))
-    while (told := await ask(client)).source is Source.STALE:
+    while (told := await ask(client)).origin is Origin.STALE:
         await asyncio.to_thread(sandbox.wait_for_calls, 2)
         await asyncio.to_thread(sandbox.wait_until_idle)
-    assert told.source is Source.FETCHED
+    assert told.origin is Origin.FETCHED
 
 
 @pytest.mark.parametrize("status", [408, 429, 500])
@@ -256,7 +256,7 @@ async def test_a_passing_failure_takes_nothing_back(build: Build, sandbox: Sandb
     else:
         with pytest.raises(GatewayError):
             await ask(client)
-    assert (await ask(client)).source is Source.STALE
+    assert (await ask(client)).origin is Origin.STALE
 
 
 async def test_a_caller_without_a_stale_answer_waits_the_whole_time(build: Build, sandbox: Sandbox) -> None:

@@ -40,7 +40,7 @@ from gateway.execution.documents.incremental_directives import in_one_part
 from gateway.execution.selection import NotPlannable, Selection, condition_variables, select
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Edge, Load, Source, edge_of, python_arguments
+from gateway.schema.resolvers.links import Link, Load, RestSource, link_of, python_arguments
 
 # Each variable that decides a @skip or @include can double them.
 _MOST_VARIANTS = 4
@@ -54,14 +54,14 @@ BEYOND = 1_000_000
 class Need:
     """A field that costs a REST call for each of its parents."""
 
-    edge: Edge
+    link: Link
     field: GraphQLField
     node: FieldNode
     place: tuple[str, ...]
     """The fields between the document that its parents are in and its parents."""
     times: int
     """How many parents there are at that place."""
-    below: Mapping[Source, tuple["Need", ...]]
+    below: Mapping[RestSource, tuple["Need", ...]]
 
     @property
     def is_list(self) -> bool:
@@ -177,10 +177,10 @@ class _Finder:
     def _field(
         self, name: str, of: GraphQLField, selected: Any, place: tuple[str, ...], times: int
     ) -> tuple[Need, ...]:
-        edge = edge_of(of)
-        if edge is not None:
-            below = {source: self._source(source, selected) for source in edge.sources}
-            return (Need(edge, of, selected[0].node, place, times, below),)
+        link = link_of(of)
+        if link is not None:
+            below = {source: self._source(source, selected) for source in link.sources}
+            return (Need(link, of, selected[0].node, place, times, below),)
         named = get_named_type(of.type)
         if not isinstance(named, GraphQLObjectType):
             return ()
@@ -188,7 +188,7 @@ class _Finder:
         each = times * self.list_size if isinstance(nullable, GraphQLList) else times
         return self.below(self._selected(selected, named), named, (*place, name), each)
 
-    def _source(self, source: Source, selected: Any) -> tuple[Need, ...]:
+    def _source(self, source: RestSource, selected: Any) -> tuple[Need, ...]:
         of = self.selection.schema.type_map[source.type_name]
         if not isinstance(of, GraphQLObjectType):
             return ()
@@ -205,8 +205,8 @@ class _Finder:
 
 def _are_all_different(needs: tuple[Need, ...]) -> bool:
     """Return whether no two calls can be the same one, nor one field need several: then their number is a sum."""
-    places = {(need.edge, need.place) for need in needs}
-    are_siblings = len(places) == len(needs) and (len(needs) < 2 or all(need.edge.parent_key for need in needs))
+    places = {(need.link, need.place) for need in needs}
+    are_siblings = len(places) == len(needs) and (len(needs) < 2 or all(need.link.parent_key for need in needs))
     return are_siblings and all(
         not need.is_list and all(_are_all_different(below) for below in need.below.values()) for need in needs
     )
@@ -268,9 +268,9 @@ class _Count:
         arguments = self.arguments[need]
         if arguments is None:
             return []
-        text: Any = None if need.edge.parent_key is None else (parent, need.place)
+        text: Any = None if need.link.parent_key is None else (parent, need.place)
         try:
-            asked = need.edge.ask(self.context, text, **arguments)
+            asked = need.link.ask(self.context, text, **arguments)
         except (GatewayError, GraphQLError):
             return []
         loads = [asked] if isinstance(asked, Load) else asked or []

@@ -11,7 +11,7 @@ from gateway.execution.documents.cache import RequestError, ValidDocument
 from gateway.execution.result import Cost, Result
 from gateway.schema.resolvers.context import OperationContext
 from gateway.settings import CostMode, Settings
-from gateway.upstream.call import Source
+from gateway.upstream.call import Origin
 
 # Where nothing is refused, the limit may be set too low by some way: that far it is worth to know the number.
 _MEASURED = 5
@@ -62,7 +62,7 @@ class Admission:
 
     def with_cost(self, result: Result, predicted: int, context: OperationContext) -> Result:
         """Return the result with what was predicted, and what was made of it."""
-        made = None if result.following else sum(report.source is Source.FETCHED for report in context.trace)
+        made = None if result.following else sum(report.origin is Origin.FETCHED for report in context.trace)
         return Result(
             result.payload,
             result.is_request_error,

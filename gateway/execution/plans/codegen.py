@@ -39,7 +39,7 @@ from graphql.execution.collect_fields import GroupedFieldSet
 from gateway.execution.plans.decoders import Shape, attribute
 from gateway.execution.plans.turns import in_turns
 from gateway.execution.selection import NotPlannable, Selected, Selection
-from gateway.schema.resolvers.links import Edge, Source, edge_of
+from gateway.schema.resolvers.links import Link, RestSource, link_of
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, connection
 from gateway.schema.resolvers.records import upstream_key
 
@@ -96,8 +96,8 @@ class InConnection:
         return f"{self.variable}[{key!r}]"
 
     def read_text(self, key: str) -> str:
-        """Refuse: a connection is no parent of an edge."""
-        raise NotPlannable(f"an edge that needs `{key}` of a connection")
+        """Refuse: a connection is no parent of a link."""
+        raise NotPlannable(f"a link that needs `{key}` of a connection")
 
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the dict below, or an item of the list."""
@@ -107,14 +107,14 @@ class InConnection:
 
 
 @dataclass(frozen=True, slots=True)
-class StepSource:
+class StepLink:
     """A field that costs a REST call, with the function that builds each value it can have."""
 
     name: str
-    edge: Edge
+    link: Link
     field: GraphQLField
     selected: Selected
-    values: dict[Source, tuple[str, Shape]]
+    values: dict[RestSource, tuple[str, Shape]]
     """By source, the name of the function and the shape of the document it takes."""
 
 
@@ -129,7 +129,7 @@ class Writer:
     takes_turns: bool = False
     functions: list[str] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=lambda: {"connection": connection, "in_turns": in_turns})
-    steps: list[StepSource] = field(default_factory=list)
+    steps: list[StepLink] = field(default_factory=list)
     items: dict[str, tuple[Shape, str]] = field(default_factory=dict)
     """By the name of its decoder, the list whose items it decodes."""
     _count: int = 0
@@ -150,15 +150,15 @@ class Writer:
             raise NotPlannable("a document that is too large")
         for index, selected in enumerate(grouped.values()):
             name = selected[0].node.name.value
-            edge = edge_of(of.fields[name]) if name in of.fields else None
-            if edge is None:
+            link = link_of(of.fields[name]) if name in of.fields else None
+            if link is None:
                 values.append(self._plain(name, selected, of, place))
                 continue
             values.append("None")
             text = "None"
-            if edge.parent_key is not None and place is not None:
-                text = place.read_text(edge.parent_key)
-            gaps.append(f"wait.append(({self._step(edge, of.fields[name], selected)}, out, 'r{index}', {text}))")
+            if link.parent_key is not None and place is not None:
+                text = place.read_text(link.parent_key)
+            gaps.append(f"wait.append(({self._step(link, of.fields[name], selected)}, out, 'r{index}', {text}))")
         made = f"{self._output(grouped)}({', '.join(values)})"
         return self._with_gaps(made, gaps, place) if gaps else made
 
@@ -212,13 +212,13 @@ class Writer:
         grouped = self.selection.below(selected, of)
         return self._object(grouped, of, place.below(key, variable, of.name))
 
-    def _step(self, edge: Edge, of: GraphQLField, selected: Selected) -> str:
+    def _step(self, link: Link, of: GraphQLField, selected: Selected) -> str:
         name = self._new("step")
-        values = {source: self._source(source, selected) for source in edge.sources}
-        self.steps.append(StepSource(name, edge, of, selected, values))
+        values = {source: self._source(source, selected) for source in link.sources}
+        self.steps.append(StepLink(name, link, of, selected, values))
         return name
 
-    def _source(self, source: Source, selected: Selected) -> tuple[str, Shape]:
+    def _source(self, source: RestSource, selected: Selected) -> tuple[str, Shape]:
         """Write the function that makes a value from the document of ``source``."""
         of = self.selection.schema.type_map[source.type_name]
         if not isinstance(of, GraphQLObjectType):
@@ -236,7 +236,7 @@ class Writer:
         return self._function("value", parameters, [f"return {built}"], generator=self.takes_turns), shape
 
     def _connection(
-        self, source: Source, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InDocument
+        self, source: RestSource, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InDocument
     ) -> str:
         item = self.selection.schema.type_map[source.item_type or ""]
         nodes = place.read(items, GraphQLList(GraphQLNonNull(item)))

@@ -21,12 +21,12 @@ from graphql import ArgumentNode, FieldNode, GraphQLField, GraphQLObjectType, Va
 from graphql.execution import VariableValues, get_argument_values
 
 from gateway.errors import GatewayError
-from gateway.execution.plans.codegen import StepSource, Writer
+from gateway.execution.plans.codegen import StepLink, Writer
 from gateway.execution.plans.scopes import required_scopes
 from gateway.execution.selection import NotPlannable, Selection, has_variable
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_in_turns
-from gateway.schema.resolvers.links import Edge, Load, Source, python_arguments
+from gateway.schema.resolvers.links import Link, Load, RestSource, python_arguments
 from gateway.schema.resolvers.pagination import Page
 
 Gap: TypeAlias = tuple["Step", Any, Any, str | None]
@@ -58,14 +58,14 @@ class Step:
     """A field that costs a REST call for each of its parents."""
 
     index: int
-    edge: Edge
+    link: Link
     field: GraphQLField
     node: FieldNode
     constant: dict[str, Any] | None
     """The arguments, where no variable is among them."""
     variable: tuple[str, str] | None
     """The argument's Python name and the variable's, where there is one argument and it is a variable."""
-    projections: dict[Source, Projection]
+    projections: dict[RestSource, Projection]
 
     def arguments(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by their Python names; raise GraphQLError where they are wrong."""
@@ -125,7 +125,7 @@ class _Run:
                 task.cancel()
 
     def _loads(self, step: Step, into: Any, at: str, text: str | None) -> list[tuple[Step, Any, Any, Load]]:
-        asked = step.edge.ask(self._context, text, **self._arguments[step.index])
+        asked = step.link.ask(self._context, text, **self._arguments[step.index])
         if asked is None:
             return []
         if isinstance(asked, Load):
@@ -178,7 +178,7 @@ def compile_plan(selection: Selection, *, takes_turns: bool = False) -> Plan:
     return Plan(names[root], steps, source, required_scopes(selection, query), for_large, writer.size)
 
 
-def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:
+def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:
     node = step.selected[0].node
     constant = None
     if not has_variable(node.arguments or ()):
@@ -187,7 +187,7 @@ def _step(index: int, step: StepSource, names: dict[str, Any]) -> Step:
         source: Projection(msgspec.json.Decoder(shape.struct()), names[function])
         for source, (function, shape) in step.values.items()
     }
-    return Step(index, step.edge, step.field, node, constant, _only_variable(step.field, node), projections)
+    return Step(index, step.link, step.field, node, constant, _only_variable(step.field, node), projections)
 
 
 def _only_variable(field: GraphQLField, node: FieldNode) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from gateway.auth import Viewer
 from gateway.schema.resolvers.cooperative import LARGE
 from gateway.schema.resolvers.loaders import Loaders
 from gateway.upstream.call import Trace
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class ContextFactory:
         began = asyncio.get_running_loop().time()
         slow_at = began + self.timeout
         deadline = slow_at if timeout is None else began + min(timeout, self.timeout)
-        caller = Caller(viewer, deadline, slow_at=slow_at)
+        caller = CallContext(viewer, deadline, slow_at=slow_at)
         loaders = Loaders(self.client, caller, self.large)
         return OperationContext(viewer, request_id, loaders, self.max_page_size, caller.trace)
 

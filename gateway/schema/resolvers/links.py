@@ -1,6 +1,6 @@
-"""The edges of the graph: fields whose value is in another REST answer. Both executors follow them.
+"""The links of the graph: fields whose value is in another REST answer. Both executors follow them.
 
-A resolver follows its edge with `Edge.follow`; a compiled plan finds the same edge on the field with `edge_of`, and
+A resolver follows its link with `Link.follow`; a compiled plan finds the same link on the field with `link_of`, and
 reads what `ask` answers in its own way. So which call a field costs is said once, where the field is declared.
 """
 
@@ -15,15 +15,15 @@ from strawberry.types.field import StrawberryField
 
 from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.loaders import DocumentLoader, Loaders
+from gateway.schema.resolvers.loaders import Loaders, RestLoader
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
 from gateway.schema.resolvers.records import Record, read_object, read_objects, read_text
 
-_METADATA = "gateway.edge"
+_METADATA = "gateway.link"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class RestSource:
     """One kind of REST answer, and which part of it is a value of the GraphQL type ``type_name``.
 
     That part is the object at the key ``part``; or, where ``items`` is set, the list at that key as a connection of
@@ -31,7 +31,7 @@ class Source:
     """
 
     type_name: str
-    loader: Callable[[Loaders], DocumentLoader[Any]]
+    loader: Callable[[Loaders], RestLoader[Any]]
     part: str | None = None
     items: str | None = None
     item_type: str | None = None
@@ -46,19 +46,19 @@ class Source:
 
 
 class Load(NamedTuple):
-    """What an edge needs for one value: the answer for ``key``; ``page`` says which part of a list it holds."""
+    """What a link needs for one value: the answer for ``key``; ``page`` says which part of a list it holds."""
 
-    source: Source
+    source: RestSource
     key: Any
     page: Page | None = None
 
 
 Asked: TypeAlias = Load | Sequence[Load | GatewayError] | None
-"""What an edge needs for one parent: one value, none, or a list of values, some of which may be refused."""
+"""What a link needs for one parent: one value, none, or a list of values, some of which may be refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edge:
+class Link:
     """A field's way to its value.
 
     ``ask`` takes the context, the parent's text at ``parent_key`` (see `read_text`; None for the root), and the
@@ -66,12 +66,12 @@ class Edge:
     """
 
     ask: Callable[..., Asked]
-    sources: tuple[Source, ...]
+    sources: tuple[RestSource, ...]
     parent_key: str | None = None
 
     @property
-    def metadata(self) -> dict[str, "Edge"]:
-        """What a Strawberry field carries to be found by `edge_of`."""
+    def metadata(self) -> dict[str, "Link"]:
+        """What a Strawberry field carries to be found by `link_of`."""
         return {_METADATA: self}
 
     async def follow(self, context: OperationContext, parent: Record | None = None, **arguments: Any) -> Any:
@@ -93,17 +93,17 @@ async def _value(context: OperationContext, load: Load | GatewayError) -> Record
     return None if document is None else load.source.value(await document.record(), load.page)
 
 
-def edge_of(field: GraphQLField) -> Edge | None:
-    """Return the edge that a field of the schema follows, None where its value is in the document at hand."""
+def link_of(field: GraphQLField) -> Link | None:
+    """Return the link that a field of the schema follows, None where its value is in the document at hand."""
     definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     if not isinstance(definition, StrawberryField):
         return None
-    edge = definition.metadata.get(_METADATA)
-    return edge if isinstance(edge, Edge) else None
+    link = definition.metadata.get(_METADATA)
+    return link if isinstance(link, Link) else None
 
 
 def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a field's coerced argument values by the Python names that `Edge.ask` takes."""
+    """Return a field's coerced argument values by the Python names that `Link.ask` takes."""
     names = {
         name: argument.extensions[GraphQLCoreConverter.DEFINITION_BACKREF].python_name
         for name, argument in field.args.items()

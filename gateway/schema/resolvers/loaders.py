@@ -15,8 +15,8 @@ from aiodataloader import DataLoader
 from gateway.errors import UpstreamUnavailable
 from gateway.schema.resolvers.cooperative import LARGE
 from gateway.schema.resolvers.pagination import Page
-from gateway.schema.resolvers.records import Document
-from gateway.upstream.client import Caller, UpstreamClient
+from gateway.schema.resolvers.records import RestBody
+from gateway.upstream.client import CallContext, UpstreamClient
 
 KeyT = TypeVar("KeyT")
 
@@ -28,13 +28,13 @@ class _Failure:
     error: Exception
 
 
-class DocumentLoader(Generic[KeyT]):
+class RestLoader(Generic[KeyT]):
     """Loads REST answers by key: one call for each distinct key, all at the same time, None for a 404."""
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large: int = LARGE) -> None:
         self._loader = _Calls(fetch, large)
 
-    async def load(self, key: KeyT) -> Document | None:
+    async def load(self, key: KeyT) -> RestBody | None:
         """Return the answer for ``key``; raises the GatewayError of its call."""
         outcome = await asyncio.shield(self._loader.load(key))
         if isinstance(outcome, _Failure):
@@ -47,7 +47,7 @@ class DocumentLoader(Generic[KeyT]):
             call.cancel()
 
 
-class _Calls(DataLoader[KeyT, Document | _Failure | None]):
+class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
     """The calls of one loader. Nothing here refers to itself in a circle, so that an operation's answers go with it."""
 
     batch = False  # the REST API has no call for several keys, so there is nothing to collect them for
@@ -58,7 +58,7 @@ class _Calls(DataLoader[KeyT, Document | _Failure | None]):
         self._large = large
         self.under_way: set[asyncio.Task[None]] = set()
 
-    async def batch_load_fn(self, keys: list[KeyT]) -> list[Document | _Failure | None]:
+    async def batch_load_fn(self, keys: list[KeyT]) -> list[RestBody | _Failure | None]:
         """Return the outcome for each key."""
         call = asyncio.current_task()
         if call is not None:
@@ -70,38 +70,38 @@ class _Calls(DataLoader[KeyT, Document | _Failure | None]):
         """Return the key itself."""
         return key
 
-    async def _outcome(self, key: KeyT) -> Document | _Failure | None:
+    async def _outcome(self, key: KeyT) -> RestBody | _Failure | None:
         try:
             body = await self._fetch(key)
         except asyncio.CancelledError:
             return _Failure(UpstreamUnavailable("The call was given up."))
         except Exception as exc:  # noqa: BLE001 - it is raised again for everyone who loads the key
             return _Failure(exc)
-        return None if body is None else Document(body, self._large)
+        return None if body is None else RestBody(body, self._large)
 
 
 class Loaders:
-    """The loaders of one operation, each made when it is first used. See `Document` for ``large``."""
+    """The loaders of one operation, each made when it is first used. See `RestBody` for ``large``."""
 
-    def __init__(self, client: UpstreamClient, caller: Caller, large: int = LARGE) -> None:
+    def __init__(self, client: UpstreamClient, caller: CallContext, large: int = LARGE) -> None:
         self._client = client
         self._large = large
         self._caller = caller
 
     @cached_property
-    def threads(self) -> DocumentLoader[str]:
+    def threads(self) -> RestLoader[str]:
         """Threads by id."""
-        return DocumentLoader(partial(self._client.thread, self._caller), self._large)
+        return RestLoader(partial(self._client.thread, self._caller), self._large)
 
     @cached_property
-    def messages(self) -> DocumentLoader[tuple[str, Page]]:
+    def messages(self) -> RestLoader[tuple[str, Page]]:
         """Pages of messages by the thread's id and the page."""
-        return DocumentLoader(partial(_messages, self._client, self._caller), self._large)
+        return RestLoader(partial(_messages, self._client, self._caller), self._large)
 
     @cached_property
-    def customers(self) -> DocumentLoader[str]:
+    def customers(self) -> RestLoader[str]:
         """Customers' details by external id."""
-        return DocumentLoader(partial(self._client.customer, self._caller), self._large)
+        return RestLoader(partial(self._client.customer, self._caller), self._large)
 
     def close(self) -> None:
         """Give up every call that is still under way, and let go of the answers.
@@ -114,6 +114,6 @@ class Loaders:
                 loader.cancel()
 
 
-def _messages(client: UpstreamClient, caller: Caller, key: tuple[str, Page]) -> Awaitable[bytes | None]:
+def _messages(client: UpstreamClient, caller: CallContext, key: tuple[str, Page]) -> Awaitable[bytes | None]:
     thread_id, page = key
     return client.messages(caller, thread_id, page.offset, page.limit)

@@ -41,7 +41,7 @@ Check: TypeAlias = Callable[[Any], Any]
 """Returns an upstream value that fits a GraphQL type, or raises UpstreamInvalidResponse."""
 
 
-class Document:
+class RestBody:
     """The body of one REST answer. It stays bytes until a value is asked for, and is decoded once.
 
     A body of ``large`` bytes or more is read by turns.

@@ -28,7 +28,7 @@ from gateway.compat.httpx import WholeResponse
 from gateway.errors import UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.storage.memory import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import EXTENSION, Call, Source, call_of
+from gateway.upstream.call import EXTENSION, Call, Origin, call_of
 
 _HEADER = struct.Struct(">d16s")
 # When a generation ends, its entries do: it costs each subject one call in that time, and the store some 150 bytes.
@@ -104,10 +104,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
         if entry is None:
             return await self._fetch(await self._with_generation(slot, call), request)
         if entry.age < ttl:
-            return self._serve(request, call, entry, Source.CACHED)
+            return self._serve(request, call, entry, Origin.CACHED)
         if entry.age < ttl + self._policy.stale_while_revalidate:
             self._renew(slot, request, call)
-            return self._serve(request, call, entry, Source.STALE)
+            return self._serve(request, call, entry, Origin.STALE)
         if entry.age < ttl + self._policy.stale_if_error:
             return await self._fetch_or_serve(slot, request, call, entry)
         return await self._fetch(slot, request)
@@ -152,9 +152,9 @@ class ResponseCache(httpx.AsyncBaseTransport):
         key, begun = _generation_key(call.subject), _new_generation()
         return replace(slot, generation=await self._store.claim(key, begun, self._generation_lifetime()))
 
-    def _serve(self, request: httpx.Request, call: Call, entry: _Entry, source: Source) -> httpx.Response:
-        call.source, call.age = source, entry.age
-        self._counts[f"cache_{source}"] += 1
+    def _serve(self, request: httpx.Request, call: Call, entry: _Entry, origin: Origin) -> httpx.Response:
+        call.origin, call.age = origin, entry.age
+        self._counts[f"cache_{origin}"] += 1
         return WholeResponse(200, entry.body, request=request)
 
     async def _fetch_or_serve(self, slot: _Slot, request: httpx.Request, call: Call, entry: _Entry) -> httpx.Response:
@@ -166,10 +166,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
             async with asyncio.timeout_at(sooner.deadline):
                 response = await self._fetch(slot, _copy(request, sooner))
         except _FAILURES:
-            return self._serve(request, call, entry, Source.STALE)
+            return self._serve(request, call, entry, Origin.STALE)
         finally:
             call.attempts = sooner.attempts
-        return self._serve(request, call, entry, Source.STALE) if _failed(response) else response
+        return self._serve(request, call, entry, Origin.STALE) if _failed(response) else response
 
     async def _fetch(self, slot: _Slot, request: httpx.Request) -> httpx.Response:
         response = await self._following.handle_async_request(request)

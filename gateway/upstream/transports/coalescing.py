@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from gateway.upstream.call import Source, call_of
+from gateway.upstream.call import Origin, call_of
 
 _Key = tuple[str | None, str]
 
@@ -54,13 +54,13 @@ class Coalescing(httpx.AsyncBaseTransport):
         leader.deadline = max(leader.deadline, call.deadline)
         if leader.slow_at is not None and call.slow_at is not None:
             leader.slow_at = max(leader.slow_at, call.slow_at)
-        call.source = Source.COALESCED
+        call.origin = Origin.COALESCED
         try:
             return await self._wait(key, flight)
         finally:
             call.attempts, call.age = leader.attempts, leader.age
-            if leader.source is Source.STALE:
-                call.source = Source.STALE
+            if leader.origin is Origin.STALE:
+                call.origin = Origin.STALE
 
     async def _wait(self, key: _Key, flight: _Flight) -> httpx.Response:
         flight.waiting += 1

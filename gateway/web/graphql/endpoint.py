@@ -27,7 +27,7 @@ from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
-from gateway.upstream.call import Source, Trace
+from gateway.upstream.call import Origin, Trace
 from gateway.web.authentication import viewer_of
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch, request_of_body, run_batch
@@ -247,7 +247,7 @@ def _timeout(value: str | None) -> float | None:
 
 def _extensions(trace: Trace, *, explain: bool) -> dict[str, Any]:
     """Return what the response tells of its REST calls: stale answers always, every call where it was asked for."""
-    stale = [report.as_dict() for report in trace if report.source is Source.STALE]
+    stale = [report.as_dict() for report in trace if report.origin is Origin.STALE]
     extensions: dict[str, Any] = {}
     if stale:
         extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]

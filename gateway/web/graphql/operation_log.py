@@ -22,7 +22,7 @@ from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
-from gateway.upstream.call import Source, Trace, outcome_of
+from gateway.upstream.call import Origin, Trace, outcome_of
 from gateway.web.graphql.reported_parts import ReportedParts
 from gateway.web.http_error import HttpError
 
@@ -199,11 +199,11 @@ def _document(operation: Operation) -> str | None:
 
 def _summary(trace: Trace) -> list[dict[str, Any]]:
     """Return how many REST calls came to what; a list, since what is searched in a log has no names of its own."""
-    calls: dict[tuple[str, Source, str], int] = {}
+    calls: dict[tuple[str, Origin, str], int] = {}
     for report in trace:
-        kind = report.route, report.source, report.outcome
+        kind = report.route, report.origin, report.outcome
         calls[kind] = calls.get(kind, 0) + 1
     return [
-        {"route": route, "source": source, "outcome": outcome, "calls": number}
-        for (route, source, outcome), number in calls.items()
+        {"route": route, "source": origin, "outcome": outcome, "calls": number}
+        for (route, origin, outcome), number in calls.items()
     ]
