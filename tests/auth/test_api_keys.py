@@ -11,7 +11,7 @@ from gateway.auth.api_keys import make_api_key
 from gateway.errors import ConfigurationError
 from tests.auth.conftest import ask
 from tests.auth.issuer import Issuer
-from tests.auth.test_tokens import refusal
+from tests.auth.test_jwt import refusal
 from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
 
 
