@@ -11,8 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.auth import build_authenticator
-from gateway.auth.metrics import door_metrics
+from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
@@ -139,7 +138,7 @@ def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> Ab
         return nullcontext()
     metrics.add(partial(upstream_metrics, upstream))
     metrics.add(partial(engine_metrics, engine))
-    metrics.add(partial(door_metrics, upstream.counts))
+    metrics.add(partial(auth_metrics, upstream.counts))
     help_text = "How much later than it should the event loop came round."
     lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
     return watched_loop(lag.observe)

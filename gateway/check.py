@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.auth import Viewer, build_authenticator
-from gateway.auth.jwks import FETCH_FAILURES, fetcher, why
-from gateway.auth.keys import published_keys, usable_keys
+from gateway.auth.jwks import FETCH_FAILURES, failure_reason, jwks_fetcher, jwks_members, usable_keys
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
 from gateway.upstream.client import CallContext
@@ -64,9 +63,9 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 async def _fetch_keys(url: str, settings: Settings) -> Finding:
     """Fetch the token issuer's keys, as the first token would."""
     try:
-        keys = usable_keys(published_keys(await fetcher(url, settings.upstream_ca_file)()))
+        keys = usable_keys(jwks_members(await jwks_fetcher(url, settings.upstream_ca_file)()))
     except FETCH_FAILURES as exc:
-        text = f"{url}: the token issuer's keys cannot be fetched ({why(exc)}). Check GATEWAY_JWT_JWKS_URL."
+        text = f"{url}: the token issuer's keys cannot be fetched ({failure_reason(exc)}). Check GATEWAY_JWT_JWKS_URL."
         return Finding(ok=False, subject="tokens", text=text)
     return Finding(ok=True, subject="tokens", text=f"{url} has {len(keys)} of the token issuer's keys")
 

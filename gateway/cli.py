@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.auth.api_keys import make_api_key
+from gateway.auth.api_keys import generate_api_key
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
@@ -151,7 +151,7 @@ def api_key(
     """Make an API key: print the key, which is shown this once, and the line for GATEWAY_API_KEYS_FILE."""
     if expires is not None and expires.replace(tzinfo=UTC) <= datetime.now(UTC):
         raise ConfigurationError(["--expires: must be a day to come."])
-    key, line = make_api_key(identifier, scope or [], None if expires is None else expires.date())
+    key, line = generate_api_key(identifier, scope or [], None if expires is None else expires.date())
     typer.echo("The key, for its caller alone. It is shown this once:", err=True)
     typer.echo(key)
     typer.echo("The line for GATEWAY_API_KEYS_FILE:", err=True)

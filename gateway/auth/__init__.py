@@ -1,7 +1,15 @@
-"""The door: from what a caller shows to a Viewer, who calls and what is sent upstream for them."""
+"""Authentication: from a caller's credentials to a Viewer, and how often a caller may try and ask."""
 
-from gateway.auth.authenticator import build_authenticator
+from gateway.auth.authenticator import auth_metrics, build_authenticator
 from gateway.auth.challenges import LoginRequired, ScopeRequired
 from gateway.auth.viewer import EVERYONE, Authenticator, Viewer
 
-__all__ = ["EVERYONE", "Authenticator", "LoginRequired", "ScopeRequired", "Viewer", "build_authenticator"]
+__all__ = [
+    "EVERYONE",
+    "Authenticator",
+    "LoginRequired",
+    "ScopeRequired",
+    "Viewer",
+    "auth_metrics",
+    "build_authenticator",
+]

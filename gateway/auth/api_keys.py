@@ -1,8 +1,7 @@
-"""API keys: how one is made, how the file that knows them is read, and whether one that comes along is right.
+"""API keys: generating one, reading the file of known keys, and verifying a key that a caller sends.
 
-A key is ``gochat_<id>_<secret>``. The file has the hash alone, salted so that nobody sees whether two are the same.
-Why a fast hash (SHA-256) and not scrypt: that slows down the guessing of what people choose, and nobody guesses 256
-random bits; but every request would pay for it.
+A key is ``gochat_<id>_<secret>``. The file holds only its salted hash. The hash is SHA-256 and not scrypt: a slow
+hash protects passwords that people choose, but 256 random bits cannot be guessed, and every request would pay for it.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ _FIELDS = {"hash", "scopes", "expires"}
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key: ``expires`` is in seconds since 1970, None for never."""
+    """A known key: ``expires`` is in seconds since 1970, None for never."""
 
     viewer: Viewer
     salt: bytes = field(repr=False)
@@ -38,21 +37,21 @@ class ApiKey:
     expires: float | None = None
 
 
-# Compared with where no key has the id, so that it takes as long.
-_NOBODY = ApiKey(Viewer(None), bytes(16), bytes(32))
+# Unknown ids are compared with this, so that they take as long as known ones.
+_UNKNOWN = ApiKey(Viewer(None), bytes(16), bytes(32))
 
 
 class ApiKeys:
-    """Knows the keys by their ids. ``now`` is the wall clock, in seconds."""
+    """The known keys by their ids. ``now`` is the wall clock, in seconds."""
 
     def __init__(self, keys: Mapping[str, ApiKey], now: Callable[[], float]) -> None:
         self._keys = dict(keys)
         self._now = now
 
     def verify(self, key: str) -> Viewer:
-        """Return the viewer whose key it is (1 us); CredentialsRefused."""
+        """Return the owner of the key (1 us); CredentialsRefused."""
         prefix, _, rest = key.partition("_")
-        known = self._keys.get(rest.partition("_")[0], _NOBODY) if prefix == _PREFIX else _NOBODY
+        known = self._keys.get(rest.partition("_")[0], _UNKNOWN) if prefix == _PREFIX else _UNKNOWN
         if not hmac.compare_digest(_digest(known.salt, key), known.digest):
             raise CredentialsRefused("API key")
         if known.expires is not None and self._now() >= known.expires:
@@ -60,8 +59,8 @@ class ApiKeys:
         return known.viewer
 
 
-def make_api_key(identifier: str, scopes: list[str], expires: date | None) -> tuple[str, str]:
-    """Return a new key, and the line of the file that lets it in; ConfigurationError for what no line can hold."""
+def generate_api_key(identifier: str, scopes: list[str], expires: date | None) -> tuple[str, str]:
+    """Return a new key and its line for the file; ConfigurationError for an id or scope that the file cannot hold."""
     key = f"{_PREFIX}_{identifier}_{secrets.token_urlsafe(32)}"
     salt = secrets.token_bytes(16)
     hashed = f"sha256:{salt.hex()}:{_digest(salt, key).hex()}"
@@ -70,12 +69,12 @@ def make_api_key(identifier: str, scopes: list[str], expires: date | None) -> tu
     except ValueError as exc:
         raise ConfigurationError([str(exc)]) from exc
     until = "" if expires is None else f", expires = {expires.isoformat()}"
-    # JSON writes such texts as TOML does.
+    # TOML writes such strings as JSON does.
     return key, f'{identifier} = {{ hash = "{hashed}", scopes = {json.dumps(scopes)}{until} }}'
 
 
 def load_api_keys(path: Path) -> dict[str, ApiKey]:
-    """Return the keys in the file by their ids; ConfigurationError that says where it is wrong, and shows no hash."""
+    """Return the keys in the file by their ids; a ConfigurationError names the problem and shows no hash."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:

@@ -1,35 +1,102 @@
-"""Chooses the door that the settings ask for, and checks that what it needs is there."""
+"""Selects the authenticator that the settings ask for, and authenticates callers in service mode."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from prometheus_client.core import Metric
+
 from gateway.auth.api_keys import ApiKeys, load_api_keys
+from gateway.auth.challenges import BEARER, REALM, CredentialsRefused, LoginRequired, ScopeRequired
 from gateway.auth.failures import AuthFailures
-from gateway.auth.jwks import Keys, PublicKey, PublishedKeys, fetcher
-from gateway.auth.jwt import ALGORITHMS, TokenPolicy, Tokens
-from gateway.auth.keys import key_from_file
-from gateway.auth.passthrough import Passthrough
-from gateway.auth.service import GuardedDoor
+from gateway.auth.jwks import KeySource, RemoteJwks, StaticKey, jwks_fetcher, key_from_file
+from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
+from gateway.auth.passthrough import PassthroughAuthenticator
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, words
 from gateway.telemetry import Counts
+from gateway.telemetry.metrics import Labels, counter
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_API_KEY = f"ApiKey {REALM}"
+# One text for every problem: an attacker must not learn how close a guess was, or whether a key id exists.
+_REFUSED = "The credentials are not valid."
+_REASON = "auth_failures: "
 
 
-class ServiceForEveryone:
-    """Every caller is served with the gateway's own account (``GATEWAY_INBOUND_AUTH=none``)."""
+class OpenServiceAuthenticator:
+    """Accepts every caller; calls use the gateway's own account (``GATEWAY_INBOUND_AUTH=none``)."""
 
     _viewer = Viewer(None)
 
     async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:  # noqa: ARG002 - the protocol's signature
-        """Return the one viewer there is."""
+        """Return the same viewer for every caller."""
         return self._viewer
 
     async def aclose(self) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAuthenticator:
+    """Accepts a bearer token or an API key. If a request has both, the key counts.
+
+    Every caller needs the ``required_scopes``.
+    """
+
+    jwt: JwtVerifier | None
+    api_keys: ApiKeys | None
+    failures: AuthFailures
+    required_scopes: frozenset[str] = frozenset()
+
+    async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:
+        """Return the viewer; LoginRequired, ScopeRequired, RateLimited, or UpstreamUnavailable without keys."""
+        try:
+            viewer = await self._viewer(authorization, api_key, address)
+        except CredentialsRefused as exc:
+            await self.failures.add(address, exc.reason)
+            raise LoginRequired(_REFUSED, self._challenge(', error="invalid_token"')) from exc
+        if not self.required_scopes <= viewer.scopes:
+            raise ScopeRequired(self.required_scopes)
+        return viewer
+
+    async def _viewer(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:
+        if self.api_keys is not None and api_key:
+            return self.api_keys.verify(api_key)
+        if self.jwt is not None and authorization:
+            scheme, _, token = authorization.strip().partition(" ")
+            if scheme.lower() == "bearer":
+                token = token.strip()
+                viewer = await self.jwt.cached(token)
+                if viewer is not None:
+                    return viewer
+                self.failures.require_unblocked(address)
+                return await self.jwt.verify(token)
+        raise LoginRequired(self._needs(), self._challenge())
+
+    def _needs(self) -> str:
+        ways = []
+        if self.jwt is not None:
+            ways.append("a bearer token in the header Authorization")
+        if self.api_keys is not None:
+            ways.append("an API key in the header X-API-Key")
+        return f"This call needs {' or '.join(ways)}."
+
+    def _challenge(self, bearer_error: str = "") -> str:
+        challenges = []
+        if self.jwt is not None:
+            challenges.append(BEARER + bearer_error)
+        if self.api_keys is not None:
+            challenges.append(_API_KEY)
+        return ", ".join(challenges)
+
+    async def aclose(self) -> None:
+        """Close the JWT verifier and the failure counter."""
+        if self.jwt is not None:
+            await self.jwt.aclose()
+        await self.failures.aclose()
 
 
 def build_authenticator(
@@ -38,31 +105,31 @@ def build_authenticator(
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
 ) -> Authenticator:
-    """Return the door that ``settings`` ask for; ConfigurationError where they leave it open unsaid.
+    """Return the authenticator that ``settings`` select; ConfigurationError where they leave service mode open.
 
     ``clock`` is monotonic, ``now`` the wall clock, both in seconds.
     """
     counts = Counts() if counts is None else counts
-    way = None if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH else _way(settings)
-    if way in {None, InboundAuth.NONE}:
+    inbound = None if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
+    if inbound in {None, InboundAuth.NONE}:
         _require_no_scopes(settings)
-        return ServiceForEveryone() if way is not None else _passthrough(settings)
-    tokens = None if way is InboundAuth.API_KEY else _tokens(settings, counts, clock, now)
-    api_keys = None if way is InboundAuth.JWT else _api_keys(settings, now)
+        return OpenServiceAuthenticator() if inbound is not None else _passthrough(settings)
+    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, counts, clock, now)
+    api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, now)
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
     rate = build_rate("auth_failure_limit", settings.auth_failure_limit, settings, counts, clock)
     required = frozenset(words(settings.required_scopes))
-    return GuardedDoor(tokens, api_keys, AuthFailures(rate, counts, clock), required)
+    return ServiceAuthenticator(jwt, api_keys, AuthFailures(rate, counts, clock), required)
 
 
-def _way(settings: Settings) -> InboundAuth:
+def _inbound_auth(settings: Settings) -> InboundAuth:
     if settings.inbound_auth is not None:
         return settings.inbound_auth
     problem = (
         "GATEWAY_INBOUND_AUTH is not set: in service mode every caller would read with the gateway's account. "
-        "Set it to `jwt`, `api_key` or `jwt,api_key`, or to `none` if something in front of the gateway lets the right "
-        "callers in; or set GATEWAY_UPSTREAM_IDENTITY to `passthrough`."
+        "Set it to `jwt`, `api_key` or `jwt,api_key`, or to `none` if something in front of the gateway authenticates "
+        "callers; or set GATEWAY_UPSTREAM_IDENTITY to `passthrough`."
     )
     raise ConfigurationError([problem])
 
@@ -71,7 +138,7 @@ def _require_no_scopes(settings: Settings) -> None:
     names = {"GATEWAY_REQUIRED_SCOPES": settings.required_scopes, "GATEWAY_FIELD_SCOPES": settings.field_scopes}
     problems = [
         f"{name} is set, but callers have scopes only in service mode with GATEWAY_INBOUND_AUTH `jwt` or `api_key`. "
-        "Unset it, or let callers authenticate so."
+        "Unset it, or choose one of those."
         for name, value in names.items()
         if value
     ]
@@ -79,9 +146,9 @@ def _require_no_scopes(settings: Settings) -> None:
         raise ConfigurationError(problems)
 
 
-def _passthrough(settings: Settings) -> Passthrough:
+def _passthrough(settings: Settings) -> PassthroughAuthenticator:
     secret = settings.cache_secret
-    return Passthrough(None if secret is None else secret.get_secret_value().encode())
+    return PassthroughAuthenticator(None if secret is None else secret.get_secret_value().encode())
 
 
 def _api_keys(settings: Settings, now: Callable[[], float]) -> ApiKeys:
@@ -90,7 +157,7 @@ def _api_keys(settings: Settings, now: Callable[[], float]) -> ApiKeys:
     return ApiKeys(load_api_keys(settings.api_keys_file), now)
 
 
-def _tokens(settings: Settings, counts: Counts, clock: Callable[[], float], now: Callable[[], float]) -> Tokens:
+def _jwt(settings: Settings, counts: Counts, clock: Callable[[], float], now: Callable[[], float]) -> JwtVerifier:
     issuer, audiences = settings.jwt_issuer, words(settings.jwt_audience)
     missing = [
         f"{name} must be set when GATEWAY_INBOUND_AUTH has `jwt`."
@@ -104,8 +171,8 @@ def _tokens(settings: Settings, counts: Counts, clock: Callable[[], float], now:
         )
     if missing or issuer is None:
         raise ConfigurationError(missing)
-    policy = TokenPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
-    return Tokens(_keys(settings, counts, clock), policy, now)
+    policy = JwtPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
+    return JwtVerifier(_key_source(settings, counts, clock), policy, now)
 
 
 def _algorithms(settings: Settings) -> list[str]:
@@ -116,14 +183,43 @@ def _algorithms(settings: Settings) -> list[str]:
     return algorithms
 
 
-def _keys(settings: Settings, counts: Counts, clock: Callable[[], float]) -> Keys:
+def _key_source(settings: Settings, counts: Counts, clock: Callable[[], float]) -> KeySource:
     if settings.jwt_public_key_file is not None:
-        return PublicKey(key_from_file(settings.jwt_public_key_file))
+        return StaticKey(key_from_file(settings.jwt_public_key_file))
     url = urlsplit(str(settings.jwt_jwks_url))
     if url.scheme != "https" and (url.hostname or "") not in _LOOPBACK:
         problem = (
-            "GATEWAY_JWT_JWKS_URL: must begin with `https://`, but for an address of this machine: whoever can change "
-            "the answer on its way can make tokens."
+            "GATEWAY_JWT_JWKS_URL: must begin with `https://`, except for an address of this machine: an attacker "
+            "who changes the answer on its way could forge tokens."
         )
         raise ConfigurationError([problem])
-    return PublishedKeys(fetcher(url.geturl(), settings.upstream_ca_file), settings.jwt_jwks_ttl, counts, clock)
+    return RemoteJwks(jwks_fetcher(url.geturl(), settings.upstream_ca_file), settings.jwt_jwks_ttl, counts, clock)
+
+
+def auth_metrics(counts: Counts) -> Iterator[Metric]:
+    """Yield the metrics of authentication and of rate limits."""
+    reasons: dict[Labels, float] = {
+        (name.removeprefix(_REASON),): n for name, n in counts.copy().items() if name.startswith(_REASON)
+    }
+    yield counter("auth_failures", "Wrong credentials, by what was wrong with them.", ("reason",), reasons)
+    yield counter(
+        "auth_failures_limited",
+        "Requests from addresses that have to wait, since too many wrong credentials came from there.",
+        (),
+        {(): counts["auth_failures_limited"]},
+    )
+    yield counter(
+        "jwks_fetches",
+        "How often the keys of the tokens' issuer were fetched, by result.",
+        ("result",),
+        {("ok",): counts["jwks_fetched"], ("failed",): counts["jwks_failed"]},
+    )
+    yield counter(
+        "rate_limited", "Requests refused because their caller asks for too much.", (), {(): counts["rate_limited"]}
+    )
+    yield counter(
+        "rate_store_failures",
+        "Times that the Redis of the rate limits did not answer.",
+        (),
+        {(): counts["rate_limit_store_failures"]},
+    )

@@ -1,4 +1,4 @@
-"""How a caller is kept out: the errors that come with a challenge, which says what would let them in."""
+"""Errors that reject a caller, with the challenge that says which credentials are needed."""
 
 from gateway.errors import Forbidden, Unauthenticated
 
@@ -15,7 +15,7 @@ class LoginRequired(Unauthenticated):
 
 
 class ScopeRequired(Forbidden):
-    """The caller is known, and may not do this; ``challenge`` names the scopes (RFC 6750, section 3.1)."""
+    """The caller is known but lacks a scope; ``challenge`` names the scopes (RFC 6750, section 3.1)."""
 
     def __init__(self, scopes: frozenset[str]) -> None:
         names = " ".join(sorted(scopes))
@@ -24,7 +24,7 @@ class ScopeRequired(Forbidden):
 
 
 class CredentialsRefused(Exception):
-    """Credentials are wrong. ``reason`` is for the operator alone: whoever tries learns nothing from an answer."""
+    """The credentials are wrong. ``reason`` is for the operator only: the response must not help an attacker."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

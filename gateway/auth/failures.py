@@ -1,7 +1,7 @@
-"""Counts wrong credentials, and makes an address wait from which too many come.
+"""Counts wrong credentials, and blocks further attempts from an address that sends too many.
 
-It waits for nothing but further tries: credentials that are known to be right are let in from there as well, or one
-broken client could keep out everyone who shares its address.
+Credentials that are already verified are still accepted from a blocked address. Otherwise one broken client could lock
+out everyone behind the same address.
 """
 
 import ipaddress
@@ -14,49 +14,49 @@ from gateway.auth.rate_limits import Rate
 from gateway.errors import RateLimited
 from gateway.telemetry import Counts, logger
 
-_MOST_ADDRESSES = 10_000
+_MAX_ADDRESSES = 10_000
 _UNKNOWN = "unknown"
 
 
 class AuthFailures:
-    """Knows which addresses have to wait. ``clock`` is monotonic, in seconds."""
+    """Remembers which addresses are blocked. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, rate: Rate, counts: Counts, clock: Callable[[], float]) -> None:
         self._rate = rate
         self._counts = counts
         self._clock = clock
-        self._until: LRUCache[str, float] = LRUCache(_MOST_ADDRESSES)
+        self._blocked_until: LRUCache[str, float] = LRUCache(_MAX_ADDRESSES)
 
-    def require_none(self, address: str | None) -> None:
-        """Raise RateLimited while the address has to wait; this comes before whatever costs time."""
-        if not self._until:
+    def require_unblocked(self, address: str | None) -> None:
+        """Raise RateLimited while the address is blocked; called before any costly verification."""
+        if not self._blocked_until:
             return
         client = client_of(address)
-        seconds = self._until.get(client, 0.0) - self._clock()
+        seconds = self._blocked_until.get(client, 0.0) - self._clock()
         if seconds > 0:
             self._counts["auth_failures_limited"] += 1
             raise _too_many(seconds)
-        self._until.pop(client, None)
+        self._blocked_until.pop(client, None)
 
     async def add(self, address: str | None, reason: str) -> None:
-        """Note a failure; raise RateLimited where it is one too many."""
-        self.require_none(address)
+        """Count a failure; raise RateLimited if it exceeds the limit."""
+        self.require_unblocked(address)
         client = client_of(address)
         self._counts["auth_failures"] += 1
         self._counts[f"auth_failures: {reason}"] += 1
         logger.info("credentials were refused", extra={"fields": {"reason": reason, "address": client}})
         standing = await self._rate.take(f"address:{client}")
         if standing is not None and not standing.allowed:
-            self._until[client] = self._clock() + standing.retry_after
+            self._blocked_until[client] = self._clock() + standing.retry_after
             raise _too_many(standing.retry_after)
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._rate.aclose()
 
 
 def client_of(address: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 that a subscriber gets of IPv6."""
+    """Return what counts as one client: an IPv4 address, or the /64 network that one IPv6 subscriber gets."""
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:

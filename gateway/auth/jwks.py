@@ -1,58 +1,66 @@
-"""The public keys that tokens are verified with: one from a file, or those that the issuer publishes (RFC 7517).
+"""The public keys that verify tokens: one key from a PEM file, or the issuer's JWKS (RFC 7517).
 
-    fetched ──ttl──▶ due: fetched anew behind the scenes, while the old keys serve
-       │               └──ttl──▶ overdue: nobody came in the meantime, and whoever comes now waits for the new keys
+    fresh ──ttl──▶ due: refreshed in the background while the old keys still verify
+       │             └──ttl──▶ overdue: a request waits for the refresh
        │
-       └── a token names an unknown key: fetched anew at once, but not sooner than `_PAUSE` after the last attempt
+       └── a token names an unknown key: refreshed at once, at most once per `_MIN_INTERVAL`
 
-At most one fetch is under way. One that fails changes nothing: the last good keys serve while the issuer is down, and
-what is due is due again `_PAUSE` after that, so that callers wait for an issuer that hangs only after a long rest. So
-tokens that name made-up keys cost the issuer a request in `_PAUSE` seconds, however many they are; and for as long, at
-most, a new key of the issuer's may go unnoticed.
+Keys not refreshed within two TTLs verify nothing before the next refresh ends: they may have been withdrawn. At most
+one fetch runs at a time. A failed fetch changes nothing: the last good keys stay in use while the issuer is down, and
+the next refresh is due `_MIN_INTERVAL` later, so that requests do not wait for an issuer that hangs. Tokens with
+invented key ids therefore cost the issuer one request per interval, and a new key may stay unknown for that long.
+
+Why not a library: PyJWT's PyJWKClient (2.15) blocks the event loop for the whole fetch (measured: 310 ms for a response
+that takes 300 ms), and rejects every token once its `lifespan` is over and the issuer is down. joserfc has no client.
 """
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+import warnings
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
-from joserfc.jwk import Key
+import msgspec
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey, import_key
+from joserfc.jws import JWSRegistry
 
-from gateway.auth.keys import fits, published_keys, usable_keys
-from gateway.errors import UpstreamUnavailable
+from gateway.errors import ConfigurationError, UpstreamUnavailable
 from gateway.telemetry import Counts, logger
 
 FETCH_FAILURES = (httpx.HTTPError, OSError, TimeoutError, ValueError)
-"""What fetching keys, and reading them, may raise."""
+"""What fetching and parsing a JWKS may raise."""
 
-_PAUSE = 10.0
-_TIMEOUT = 5.0
-_MOST_BYTES = 256 * 1024
-# As it is: compressed, a small answer could unfold into a large one.
+_MIN_INTERVAL = 10.0
+_FETCH_TIMEOUT_SECONDS = 5.0
+_MAX_BYTES = 256 * 1024
+_MAX_KEYS = 100
+_MIN_RSA_BITS = 2048
+# No compression: a small response could expand into a large one.
 _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """Finds the key that a token names."""
 
     generation: int
-    """Changes when keys were replaced: what was verified with the old ones is no longer."""
+    """Changes when the keys change: tokens verified with the old keys must be verified again."""
 
     async def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """Return the key, None where there is none; UpstreamUnavailable where no keys could be had so far."""
+        """Return the key, None where there is none; UpstreamUnavailable where no fetch has succeeded yet."""
 
     async def refresh_if_due(self) -> None:
-        """Begin to fetch the keys anew, if it is time; return when they are there, if it has been for long."""
+        """Start a refresh if one is due; wait for it only if it is overdue."""
 
     async def aclose(self) -> None:
-        """Give up what is under way."""
+        """Cancel a running fetch."""
 
 
-class PublicKey:
-    """One key from a PEM file. Tokens may call it what they like."""
+class StaticKey:
+    """One key from a PEM file. The key id of a token is ignored."""
 
     generation = 0
 
@@ -60,18 +68,18 @@ class PublicKey:
         self._key = key
 
     async def find(self, kid: str | None, algorithm: str) -> Key | None:  # noqa: ARG002 - the protocol's signature
-        """Return the key, if it is one for the algorithm."""
+        """Return the key if it fits the algorithm."""
         return self._key if fits(self._key, algorithm) else None
 
     async def refresh_if_due(self) -> None:
-        """Do nothing: another key takes a restart."""
+        """Do nothing: a new key needs a restart."""
 
     async def aclose(self) -> None:
         """Do nothing."""
 
 
-class PublishedKeys:
-    """The keys that the issuer publishes; see the top of this file. ``clock`` is monotonic, in seconds."""
+class RemoteJwks:
+    """The issuer's JWKS; see the top of this file. ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self, fetch: Callable[[], Awaitable[bytes]], ttl: float, counts: Counts, clock: Callable[[], float]
@@ -81,17 +89,17 @@ class PublishedKeys:
         self._counts = counts
         self._clock = clock
         self._keys: tuple[Key, ...] = ()
-        self._published: list[Any] = []
+        self._members: list[Any] = []
         self._due = clock()
         self._not_before = clock()
         self._task: asyncio.Task[None] | None = None
         self.generation = 0
 
     async def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """Return the key; a token without a key id is for a set that has but one key for its algorithm."""
+        """Return the key. A token without a key id is accepted only if exactly one key fits its algorithm."""
         key = self._look_up(kid, algorithm)
         if key is None and (self._task is not None or self._clock() >= self._not_before):
-            # Shielded: one caller who leaves does not take the keys away from the others.
+            # Shielded: one cancelled request must not cancel the fetch for the others.
             await asyncio.shield(self._refresh())
             key = self._look_up(kid, algorithm)
         if key is None and not self._keys:
@@ -100,7 +108,7 @@ class PublishedKeys:
         return key
 
     async def refresh_if_due(self) -> None:
-        """Begin to fetch the keys anew, if it is time; return when they are there, if it has been for another ttl."""
+        """Start a refresh after one TTL; wait for it after two."""
         late = self._clock() - self._due
         if late >= 0 and self._keys:
             refreshed = self._refresh()
@@ -116,46 +124,50 @@ class PublishedKeys:
     def _refresh(self) -> asyncio.Task[None]:
         if self._task is None:
             self._task = asyncio.create_task(self._fetch_now(), name="jwks")
-            self._task.add_done_callback(self._over)
+            self._task.add_done_callback(self._fetch_ended)
         return self._task
 
-    def _over(self, _task: asyncio.Task[None]) -> None:
+    def _fetch_ended(self, _task: asyncio.Task[None]) -> None:
         self._task = None
-        self._not_before = self._clock() + _PAUSE
+        self._not_before = self._clock() + _MIN_INTERVAL
         self._due = max(self._due, self._not_before)
 
     async def _fetch_now(self) -> None:
         try:
-            published = published_keys(await self._fetch())
-            keys = usable_keys(published)
+            members = jwks_members(await self._fetch())
+            keys = usable_keys(members)
         except FETCH_FAILURES as exc:
             self._counts["jwks_failed"] += 1
-            logger.warning("the token issuer's keys cannot be fetched (%s); those known stay in use", why(exc))
+            logger.warning(
+                "the token issuer's keys cannot be fetched (%s); the known keys stay in use", failure_reason(exc)
+            )
             return
         self._counts["jwks_fetched"] += 1
         self._due = self._clock() + self._ttl
-        if published != self._published:
-            self._keys, self._published = keys, published
+        if members != self._members:
+            self._keys, self._members = keys, members
             self.generation += 1
 
     async def aclose(self) -> None:
-        """Give up what is under way."""
+        """Cancel a running fetch."""
         if self._task is not None:
             self._task.cancel()
 
 
-def why(failure: Exception) -> str:
-    """Return why keys could not be fetched: in our own words, or by the error's name, for its text holds addresses."""
+def failure_reason(failure: Exception) -> str:
+    """Return why a fetch failed: our own text, or only the name of a foreign error, whose text holds addresses."""
     return str(failure) if type(failure) is ValueError else type(failure).__name__
 
 
-def fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
-    """Return a function that fetches ``url``: ValueError for what is no answer or a long one, or an httpx.HTTPError.
+def jwks_fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
+    """Return a function that fetches ``url``; ValueError for an error status or a long body, or an httpx.HTTPError.
 
-    It keeps no connection, since it is called once in minutes; and it follows no redirect, since whoever makes one
-    could name other keys.
+    It keeps no connection, because minutes pass between calls. It follows no redirect, because a redirect could lead to
+    an attacker's keys.
     """
-    verify: ssl.SSLContext | bool = False  # what is not https is on this machine: see `gateway.auth.authenticator`
+    verify: ssl.SSLContext | bool = (
+        False  # plain HTTP is allowed on this machine only: see `gateway.auth.authenticator`
+    )
     if url.startswith("https:"):
         verify = ssl.create_default_context()
         if ca_file is not None:
@@ -163,8 +175,8 @@ def fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
 
     async def fetch() -> bytes:
         async with (
-            asyncio.timeout(_TIMEOUT),
-            httpx.AsyncClient(verify=verify, timeout=_TIMEOUT, trust_env=False) as client,
+            asyncio.timeout(_FETCH_TIMEOUT_SECONDS),
+            httpx.AsyncClient(verify=verify, timeout=_FETCH_TIMEOUT_SECONDS, trust_env=False) as client,
             client.stream("GET", url, headers=_HEADERS) as answer,
         ):
             if answer.status_code != httpx.codes.OK:
@@ -172,8 +184,81 @@ def fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
             body = b""
             async for chunk in answer.aiter_raw():
                 body += chunk
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(f"more than {_MOST_BYTES} bytes")
+                if len(body) > _MAX_BYTES:
+                    raise ValueError(f"more than {_MAX_BYTES} bytes")
             return body
 
     return fetch
+
+
+def jwks_members(body: bytes) -> list[Any]:
+    """Return the members of a JWKS document; ValueError if it is not one."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise ValueError("not JSON") from exc
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or len(members) > _MAX_KEYS:
+        raise ValueError(f"no `keys`, or more than {_MAX_KEYS}")
+    return members
+
+
+def usable_keys(members: Iterable[Any]) -> tuple[Key, ...]:
+    """Return the keys that can verify tokens; ValueError where there is none.
+
+    Unknown keys are skipped (RFC 7517, section 5): an issuer may publish types that only newer programs know.
+    """
+    keys = tuple(_usable_keys(members))
+    if not keys:
+        raise ValueError("no key in it can be used")
+    return keys
+
+
+def _usable_keys(members: Iterable[Any]) -> Iterator[Key]:
+    for member in members:
+        if not isinstance(member, dict) or member.get("use", "sig") != "sig":
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)  # about short RSA keys, which are skipped
+                key = import_key(member)
+        except (JoseError, ValueError, TypeError, KeyError):
+            continue
+        if not isinstance(key, OctKey) and not _is_short(key):
+            yield key
+
+
+def key_from_file(path: Path) -> Key:
+    """Return the public key in a PEM file; ConfigurationError where there is no usable one."""
+    try:
+        pem = path.read_bytes()
+    except OSError as exc:
+        problem = f"GATEWAY_JWT_PUBLIC_KEY_FILE: {path} cannot be read ({exc.strerror})."
+        raise ConfigurationError([problem]) from exc
+    for kind in (RSAKey, ECKey, OKPKey):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)
+                key: Key = kind.import_key(pem)
+        except (JoseError, ValueError, TypeError):
+            continue
+        if key.is_private:
+            problem = f"GATEWAY_JWT_PUBLIC_KEY_FILE: {path} holds a private key; it must be the issuer's public one."
+            raise ConfigurationError([problem])
+        if not _is_short(key):
+            return key
+    problem = f"GATEWAY_JWT_PUBLIC_KEY_FILE: {path} holds no public key in PEM (RSA of 2048 bits or more, EC, Ed25519)."
+    raise ConfigurationError([problem])
+
+
+def fits(key: Key, algorithm: str) -> bool:
+    """Return whether the key may verify this algorithm, by its type, its curve, and its ``use`` and ``alg``."""
+    try:
+        JWSRegistry.algorithms[algorithm].check_key(key)
+    except JoseError:
+        return False
+    return True
+
+
+def _is_short(key: Key) -> bool:
+    return isinstance(key, RSAKey) and key.raw_value.key_size < _MIN_RSA_BITS

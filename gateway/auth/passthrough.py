@@ -1,15 +1,15 @@
-"""The door of passthrough mode: callers bring the REST API's own credentials, and it alone judges them."""
+"""Authentication in passthrough mode: callers send credentials of the REST API, and only the REST API checks them."""
 
 import hashlib
 import secrets
+from base64 import b64decode
 
 from gateway.auth.challenges import LoginRequired
-from gateway.auth.credentials import normal_form
 from gateway.auth.viewer import Viewer
 
 
-class Passthrough:
-    """The caller's own header goes upstream as it came; a call without one, or with an unsendable one, goes nowhere.
+class PassthroughAuthenticator:
+    """Passes the caller's own header upstream unchanged; rejects a request that has none, or one that cannot be sent.
 
     ``secret`` keys the hash that names a caller: gateways that share a rate limit must share it.
     """
@@ -24,12 +24,28 @@ class Passthrough:
         return Viewer(authorization, self._name(authorization))
 
     def _name(self, authorization: str) -> str:
-        """Hash the credential: keyed, or else whoever reads the log could try passwords against it."""
-        digest = hashlib.blake2b(normal_form(authorization), key=self._secret, digest_size=8, person=b"caller")
+        """Hash the credential with a key: without it, a reader of the log could test passwords against the hash."""
+        digest = hashlib.blake2b(normalized(authorization), key=self._secret, digest_size=8, person=b"caller")
         return f"header:{digest.hexdigest()}"
 
     async def aclose(self) -> None:
         """Do nothing."""
+
+
+def normalized(authorization: str) -> bytes:
+    """Return the same bytes for every spelling of a header ``Authorization``, so that one caller cannot pose as many.
+
+    For Basic these are the decoded name and password (RFC 7617). Decoding is as lenient as any server may be: it skips
+    characters that are not Base64 and needs no padding.
+    """
+    scheme, _, credential = authorization.strip().partition(" ")
+    scheme, credential = scheme.lower(), credential.strip()
+    if scheme == "basic":
+        try:
+            return b"basic:" + b64decode(credential + "==")
+        except ValueError:
+            pass  # it still goes upstream, and the REST API decides
+    return f"{scheme} {credential}".encode()
 
 
 def _sendable(value: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.auth import build_authenticator
-from gateway.auth.api_keys import make_api_key
+from gateway.auth.api_keys import generate_api_key
 from gateway.errors import ConfigurationError
 from tests.auth.conftest import ask
 from tests.auth.issuer import Issuer
@@ -28,13 +28,13 @@ def start_with_keys(start: StartGateway, tmp_path: Path, clock: Clock) -> StartG
 
 
 def test_a_key_lets_its_caller_in(start_with_keys: StartGateway) -> None:
-    key, line = make_api_key("mobile-app", [], None)
+    key, line = generate_api_key("mobile-app", [], None)
     response = ask(start_with_keys(line), x_api_key=key)
     assert (response.status_code, response.json()) == (200, {"data": {"thread": {"id": "th-1"}}})
 
 
 def test_several_keys_serve_at_the_same_time_so_that_one_can_follow_the_other(start_with_keys: StartGateway) -> None:
-    made = [make_api_key(name, [], None) for name in ("mobile-1", "mobile-2", "billing")]
+    made = [generate_api_key(name, [], None) for name in ("mobile-1", "mobile-2", "billing")]
     gateway = start_with_keys(*(line for _, line in made))
     assert [ask(gateway, x_api_key=key).status_code for key, _ in made] == [200, 200, 200]
     gateway = start_with_keys(*(line for _, line in made[1:]))
@@ -42,9 +42,9 @@ def test_several_keys_serve_at_the_same_time_so_that_one_can_follow_the_other(st
 
 
 def test_every_wrong_key_gets_the_same_answer(start_with_keys: StartGateway) -> None:
-    key, line = make_api_key("mobile-app", [], None)
-    other, _ = make_api_key("mobile-app", [], None)
-    unknown, _ = make_api_key("unknown", [], None)
+    key, line = generate_api_key("mobile-app", [], None)
+    other, _ = generate_api_key("mobile-app", [], None)
+    unknown, _ = generate_api_key("unknown", [], None)
     gateway = start_with_keys(line)
     wrong = [other, unknown, key[:-1], f"{key}x", key.upper(), "gochat_mobile-app_", "gochat", "_", "\t", "ä" * 50]
     answers = [ask(gateway, x_api_key=each.encode()) for each in wrong if each.strip()]
@@ -55,7 +55,7 @@ def test_every_wrong_key_gets_the_same_answer(start_with_keys: StartGateway) -> 
 
 
 def test_no_key_at_all_is_told_what_is_needed(start_with_keys: StartGateway) -> None:
-    key, line = make_api_key("mobile-app", [], None)
+    key, line = generate_api_key("mobile-app", [], None)
     gateway = start_with_keys(line)
     for headers in ({}, {"authorization": f"Bearer {key}"}, {"x_api_key": ""}):
         assert refusal(ask(gateway, **headers))["message"] == "This call needs an API key in the header X-API-Key."
@@ -63,7 +63,7 @@ def test_no_key_at_all_is_told_what_is_needed(start_with_keys: StartGateway) -> 
 
 @pytest.mark.parametrize("written", ["2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01T02:00:00+02:00"])
 def test_a_key_may_expire(start_with_keys: StartGateway, clock: Clock, written: str) -> None:
-    key, line = make_api_key("mobile-app", [], date(2030, 1, 1))
+    key, line = generate_api_key("mobile-app", [], date(2030, 1, 1))
     gateway = start_with_keys(line.replace("2030-01-01", written))
     clock.now = datetime(2030, 1, 1, tzinfo=UTC).timestamp() - 1
     assert ask(gateway, x_api_key=key).status_code == 200
@@ -72,15 +72,15 @@ def test_a_key_may_expire(start_with_keys: StartGateway, clock: Clock, written: 
 
 
 def test_a_key_has_scopes(start_with_keys: StartGateway) -> None:
-    reader, reading = make_api_key("reader", ["chat:read"], None)
-    other, nothing = make_api_key("other", [], None)
+    reader, reading = generate_api_key("reader", ["chat:read"], None)
+    other, nothing = generate_api_key("other", [], None)
     gateway = start_with_keys(reading, nothing, required_scopes="chat:read")
     assert ask(gateway, x_api_key=reader).status_code == 200
     assert ask(gateway, x_api_key=other).status_code == 403
 
 
 def test_tokens_and_keys_may_both_be_taken(start_with_keys: StartGateway, issuer: Issuer) -> None:
-    key, line = make_api_key("mobile-app", [], None)
+    key, line = generate_api_key("mobile-app", [], None)
     tokens = {
         "inbound_auth": " API_KEY, jwt",
         "jwt_jwks_url": issuer.url,
@@ -144,4 +144,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("identifier", "scopes"), [("a_b", []), ("", []), ("a", ["x y"]), ("a", ['x"']), ("a", [""])])
 def test_no_key_is_made_that_the_file_would_refuse(identifier: str, scopes: list[str]) -> None:
     with pytest.raises(ConfigurationError):
-        make_api_key(identifier, scopes, None)
+        generate_api_key(identifier, scopes, None)

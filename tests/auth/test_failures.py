@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth.api_keys import make_api_key
+from gateway.auth.api_keys import generate_api_key
 from gateway.auth.failures import AuthFailures, client_of
 from gateway.auth.gcra import build_rate
 from gateway.errors import ConfigurationError, RateLimited
@@ -37,7 +37,7 @@ def test_after_the_wait_it_may_be_tried_again(start_with_tokens: StartGateway, i
 
 
 def test_a_right_key_is_let_in_from_an_address_that_has_to_wait(start: StartGateway, tmp_path: Path) -> None:
-    key, line = make_api_key("mobile-app", [], None)
+    key, line = generate_api_key("mobile-app", [], None)
     file = tmp_path / "keys.toml"
     file.write_text(line)
     gateway = start(inbound_auth="api_key", api_keys_file=file, auth_failure_limit="2/hour")

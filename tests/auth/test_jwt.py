@@ -17,8 +17,8 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from gateway.auth.challenges import CredentialsRefused
-from gateway.auth.jwks import PublicKey
-from gateway.auth.jwt import TokenPolicy, Tokens
+from gateway.auth.jwks import StaticKey
+from gateway.auth.jwt import JwtPolicy, JwtVerifier
 from gateway.sandbox import Sandbox
 from tests.auth.conftest import Ask, ask
 from tests.auth.issuer import AUDIENCE, NAME, Issuer, encoded, forged
@@ -328,8 +328,8 @@ def test_whatever_a_token_says_it_is_taken_or_refused(header: Any, claims: Any, 
     signed = ".".join(encoded(part) for part in (header, claims))
     signature = JWSRegistry.algorithms["ES256"].sign(signed.encode(), KEY) if is_signed else b"x"
     token = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
-    policy = TokenPolicy(NAME, [AUDIENCE], ["ES256"], 30)
+    policy = JwtPolicy(NAME, [AUDIENCE], ["ES256"], 30)
     with contextlib.suppress(CredentialsRefused):
-        viewer = asyncio.run(Tokens(PublicKey(KEY), policy, Clock()).verify(token))
+        viewer = asyncio.run(JwtVerifier(StaticKey(KEY), policy, Clock()).verify(token))
         assert is_signed
         assert viewer.caller.partition(":")[0] in {"sub", "client_id", "azp"}

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.auth.credentials import normal_form
 from gateway.auth.gcra import build_rate
+from gateway.auth.passthrough import normalized
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.settings import Settings
 from gateway.telemetry import Counts
@@ -111,7 +111,7 @@ def test_a_credential_in_another_spelling_is_the_same_caller(start: StartGateway
     ],
 )
 def test_which_credentials_are_the_same(one: str, other: str, *, same: bool) -> None:
-    assert (normal_form(one) == normal_form(other)) is same
+    assert (normalized(one) == normalized(other)) is same
 
 
 def made_up(gateway: Gateway, count: int, **headers: str) -> list[int]:

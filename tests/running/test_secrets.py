@@ -20,7 +20,7 @@ import pytest
 import typer.main
 from prometheus_client import generate_latest
 
-from gateway.auth.api_keys import make_api_key
+from gateway.auth.api_keys import generate_api_key
 from gateway.cli import app as command_line
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.settings import Settings
@@ -135,7 +135,7 @@ def found(text: str, *more: str) -> list[str]:
 def test_no_fault_brings_a_secret_out(
     start: StartGateway, sandbox: Sandbox, log: Any, tmp_path: Path, mode: str, fault: str
 ) -> None:
-    key, line = make_api_key("caller", [], None)
+    key, line = generate_api_key("caller", [], None)
     (tmp_path / "keys.toml").write_text(line, encoding="utf-8")
     service = {"inbound_auth": "api_key", "api_keys_file": tmp_path / "keys.toml", "upstream_username": USER}
     cache = {"cache_url": f"redis://:{CACHE_PASSWORD}@127.0.0.1:1/0", "cache_secret": CACHE_SECRET}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.api_keys import make_api_key
+from gateway.auth.api_keys import generate_api_key
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import Clock
 from tests.programs import until
@@ -199,7 +199,7 @@ def test_plans_are_counted_and_why_there_was_none(watch: Watch, sandbox: Sandbox
 
 def test_refused_callers_are_counted(watch: Watch, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
-    keys.write_text(make_api_key("mobile-app", [], None)[1])
+    keys.write_text(generate_api_key("mobile-app", [], None)[1])
     gateway = watch(inbound_auth="api_key", api_keys_file=keys, auth_failure_limit="2/hour")
     for _ in range(4):
         gateway.http.post("/graphql", json={"query": THREAD}, headers={"x-api-key": "wrong"})

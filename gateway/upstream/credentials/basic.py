@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import httpx
 
-from gateway.auth.credentials import normal_form
+from gateway.auth.passthrough import normalized
 from gateway.errors import Unauthenticated, UpstreamFailure
 from gateway.upstream.call import call_of
 from gateway.upstream.credentials.login_lock import InTurn, SharedLogins
@@ -73,7 +73,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         authorization = request.headers.get("authorization", "")
         if authorization[:6].lower() != "basic ":
             return await self._following.handle_async_request(request)
-        credentials = hashlib.blake2b(normal_form(authorization), key=self._key, digest_size=16).digest()
+        credentials = hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
         await self._wait_for_verdict(credentials)
         if credentials in self._proven:
             response = await self._following.handle_async_request(request)
