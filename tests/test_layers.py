@@ -30,7 +30,7 @@ def test_every_contract_holds() -> None:
     [
         ("schema/scalars.py", "import gateway.app", "Each layer imports only those below it"),
         ("schema/scalars.py", "import gateway.schema.types", "No module is its own import"),
-        ("sandbox/seed.py", "import gateway.errors", "The sandbox imports nothing of ours"),
+        ("sandbox/fixtures/seed.py", "import gateway.errors", "The sandbox imports nothing of ours"),
         ("server/serve.py", "import gateway.sandbox", "Only the command line and the demo start the sandbox"),
         ("unplaced.py", "", "Each layer imports only those below it"),
     ],

@@ -12,13 +12,13 @@ with BackgroundServer(sandbox_config(sandbox.app)) as server:
     assert sandbox.calls[0].status == 503
 """
 
-from gateway.sandbox.accounts import PASSWORD, USERNAME, Accounts
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.calls import Call
 from gateway.sandbox.faults import Fault
-from gateway.sandbox.patch import ABSENT
-from gateway.sandbox.seed import Seed, seed
-from gateway.sandbox.server import BackgroundServer, sandbox_config
+from gateway.sandbox.faults.patch import ABSENT
+from gateway.sandbox.fixtures.seed import Seed, seed
+from gateway.sandbox.http.server import BackgroundServer, sandbox_config
+from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME, Accounts
 
 __all__ = [
     "ABSENT",

@@ -7,16 +7,16 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.sandbox.accounts import Accounts
-from gateway.sandbox.answer import Answer, error_body
-from gateway.sandbox.api import Api
 from gateway.sandbox.calls import Call, Calls
 from gateway.sandbox.control import PREFIX, Control
-from gateway.sandbox.exchange import DisconnectedError, Exchange
 from gateway.sandbox.faults import Fault, Faults
-from gateway.sandbox.routes import Target, locate, raw_path
-from gateway.sandbox.seed import Seed, seed
-from gateway.sandbox.store import Store
+from gateway.sandbox.fixtures.seed import Seed, seed
+from gateway.sandbox.http.exchange import DisconnectedError, Exchange, raw_path
+from gateway.sandbox.http.response import Answer, error_body
+from gateway.sandbox.rest_api.accounts import Accounts
+from gateway.sandbox.rest_api.endpoints import Api
+from gateway.sandbox.rest_api.routes import Target, locate
+from gateway.sandbox.rest_api.store import Store
 
 _PIECES: Final = 10
 _CANNOT_RESET: Final = Answer(

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.sandbox.accounts import PASSWORD, USERNAME
 from gateway.sandbox.calls import Call, Calls
 from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME
 
 PREFIX: Final = "/_sandbox"
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config, seed
-from gateway.sandbox.outbox import ATTACHMENT_LIMIT
+from gateway.sandbox.rest_api.outbox import ATTACHMENT_LIMIT
 
 NOON = 1_700_000_000.0
 

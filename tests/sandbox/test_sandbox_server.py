@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.sandbox.server import STOP_TIMEOUT
+from gateway.sandbox.http.server import STOP_TIMEOUT
 
 LOGIN = (USERNAME, PASSWORD)
 

@@ -4,7 +4,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from gateway.sandbox.answer import RefusedError
+from gateway.sandbox.http.response import RefusedError
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 

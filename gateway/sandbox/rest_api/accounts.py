@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.sandbox.answer import RefusedError
+from gateway.sandbox.http.response import RefusedError
 
 USERNAME: Final = "gateway@sandbox.example"
 PASSWORD: Final = "sandbox-password"  # noqa: S105 - the documented password of the sandbox's one default user

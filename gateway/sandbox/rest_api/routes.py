@@ -7,9 +7,7 @@ decoded path would read the id `a/b`, sent as `a%2Fb`, as two segments.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
-
-from starlette.types import Scope
+from urllib.parse import unquote
 
 ROUTES: Final = ("thread", "messages", "update_thread", "message", "chat_token", "customer", "token")
 ROUTES_WITH_ID: Final = ("thread", "messages", "update_thread", "customer")
@@ -23,12 +21,6 @@ class Target:
     route: str
     ident: str = ""
     allowed: tuple[str, ...] = ()
-
-
-def raw_path(scope: Scope) -> str:
-    """Return the path as it was sent; quoted anew where the server does not say."""
-    sent: bytes | None = scope.get("raw_path")
-    return quote(scope["path"]) if sent is None else sent.decode("latin-1")
 
 
 def locate(method: str, path: str) -> Target:

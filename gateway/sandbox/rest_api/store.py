@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.sandbox.answer import RefusedError
-from gateway.sandbox.bodies import NewMessage, ThreadUpdate
-from gateway.sandbox.outbox import check_recipients, message_body
-from gateway.sandbox.people import Body
-from gateway.sandbox.seed import Seed
+from gateway.sandbox.fixtures.customers import Body
+from gateway.sandbox.fixtures.seed import Seed
+from gateway.sandbox.http.response import RefusedError
+from gateway.sandbox.rest_api.outbox import check_recipients, message_body
+from gateway.sandbox.rest_api.request_bodies import NewMessage, ThreadUpdate
 
 
 class Store:

@@ -5,9 +5,9 @@ import binascii
 import re
 from typing import Final
 
-from gateway.sandbox.answer import RefusedError
-from gateway.sandbox.bodies import NewMessage, Upload
-from gateway.sandbox.people import Body
+from gateway.sandbox.fixtures.customers import Body
+from gateway.sandbox.http.response import RefusedError
+from gateway.sandbox.rest_api.request_bodies import NewMessage, Upload
 
 ATTACHMENT_LIMIT: Final = 10 * 1024 * 1024
 """Bytes. The contract says 10 MB; which of the two MB it means is unknown."""

@@ -5,11 +5,11 @@ import socket
 import struct
 from collections.abc import Awaitable
 from typing import Final
+from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.sandbox.answer import Answer
-from gateway.sandbox.routes import raw_path
+from gateway.sandbox.http.response import Answer
 
 TRANSPORT: Final = "gateway.transport"
 """The ASGI extension that holds the connection's asyncio transport, under the key `transport`."""
@@ -86,6 +86,12 @@ class Exchange:
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def raw_path(scope: Scope) -> str:
+    """Return the path as it was sent; quoted anew where the server does not say."""
+    sent: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if sent is None else sent.decode("latin-1")
 
 
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:

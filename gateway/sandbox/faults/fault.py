@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from gateway.sandbox.answer import JSON, Answer, error_body
-from gateway.sandbox.gates import Gates
-from gateway.sandbox.patch import PatchError, patched, value_from_json, value_to_json
-from gateway.sandbox.routes import ROUTES, ROUTES_WITH_ID
+from gateway.sandbox.faults.gates import Gates
+from gateway.sandbox.faults.patch import PatchError, patched, value_from_json, value_to_json
+from gateway.sandbox.http.response import JSON, Answer, error_body
+from gateway.sandbox.rest_api.routes import ROUTES, ROUTES_WITH_ID
 
 _WHERE: Final = (*ROUTES, "*")
 _DROPS: Final = ("before", "mid-body")

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.sandbox.exchange import TRANSPORT
+from gateway.sandbox.http.exchange import TRANSPORT
 
 STOP_TIMEOUT: Final = 2.0
 """Seconds within which `BackgroundServer.stop` is done, whatever is in flight."""

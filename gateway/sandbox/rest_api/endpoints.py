@@ -7,12 +7,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from gateway.sandbox.accounts import Accounts
-from gateway.sandbox.answer import Answer, RefusedError
-from gateway.sandbox.bodies import ChatTokenRequest, NewMessage, ThreadUpdate, TokenRequest, parse
-from gateway.sandbox.exchange import Exchange
-from gateway.sandbox.routes import Target
-from gateway.sandbox.store import Store
+from gateway.sandbox.http.exchange import Exchange
+from gateway.sandbox.http.response import Answer, RefusedError
+from gateway.sandbox.rest_api.accounts import Accounts
+from gateway.sandbox.rest_api.request_bodies import ChatTokenRequest, NewMessage, ThreadUpdate, TokenRequest, parse
+from gateway.sandbox.rest_api.routes import Target
+from gateway.sandbox.rest_api.store import Store
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100

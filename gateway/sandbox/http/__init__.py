@@ -1,0 +1,1 @@
+"""The HTTP side of the sandbox: the server, one request and its response."""
