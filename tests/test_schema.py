@@ -13,6 +13,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
+from gateway.compat.strawberry import graphql_schema
 from gateway.schema import build_schema
 from tests.harness import Gateway
 
@@ -74,7 +75,7 @@ FEDERATION = {"_Any", "_Entity", "_Service", "_FieldSet", "link__Import", "link_
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    return build_schema()._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+    return graphql_schema(build_schema())
 
 
 def camel_case(rest_name: str) -> str:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, GraphQLOutputType, is_leaf_type
 
+from gateway.compat.strawberry import graphql_schema
 from gateway.sandbox import Fault, Sandbox, seed
 from gateway.schema import build_schema
 from gateway.schema.resolvers.records import upstream_key
@@ -74,7 +75,7 @@ def _expected(graphql_type: Any, value: Any) -> Any:
 @pytest.mark.parametrize("thread_id", ["th-1", "th-2", "th-3", "th-big", "th-ünï/code?"])
 def test_every_field_of_a_thread_is_what_the_rest_api_sent(gateway: Gateway, sandbox: Sandbox, thread_id: str) -> None:
     """Every field of every type, present, null or absent; null lists are empty ones."""
-    thread = build_schema()._schema.type_map["Thread"]  # noqa: SLF001 - Strawberry's only name for it
+    thread = graphql_schema(build_schema()).type_map["Thread"]
     assert isinstance(thread, GraphQLObjectType)
     document = f"query ($id: ID!) {{ thread(id: $id) {{ {_selection(thread, 5)} }} }}"
     assert gateway.data(document, id=thread_id)["thread"] == _expected(thread, seed().threads[thread_id])

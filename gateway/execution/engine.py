@@ -6,8 +6,10 @@ from inspect import isawaitable
 from typing import Any
 
 import msgspec
-from graphql import GraphQLError, execute, experimental_execute_incrementally
+from graphql import GraphQLError, execute
 
+from gateway.compat.graphql_core import execute_incrementally
+from gateway.compat.strawberry import graphql_schema
 from gateway.errors import GatewayError
 from gateway.execution.cost.policy import Admission, CostPolicy
 from gateway.execution.documents.cache import RequestError, ValidDocument
@@ -45,12 +47,12 @@ class Engine:
         trusted: TrustedDocuments | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self._schema = schema._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+        self._schema = graphql_schema(schema)
         self.documents = documents_class(tracing)(
             self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
         )
         # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
-        reference: Callable[..., Any] = experimental_execute_incrementally if incremental else execute
+        reference: Callable[..., Any] = execute_incrementally if incremental else execute
         self._reference = partial(reference, hide_suggestions=not introspection)
         self._admission = Admission(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()

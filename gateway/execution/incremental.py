@@ -18,10 +18,9 @@ from graphql import (
     IncrementalStreamResult,
     InitialIncrementalExecutionResult,
     SubsequentIncrementalExecutionResult,
-    experimental_execute_incrementally,
 )
-from graphql.execution.types import PendingResult
 
+from gateway.compat.graphql_core import PendingResult, execute_incrementally
 from gateway.execution.result import Result, completed, format_error
 from gateway.schema.resolvers.context import OperationContext
 
@@ -39,7 +38,7 @@ async def execute_in_parts(
 
     Whoever gets ``following`` has to close it.
     """
-    outcome = experimental_execute_incrementally(
+    outcome = execute_incrementally(
         schema,
         document,
         context_value=context,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
+from gateway.compat.strawberry import graphql_schema
 from gateway.execution.cost.estimate import BEYOND, most_calls
 from gateway.execution.cost.policy import CostPolicy
 from gateway.execution.documents.cache import Documents, RequestError
@@ -32,7 +33,7 @@ def inspect(
     documents: tuple[TrustedDocument, ...], federated: FederatedSchema, limits: Limits, costs: CostPolicy
 ) -> Iterator[Inspected]:
     """Yield one line for each document."""
-    schema = federated._schema  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+    schema = graphql_schema(federated)
     checked = Documents(schema, size=0, limits=limits)
     for each in documents:
         try:

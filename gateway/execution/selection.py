@@ -1,8 +1,7 @@
 """What an operation selects: merged fields of an object type, in the order of the response (GraphQL spec, 6.3.2).
 
 The collecting is graphql-core's own, so that fragments, merged fields, ``@skip`` and ``@include`` mean to a plan what
-they mean to the reference. graphql-core calls those two functions internal: the property test of plans would notice
-a change of theirs.
+they mean to the reference.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from graphql import (
     DirectiveNode,
     DocumentNode,
-    FragmentDefinitionNode,
     GraphQLIncludeDirective,
     GraphQLObjectType,
     GraphQLSchema,
@@ -21,14 +19,17 @@ from graphql import (
     VariableNode,
 )
 from graphql.execution import VariableValues
-from graphql.execution.collect_fields import (
-    FieldDetailsList,
-    FragmentDetails,
-    GroupedFieldSet,
-    collect_fields,
-    collect_subfields,
-)
 from graphql.language import Visitor, visit
+
+from gateway.compat.graphql_core import (
+    FieldDetailsList,
+    Fragments,
+    GroupedFieldSet,
+    collected_fields,
+    collected_subfields,
+    fragments_of,
+    variables_of_conditions,
+)
 
 _UNDERSTOOD = {GraphQLSkipDirective.name, GraphQLIncludeDirective.name}
 
@@ -45,19 +46,17 @@ class Selection:
     """An operation under one assignment of the variables that decide ``@skip`` and ``@include``."""
 
     schema: GraphQLSchema
-    fragments: dict[str, FragmentDetails]
+    fragments: Fragments
     operation: OperationDefinitionNode
     conditions: VariableValues
 
     def root(self, query: GraphQLObjectType) -> GroupedFieldSet:
         """Return what the operation selects of the root."""
-        collected = collect_fields(self.schema, self.fragments, self.conditions, query, self.operation)
-        return collected.grouped_field_set
+        return collected_fields(self.schema, self.fragments, self.conditions, self.operation, query)
 
     def below(self, selected: Selected, of: GraphQLObjectType) -> GroupedFieldSet:
         """Return what a field selects of its value, an object of the type ``of``."""
-        collected = collect_subfields(self.schema, self.fragments, self.conditions, self.operation, of, selected)
-        return collected.grouped_field_set
+        return collected_subfields(self.schema, self.fragments, self.conditions, self.operation, of, selected)
 
 
 def select(
@@ -67,12 +66,7 @@ def select(
     conditions: Mapping[str, bool],
 ) -> Selection:
     """Return what ``operation`` selects where the variables in ``conditions`` have these values."""
-    fragments = {
-        each.name.value: FragmentDetails(each)
-        for each in document.definitions
-        if isinstance(each, FragmentDefinitionNode)
-    }
-    return Selection(schema, fragments, operation, VariableValues({}, dict(conditions)))
+    return Selection(schema, fragments_of(document), operation, variables_of_conditions(conditions))
 
 
 def condition_variables(document: DocumentNode) -> tuple[str, ...]:

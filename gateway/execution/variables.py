@@ -16,8 +16,8 @@ from graphql import (
     OperationDefinitionNode,
 )
 from graphql.execution import VariableValues, get_variable_values
-from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
-from graphql.execution.values import VariableValueSource
+
+from gateway.compat.graphql_core import variable_signatures, variable_values
 
 IsPlain: TypeAlias = Callable[[Any], bool]
 
@@ -37,21 +37,14 @@ class Variables:
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self._schema = schema
         self._definitions = operation.variable_definitions or ()
-        found = [get_variable_signature(schema, each) for each in self._definitions]
-        signatures = [each for each in found if isinstance(each, GraphQLVariableSignature)]
-        self._plain = [(each.name, each, _is_plain(each.type)) for each in signatures]
+        self._plain = [(each, _is_plain(each.type)) for each in variable_signatures(schema, operation)]
 
     def coerce(self, inputs: dict[str, Any]) -> VariableValues | None:
         """Return the values, None where the inputs are wrong."""
-        sources: dict[str, VariableValueSource] = {}
-        coerced: dict[str, Any] = {}
-        for name, signature, is_plain in self._plain:
-            value = inputs.get(name)
-            if not is_plain(value):
-                return self._coerce_any(inputs)
-            sources[name] = VariableValueSource(signature, value)
-            coerced[name] = value
-        return VariableValues(sources, coerced)
+        assigned = [(signature, inputs.get(signature.name)) for signature, _ in self._plain]
+        if all(is_plain(value) for (_, is_plain), (_, value) in zip(self._plain, assigned, strict=True)):
+            return variable_values(assigned)
+        return self._coerce_any(inputs)
 
     def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
         # That one is wrong is enough to know here: whoever has to say what is wrong coerces them anew.

@@ -15,6 +15,4 @@ def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> Fe
     ``incremental`` adds @defer and @stream; with ``field_scopes``, fields that need a scope say so and are guarded.
     """
     config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
-    schema = FederatedSchema(field_scopes=field_scopes, query=Query, federation_version="2.5", config=config)
-    schema.complete()
-    return schema
+    return FederatedSchema(field_scopes=field_scopes, query=Query, federation_version="2.5", config=config)

@@ -4,14 +4,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from graphql import GraphQLObjectType, GraphQLUnionType
-from strawberry.federation.schema import FederationAny, Schema
+from graphql import GraphQLUnionType
 from strawberry.federation.schema_directives import RequiresScopes
-from strawberry.schema.schema_converter import GraphQLCoreConverter
-from strawberry.types import Info
-from strawberry.types.base import StrawberryObjectDefinition
-from strawberry.types.field import StrawberryField
 
+from gateway.compat.graphql_core import resolve_by_typename
+from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.queries import CUSTOMER, THREAD
@@ -46,49 +43,28 @@ _ENTITIES = Link(
 )
 
 
-class FederatedSchema(Schema):
-    """A subgraph whose entities are loaded together; one that fails is null with its error, and the rest stand."""
+async def _resolve_entities(context: OperationContext, representations: list[Any]) -> list[Any]:
+    entities: list[Any] = await _ENTITIES.follow(context, representations=representations)
+    return entities
+
+
+class FederatedSchema(SubgraphSchema):
+    """A subgraph whose entities are loaded together. One that fails is null with its error; the others are returned."""
 
     def __init__(self, *, field_scopes: bool, **options: Any) -> None:
-        """Make the schema; ``field_scopes``: fields that need a scope are declared and guarded."""
-        self._field_scopes = field_scopes
-        super().__init__(**options)
-
-    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """Return the fields of a type, as Strawberry asks for them while it makes the schema."""
-        fields = super().get_fields(type_definition)
-        return [with_directive(field) for field in fields] if self._field_scopes else fields
-
-    @property
-    def schema_directives_in_use(self) -> list[object]:
-        """The directives that the schema has to import; Strawberry looks for them on the types as they are written."""
-        in_use = super().schema_directives_in_use
-        return [*in_use, RequiresScopes(scopes=[])] if self._field_scopes else in_use
-
-    async def entities_resolver(  # type: ignore[override]  # Strawberry's is not async, but takes either
-        self, info: Info[OperationContext, None], representations: list[FederationAny]
-    ) -> list[FederationAny]:
-        """Return the entity of each representation, in their order."""
-        entities: list[Any] = await _ENTITIES.follow(info.context, representations=representations)
-        return entities
-
-    def complete(self) -> None:
-        """Finish what Strawberry builds by itself: how fields are read, ``_entities`` and its union, and the ``sdl``.
-
-        graphql-core reads an entity's type from its ``__typename``, as the records are plain dicts.
-        """
-        attach_readers(self._schema)
-        if self._field_scopes:
-            guard_fields(self._schema)
-        entity = self._schema.type_map.get("_Entity")
+        """Build the schema. With ``field_scopes``, fields that need a scope declare it and are guarded."""
+        super().__init__(
+            resolve_entities=_resolve_entities,
+            declare_field=with_directive if field_scopes else None,
+            further_directives=[RequiresScopes(scopes=[])] if field_scopes else [],
+            **options,
+        )
+        core = graphql_schema(self)
+        attach_readers(core)
+        if field_scopes:
+            guard_fields(core)
+        entity = core.type_map.get("_Entity")
         if isinstance(entity, GraphQLUnionType):
-            entity.resolve_type = None
-        query = self._schema.query_type
-        if query is not None:
-            field = query.fields["_entities"].extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
-            field.metadata = _ENTITIES.metadata
-        service = self._schema.type_map.get("_Service")
-        if isinstance(service, GraphQLObjectType):
-            # Strawberry prints the schema for each request, and for each alias in it: 1.6 ms.
-            sdl = cache(self.as_str)
-            service.fields["sdl"].resolve = lambda *_: sdl()
+            resolve_by_typename(entity)  # the records are plain dicts, so that Strawberry cannot tell their types
+        mark_entities(core, _ENTITIES.metadata)
+        resolve_sdl(core, cache(self.as_str))

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any
 
-from graphql import GraphQLField, GraphQLNonNull, GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema
 from strawberry.federation.schema_directives import RequiresScopes
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
+from gateway.compat.graphql_core import make_nullable, replace_resolver
+from gateway.compat.strawberry import definition_of
 from gateway.errors import Forbidden
 from gateway.schema.resolvers.context import GatewayInfo
 
@@ -43,10 +44,9 @@ def with_directive(field: StrawberryField) -> StrawberryField:
 def guard_fields(schema: GraphQLSchema) -> None:
     """Let no field of ``schema`` that needs a scope be read without it."""
     for field, scope in _scoped_fields(schema):
-        if isinstance(field.type, GraphQLNonNull):
-            field.type = field.type.of_type
+        make_nullable(field)
         field.extensions[_KEY] = scope
-        field.resolve = _guarded(scope, field.resolve)
+        replace_resolver(field, _guarded(scope, field.resolve))
 
 
 def scope_of(field: GraphQLField) -> str | None:
@@ -59,13 +59,13 @@ def _scoped_fields(schema: GraphQLSchema) -> Iterator[tuple[GraphQLField, str]]:
     for graphql_type in schema.type_map.values():
         if isinstance(graphql_type, GraphQLObjectType):
             for field in graphql_type.fields.values():
-                scope = _declared(field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF))
+                scope = _declared(definition_of(field))
                 if scope is not None:
                     yield field, scope
 
 
-def _declared(definition: Any) -> str | None:
-    scope: str | None = definition.metadata.get(_KEY) if isinstance(definition, StrawberryField) else None
+def _declared(definition: StrawberryField | None) -> str | None:
+    scope: str | None = None if definition is None else definition.metadata.get(_KEY)
     return scope
 
 

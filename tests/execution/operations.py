@@ -8,13 +8,14 @@ from typing import Any
 from graphql import GraphQLField, GraphQLObjectType, GraphQLUnionType, get_named_type, is_leaf_type
 from hypothesis import strategies as st
 
+from gateway.compat.strawberry import graphql_schema
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.links import link_of
 from tests.execution.comparison import SCHEMA
 
 TYPES = {
     name: each
-    for name, each in SCHEMA._schema.type_map.items()  # noqa: SLF001 - Strawberry's only name for it
+    for name, each in graphql_schema(SCHEMA).type_map.items()
     if isinstance(each, GraphQLObjectType) and not name.startswith("_")
 }
 ALIASES = ["class", "None", "out", "document", "wait", "v_1", "id", "tags", "f", "self", "__x", "step_1"]

@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 
+from gateway.compat.strawberry import graphql_schema
 from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanMemory, Planner
@@ -142,7 +143,7 @@ async def test_all_plans_together_take_no_more_than_so_many_fields() -> None:
     """Their number alone says little: one can be as large as hundreds of others."""
     memory = PlanMemory(most=20)
     schema = engine().documents
-    planner = Planner(SCHEMA._schema, memory)  # noqa: SLF001 - Strawberry's only name for the graphql-core schema
+    planner = Planner(graphql_schema(SCHEMA), memory)
     document = schema.get("query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags status createdAt } }")
     others = [schema.get(f"query Q{number} {{ thread(id: 1) {{ id tags status createdAt }} }}") for number in range(10)]
     first, _ = planner.choose(document, None, {"a": True})

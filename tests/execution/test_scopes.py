@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auth import Viewer
+from gateway.compat.strawberry import graphql_schema
 from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.schema import build_schema
@@ -30,7 +31,7 @@ ALL = frozenset({PERSONAL, CONTENT})
 SOME = [frozenset(some) for size in range(3) for some in combinations(sorted(ALL), size)]
 GUARDED = sorted(
     (graphql_type.name, name, scope)
-    for graphql_type in SCHEMA._schema.type_map.values()  # noqa: SLF001 - Strawberry's only name for it
+    for graphql_type in graphql_schema(SCHEMA).type_map.values()
     if isinstance(graphql_type, GraphQLObjectType)
     for name, field in graphql_type.fields.items()
     if (scope := scope_of(field)) is not None
@@ -96,7 +97,7 @@ async def test_each_is_null_and_forbidden_at_its_own_place(
         "CustomerProfile": ["thread", "customers", 0, "profile"],
     }
     way = ways[type_name]
-    field = SCHEMA._schema.type_map[type_name].fields[name]  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    field = graphql_schema(SCHEMA).type_map[type_name].fields[name]  # type: ignore[attr-defined]
     selected = name if is_leaf_type(get_named_type(field.type)) else f"{name} {{ __typename }}"
     query = f"__typename x: {selected}"
     for step in reversed(way):
@@ -136,7 +137,7 @@ def test_what_is_guarded_is_personal_data_and_what_messages_say() -> None:
 
 def test_each_can_be_null() -> None:
     for type_name, name, _ in GUARDED:
-        field = SCHEMA._schema.type_map[type_name].fields[name]  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        field = graphql_schema(SCHEMA).type_map[type_name].fields[name]  # type: ignore[attr-defined]
         assert not isinstance(field.type, GraphQLNonNull), f"{type_name}.{name}"
 
 
@@ -185,7 +186,7 @@ async def test_a_schema_that_enforces_no_scopes_asks_for_none() -> None:
     assert await ask(engine(), "{ thread(id: 1) { customers { lastName } } }") == {
         "data": {"thread": {"customers": [{"lastName": "Lovelace"}]}}
     }
-    lists = build_schema()._schema.type_map["Customer"].fields["nameVariations"].type  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    lists = graphql_schema(build_schema()).type_map["Customer"].fields["nameVariations"].type  # type: ignore[attr-defined]
     assert isinstance(lists, GraphQLNonNull)
     assert isinstance(lists.of_type, GraphQLList)
 

@@ -33,8 +33,8 @@ from graphql import (
     visit,
 )
 from graphql.execution import VariableValues, get_argument_values
-from graphql.execution.collect_fields import GroupedFieldSet
 
+from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.errors import GatewayError
 from gateway.execution.documents.incremental_directives import in_one_part
 from gateway.execution.selection import NotPlannable, Selection, condition_variables, select

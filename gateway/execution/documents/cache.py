@@ -21,11 +21,11 @@ from graphql import (
     validate,
 )
 
+from gateway.compat.graphql_core import bounded_merge_rule
 from gateway.errors import BadUserInput, DocumentNotTrusted, GatewayError, LimitExceeded
 from gateway.execution.documents.incremental_directives import asks_for_parts, wrong_counts
 from gateway.execution.documents.limits import (
     Limits,
-    bounded_comparisons,
     check_lists,
     list_variables,
     parse_within,
@@ -214,7 +214,7 @@ class Documents:
 
 
 def _bounded(rule: Any, limits: Limits) -> Any:
-    return bounded_comparisons(limits.comparisons) if rule is OverlappingFieldsCanBeMergedRule else rule
+    return bounded_merge_rule(limits.comparisons) if rule is OverlappingFieldsCanBeMergedRule else rule
 
 
 def _refusal(exc: GatewayError) -> RequestError:

@@ -18,11 +18,10 @@ from graphql import (
     ListTypeNode,
     NonNullTypeNode,
     OperationDefinitionNode,
-    OverlappingFieldsCanBeMergedRule,
-    ValidationContext,
     parse,
 )
 
+from gateway.compat.graphql_core import exceeds_token_limit, is_validation_aborted
 from gateway.errors import (
     DocumentTooLong,
     LimitExceeded,
@@ -83,7 +82,7 @@ def parse_within(text: str, limits: Limits) -> DocumentNode:
     try:
         node = parse(text, max_tokens=limits.tokens)
     except GraphQLSyntaxError as exc:
-        if f"more than {limits.tokens} tokens" in exc.message:
+        if exceeds_token_limit(exc, limits.tokens):
             raise TooManyTokens(f"The document has more than {limits.tokens} tokens.") from None
         raise
     _check_size(size_of(node), limits)
@@ -114,22 +113,9 @@ def _require(error: type[LimitExceeded], found: int, most: int, says: str) -> No
         raise error(f"{says.format(found if found < _UNLIMITED else 'very many')}; at most {most} are allowed.")
 
 
-def bounded_comparisons(most: int) -> type[OverlappingFieldsCanBeMergedRule]:
-    """Return graphql-core's rule, which compares fields pair by pair and each with all below it, but with an end."""
-
-    class BoundedComparisons(OverlappingFieldsCanBeMergedRule):
-        """Aborts the validation after so many units of work."""
-
-        def __init__(self, context: ValidationContext) -> None:
-            super().__init__(context)
-            self.rule_context.remaining_complexity_budget = most
-
-    return BoundedComparisons
-
-
 def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
     """Raise TooManyComparisons where validation gave up."""
-    if errors and errors[-1].message == "Validation aborted.":
+    if is_validation_aborted(errors):
         raise TooManyComparisons(
             "The document has too many fields that overlap, or fragments that are nested too deeply, to be validated; "
             f"at most {limits.comparisons} comparisons are made."

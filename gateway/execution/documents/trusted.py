@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from graphql import GraphQLError, OperationDefinitionNode, Source
 from graphql.language import DocumentNode, Lexer, TokenKind
-from graphql.language.print_string import print_string
 
+from gateway.compat.graphql_core import canonical_string
 from gateway.execution.documents.manifest import TrustedDocument, read_manifest
 from gateway.settings import Settings, TrustMode
 from gateway.telemetry import logger
@@ -100,7 +100,7 @@ def _tokens_of(text: str, most: int | None = None) -> list[str] | None:
         if most is not None and len(tokens) >= most:
             return None
         value = token.value or ""
-        tokens.append(print_string(value) if token.kind in _STRINGS else value or token.kind.value)
+        tokens.append(canonical_string(value) if token.kind in _STRINGS else value or token.kind.value)
     return tokens
 
 

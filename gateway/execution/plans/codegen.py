@@ -34,8 +34,8 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
-from graphql.execution.collect_fields import GroupedFieldSet
 
+from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.execution.plans.decoders import Shape, attribute
 from gateway.execution.plans.turns import in_turns
 from gateway.execution.selection import NotPlannable, Selected, Selection

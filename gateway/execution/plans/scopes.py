@@ -1,8 +1,8 @@
 """Which scopes an operation needs, so that a plan need not ask at each field."""
 
 from graphql import GraphQLObjectType, get_named_type, is_abstract_type
-from graphql.execution.collect_fields import GroupedFieldSet
 
+from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.execution.selection import Selection
 from gateway.schema.field_scopes import scope_of
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from graphql import GraphQLField
-from strawberry.schema.schema_converter import GraphQLCoreConverter
-from strawberry.types.field import StrawberryField
 
+from gateway.compat.strawberry import definition_of, python_name
 from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.loaders import Loaders, RestLoader
@@ -95,17 +94,11 @@ async def _value(context: OperationContext, load: Load | GatewayError) -> Record
 
 def link_of(field: GraphQLField) -> Link | None:
     """Return the link that a field of the schema follows, None where its value is in the document at hand."""
-    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    if not isinstance(definition, StrawberryField):
-        return None
-    link = definition.metadata.get(_METADATA)
+    definition = definition_of(field)
+    link = None if definition is None else definition.metadata.get(_METADATA)
     return link if isinstance(link, Link) else None
 
 
 def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a field's coerced argument values by the Python names that `Link.ask` takes."""
-    names = {
-        name: argument.extensions[GraphQLCoreConverter.DEFINITION_BACKREF].python_name
-        for name, argument in field.args.items()
-    }
-    return {names[name]: value for name, value in values.items()}
+    return {python_name(field.args[name]): value for name, value in values.items()}

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from aiodataloader import DataLoader
 
+from gateway.compat.aiodataloader import dispatch_task
 from gateway.errors import UpstreamUnavailable
 from gateway.schema.resolvers.cooperative import LARGE
 from gateway.schema.resolvers.pagination import Page
@@ -60,7 +61,7 @@ class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
 
     async def batch_load_fn(self, keys: list[KeyT]) -> list[RestBody | _Failure | None]:
         """Return the outcome for each key."""
-        call = asyncio.current_task()
+        call = dispatch_task()
         if call is not None:
             self.under_way.add(call)
             call.add_done_callback(self.under_way.discard)

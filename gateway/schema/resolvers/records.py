@@ -21,9 +21,9 @@ from graphql import (
     GraphQLSchema,
     is_leaf_type,
 )
-from strawberry.schema.schema_converter import GraphQLCoreConverter
-from strawberry.types.field import StrawberryField
 
+from gateway.compat.graphql_core import leaf_coercion, replace_resolver
+from gateway.compat.strawberry import definition_of, has_resolver
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schema.resolvers.cooperative import (
     LARGE,
@@ -127,7 +127,7 @@ def attach_readers(schema: GraphQLSchema) -> None:
         for field in graphql_type.fields.values():
             key = upstream_key(field)
             if key is not None:
-                field.resolve = _reader(key, check_of(field.type))
+                replace_resolver(field, _reader(key, check_of(field.type)))
 
 
 def upstream_key(field: GraphQLField) -> str | None:
@@ -135,8 +135,8 @@ def upstream_key(field: GraphQLField) -> str | None:
 
     It is the Python name, less the underscore of those that would be keywords (``from_``).
     """
-    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    if not isinstance(definition, StrawberryField) or definition.base_resolver is not None:
+    definition = definition_of(field)
+    if definition is None or has_resolver(definition):
         return None
     return definition.python_name.removesuffix("_")
 
@@ -176,7 +176,7 @@ def _required(check: Check) -> Check:
 
 
 def _leaf_check(leaf: GraphQLLeafType) -> Check:
-    coerce = leaf.coerce_output_value
+    coerce = leaf_coercion(leaf)
 
     def checked(value: Any) -> Any:
         if value is None:
