@@ -18,9 +18,18 @@ from gateway.server.serve import bind, gateway_config
 from gateway.settings import PREFIX
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 from tests.programs import MODULE, Program, Start
+from tests.selection import Selection
 
 # Loading the machine's certificates takes longer than most tests, and none of them speaks TLS with a client of this.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Choose the tests and the number of processes."""
+    selection = Selection(config)
+    selection.use_all_cores()
+    config.pluginmanager.register(selection)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.requirements import missing
+
 _TESTS = Path(__file__).parent
 _OLDEST_NODE = 20
 _LONGEST = 300
@@ -89,12 +91,10 @@ def _major(node: str) -> int:
 
 def project(name: str) -> Project:
     """Return the npm project ``tests/<name>``; skip the test where it cannot run."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node.js is not installed")
+    node = shutil.which("node") or missing("node", "apt-get install nodejs npm")
     if _major(node) < _OLDEST_NODE:
-        pytest.skip(f"Node.js {_major(node)} is too old: {_OLDEST_NODE} or newer is needed")
+        missing(f"Node.js {_OLDEST_NODE}", f"{node} is {_major(node)}")
     path = _TESTS / name
     if not (path / "node_modules").is_dir():
-        pytest.skip(f"its packages are not installed: npm ci --prefix tests/{name}")
+        missing(f"the packages of tests/{name}", f"npm ci --prefix tests/{name}")
     return Project(path, node)

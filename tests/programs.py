@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
@@ -139,7 +141,11 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that no program listens on now.
+
+    It is below those that systems give to connections, or one of the many other tests' connections could take it first.
+    """
+    while True:
+        port = 15_000 + secrets.randbelow(15_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.harness import Gateway
 from tests.javascript import project
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_check_of_the_graphql_over_http_audit_is_ok(gateway: Gateway) -> None:

@@ -23,6 +23,7 @@ from gateway.sandbox import Sandbox
 from tests.auth.conftest import Ask, ask
 from tests.auth.issuer import AUDIENCE, NAME, Issuer, encoded, forged
 from tests.harness import Clock, StartGateway
+from tests.selection import PROPERTY_CASES
 
 KEY = ECKey.generate_key("P-256")
 REFUSED = {"message": "The credentials are not valid.", "code": "UNAUTHENTICATED"}
@@ -322,7 +323,7 @@ CLAIMS = st.fixed_dictionaries(
 @example(header="alg", claims={}, is_signed=True)  # JSON in which "alg" is found, and which is no object
 @example(header=["alg"], claims={}, is_signed=True)
 @given(header=HEADERS | JSON, claims=CLAIMS | JSON, is_signed=st.booleans())
-@given_settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given_settings(max_examples=PROPERTY_CASES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_a_token_says_it_is_taken_or_refused(header: Any, claims: Any, is_signed: bool) -> None:
     """Its header comes from anybody, and its claims from an issuer who may err: nothing of it is a failure of ours."""
     signed = ".".join(encoded(part) for part in (header, claims))

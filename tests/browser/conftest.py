@@ -12,9 +12,9 @@ import pytest
 
 from gateway.web.graphiql.assets import built_assets
 from tests.harness import Gateway
+from tests.requirements import GRAPHIQL_PAGE, missing, require_module, require_program
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 20_000  # milliseconds: a machine may be busy with other things
 FLAGS = [
     "--no-sandbox",  # it cannot be had as root, and no page but ours is opened
@@ -103,13 +103,12 @@ OpenPage = Callable[..., GraphiQLPage]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The system's Chromium. Playwright's loop runs until a module's tests are over: they have no loop of their own."""
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium: apt-get install chromium, or name one with CHROMIUM=…")
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium-browser") or require_program("chromium")
     if built_assets() is None:
-        pytest.skip("GraphiQL's assets are not built: the README has the command")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: uv sync --group browser")
+        missing(*GRAPHIQL_PAGE)
+    playwright = require_module("playwright.sync_api", "browser")
     with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = api.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
 

@@ -8,6 +8,8 @@ from gateway.sandbox import Sandbox
 from tests.browser.conftest import OpenPage
 from tests.harness import Gateway, StartGateway
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def gateway(start: StartGateway) -> Gateway:

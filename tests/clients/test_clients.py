@@ -13,6 +13,8 @@ from gateway.server.serve import gateway_config
 from tests.harness import settings
 from tests.javascript import Project
 
+pytestmark = pytest.mark.slow
+
 AUTHORIZATION = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 CLIENTS = ["apollo", "request", "urql"]
 Report = dict[str, Any]

@@ -13,6 +13,8 @@ from tests.clients.test_clients import AUTHORIZATION
 from tests.harness import settings
 from tests.javascript import Project
 
+pytestmark = pytest.mark.slow
+
 Report = dict[str, Any]
 
 

@@ -144,6 +144,7 @@ def test_the_health_check_says_whether_the_gateway_answers(gateway: Gateway) -> 
     assert not alive(1)
 
 
+@pytest.mark.slow
 def test_the_routers_supergraph_is_up_to_date() -> None:
     current = composed(project("federation"))
     assert SUPERGRAPH.read_text(encoding="utf-8") == current, "stale: uv run python -m tests.docker.supergraph"

@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.settings import PREFIX, Settings
 from tests.docker.recipe import DOCKER, stages
 from tests.harness import settings
+from tests.requirements import require_module
 
 FOLDER = DOCKER / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
@@ -19,12 +20,12 @@ POD: dict[str, Any] = RESOURCES[0]["spec"]["template"]["spec"]
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda each: str(each["kind"]))
 def test_a_manifest_is_what_kubernetes_takes(resource: dict[str, Any]) -> None:
-    schemas = pytest.importorskip("kubernetes_validate", reason="uv sync --group kubernetes")
+    schemas = require_module("kubernetes_validate", "kubernetes")
     schemas.validate(resource, schemas.latest_version(), strict=True)
 
 
 def test_the_schemas_would_refuse_a_misspelt_field() -> None:
-    schemas = pytest.importorskip("kubernetes_validate", reason="uv sync --group kubernetes")
+    schemas = require_module("kubernetes_validate", "kubernetes")
     wrong = {**RESOURCES[1], "spec": {**RESOURCES[1]["spec"], "selectr": {}}}
     with pytest.raises(schemas.ValidationError, match="selectr"):
         schemas.validate(wrong, schemas.latest_version(), strict=True)

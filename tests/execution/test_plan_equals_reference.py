@@ -1,7 +1,6 @@
 """Plans and the reference give the same answers: the same bytes, and the same REST calls."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import msgspec
@@ -17,10 +16,12 @@ from gateway.schema.resolvers.cooperative import LARGE
 from tests.execution.comparison import SCHEMA, engine, run
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
+from tests.selection import PROPERTY_CASES
 
-CASES = int(os.environ.get("GATEWAY_PROPERTY_CASES", "2000"))
 PROPERTY = settings(
-    max_examples=CASES // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=PROPERTY_CASES // 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 PLANNED = engine()
 REFERENCE = engine(plans=False)
@@ -49,7 +50,7 @@ def test_plan_equals_reference(loop: asyncio.Runner, operation: Operation, two: 
         assert not (difference := differs(loop, PLANNED, operation, world)), difference
 
 
-@settings(PROPERTY, max_examples=max(1, CASES // 8))
+@settings(PROPERTY, max_examples=max(1, PROPERTY_CASES // 8))
 @given(operation=operations(), world=worlds())
 def test_documents_read_by_turns_give_the_same_answers(
     loop: asyncio.Runner, operation: Operation, world: World

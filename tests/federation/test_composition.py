@@ -7,6 +7,8 @@ from tests.federation.composition import SCHEMA, SECOND, Composition, compose
 from tests.harness import Gateway
 from tests.javascript import project
 
+pytestmark = pytest.mark.slow
+
 LINK = """extend schema
   @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@external", "@shareable"])
 """

@@ -1,7 +1,6 @@
 """Behind Hive Gateway, beside a second subgraph: one query spans both."""
 
 import base64
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +18,9 @@ from tests.conftest import NO_CERTIFICATES
 from tests.federation.composition import SECOND, compose
 from tests.harness import settings
 from tests.javascript import Project, project
+from tests.programs import free_port
+
+pytestmark = pytest.mark.slow
 
 MAX_CONCURRENCY = 16
 OTHER_USER = "second@sandbox.example"
@@ -60,15 +62,8 @@ class Graph:
         return requests
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _start_router(stack: ExitStack, federation: Project, supergraph: Path) -> httpx.Client:
-    port = str(_free_port())  # the router does not say which one it picked itself
+    port = str(free_port())  # the router does not say which one it picked itself
     config = ["--config-path", "gateway.config.mjs", "--host", "127.0.0.1", "--port", port]
     router = federation.running(
         "node_modules/.bin/hive-gateway", "supergraph", str(supergraph), *config, until="Listening on"

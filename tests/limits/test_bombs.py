@@ -18,6 +18,8 @@ from gateway.server.serve import gateway_config
 from tests.harness import SERVICE, Gateway, settings
 from tests.limits.bombs import DOCUMENTS, VARIABLES, Body
 
+pytestmark = pytest.mark.slow
+
 MOST_CPU = 0.050
 TRIES = 10
 """The machine has other things to do: one of them is undisturbed."""

@@ -23,9 +23,12 @@ from tests.execution.comparison import SCHEMA, Upstream
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
 from tests.harness import Gateway, StartGateway
+from tests.selection import PROPERTY_CASES
 
 PROPERTY = hypothesis_settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=PROPERTY_CASES * 3 // 20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 EXACT: dict[str, tuple[str, dict[str, Any], int]] = {
     "nothing of the REST API": ("{ __typename _service { sdl } __schema { queryType { name } } }", {}, 0),

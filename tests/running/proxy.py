@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.programs import free_port, is_open, until
+from tests.requirements import missing
 
 CONFIGURATION = Path(__file__).parents[2] / "docker" / "nginx.conf"
 
@@ -19,8 +20,7 @@ def nginx_program() -> str | None:
 @contextmanager
 def nginx(gateways: Sequence[int], folder: Path) -> Iterator[str]:
     """Run nginx before the gateways on these ports of 127.0.0.1; give its address. ``folder`` is where it writes."""
-    program = nginx_program()
-    assert program is not None
+    program = nginx_program() or missing("nginx", "apt-get install nginx")
     port = free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(for_this_machine(port, gateways, folder), encoding="utf-8")

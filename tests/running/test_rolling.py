@@ -7,13 +7,12 @@ import signal
 from pathlib import Path
 
 import httpx
-import pytest
 
 from gateway.schema import build_schema
 from tests.harness import SERVICE
 from tests.programs import Program, Start, free_port, serving, until
 from tests.running.load import Load
-from tests.running.proxy import CONFIGURATION, nginx, nginx_program
+from tests.running.proxy import CONFIGURATION, nginx
 
 BODY = {"query": '{ thread(id: "th-1") { id } }'}
 ANSWER = {"data": {"thread": {"id": "th-1"}}}
@@ -33,7 +32,6 @@ def begin_at(begin: Start, port: int, **settings: str) -> Program:
     return program
 
 
-@pytest.mark.skipif(nginx_program() is None, reason="nginx is not installed: nothing was rolled behind a proxy")
 def test_two_gateways_behind_nginx_are_rolled_and_every_request_is_answered(
     begin: Start, upstream: str, tmp_path: Path
 ) -> None:

@@ -1,33 +1,26 @@
 """A Redis of a test's own: a process on a free port of 127.0.0.1 that can be stopped, killed and started again."""
 
-import shutil
 import signal
-import socket
 import subprocess
 from types import TracebackType
 from typing import Self
 
-import pytest
 import redis
 
+from tests.programs import free_port
+from tests.requirements import require_program
+
 PROGRAM = "redis-server"
-
-
-def require_redis() -> None:
-    """Skip the test where the program is missing."""
-    if shutil.which(PROGRAM) is None:
-        pytest.skip(f"{PROGRAM} is not installed: nothing here was tried against a Redis")
 
 
 class RedisServer:
     """Keeps nothing on disk, so it is empty after each start. A context manager; ``password`` is optional."""
 
     def __init__(self, password: str | None = None) -> None:
-        require_redis()
+        require_program(PROGRAM)
         self._password = password
         self._process: subprocess.Popen[str] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:
