@@ -1,4 +1,4 @@
-"""The Go!Chat REST API, to run and test against: invented data, a log of the calls, and faults on request.
+"""The Go!Chat REST API to run and test against: invented data, a log of the calls, and faults on request.
 
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 

@@ -1,4 +1,4 @@
-"""`python -m gateway.sandbox`: the sandbox as a server of its own, for a gateway elsewhere."""
+"""`python -m gateway.sandbox`: run the sandbox as a server, for a gateway in another process."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from gateway.sandbox import Sandbox, sandbox_config
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     parser = argparse.ArgumentParser(prog="python -m gateway.sandbox", description="The REST API, with invented data.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)

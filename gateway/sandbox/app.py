@@ -1,4 +1,4 @@
-"""The sandbox: an ASGI app that plays the REST API, with a log of its calls and faults on request."""
+"""The sandbox: an ASGI app that behaves like the REST API, with a log of its calls and faults on request."""
 
 import asyncio
 import time
@@ -12,24 +12,24 @@ from gateway.sandbox.control import PREFIX, Control
 from gateway.sandbox.faults import Fault, Faults
 from gateway.sandbox.fixtures.seed import Seed, seed
 from gateway.sandbox.http.exchange import DisconnectedError, Exchange, raw_path
-from gateway.sandbox.http.response import Answer, error_body
+from gateway.sandbox.http.response import Response, error_body
 from gateway.sandbox.rest_api.accounts import Accounts
-from gateway.sandbox.rest_api.endpoints import Api
+from gateway.sandbox.rest_api.endpoints import Endpoints
 from gateway.sandbox.rest_api.routes import Target, locate
 from gateway.sandbox.rest_api.store import Store
 
-_PIECES: Final = 10
-_CANNOT_RESET: Final = Answer(
+_TRICKLE_PIECES: Final = 10
+_CANNOT_RESET: Final = Response(
     500,
     error_body("sandbox_server", "This server cannot drop a connection: run the sandbox with sandbox_config()."),
 )
 
 
 class Sandbox:
-    """Plays the REST API on `app`. All other methods may be called from any thread, also while it serves.
+    """Serves the REST API on `app`. All other methods may be called from any thread, also while it serves.
 
-    `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details:
-    an answer shows whose it is. `clock` is in seconds since the epoch; `sleep` is what delays wait with.
+    `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details, so that
+    a response shows which user it belongs to. `clock` returns seconds since the epoch. Delays wait with `sleep`.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class Sandbox:
         self.faults = Faults()
         self.store = Store(seed() if data is None else data, echo_caller=echo_caller, clock=clock)
         self._calls = Calls()
-        self._api = Api(self.store, self.accounts, clock)
+        self._endpoints = Endpoints(self.store, self.accounts, clock)
         self._control = Control(self.faults, self._calls).app()
         self._clock = clock
         self._sleep = sleep
 
     @property
     def calls(self) -> list[Call]:
-        """The calls so far, oldest first, with those that are not answered yet."""
+        """The calls so far, oldest first, including those that have no response yet."""
         return self._calls.entries()
 
     @property
     def in_flight(self) -> int:
-        """How many calls are not answered yet."""
+        """How many calls have no response yet."""
         return self._calls.in_flight
 
     @property
@@ -74,7 +74,7 @@ class Sandbox:
         self._calls.clear()
 
     def wait_for_calls(self, n: int, route: str | None = None, timeout: float = 5.0) -> None:
-        """Block this thread until `n` calls have arrived, answered or not; TimeoutError if they do not."""
+        """Block this thread until `n` calls have arrived, with a response or not; TimeoutError if they do not."""
         self._calls.wait_for(n, route, timeout)
 
     def wait_until_idle(self, timeout: float = 5.0) -> None:
@@ -82,16 +82,16 @@ class Sandbox:
         self._calls.wait_until_idle(timeout)
 
     def release(self, name: str) -> None:
-        """Let the requests go on that a fault holds, or would hold, under this name; KeyError if unknown."""
+        """Release the requests that a fault holds, or would hold, under this name; KeyError if unknown."""
         self.faults.gates.open(name)
 
     @property
     def app(self) -> ASGIApp:
-        """The ASGI app, which is the sandbox itself: uvicorn would take a bound method for an ASGI 2 app."""
+        """The ASGI app. It is the sandbox itself, because uvicorn takes a bound method for an ASGI 2 app."""
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, as ASGI has it."""
+        """Serve one ASGI request."""
         if scope["type"] != "http":
             raise NotImplementedError(f"the sandbox speaks HTTP, not {scope['type']}")
         path = raw_path(scope)
@@ -106,10 +106,10 @@ class Sandbox:
         try:
             await exchange.read()
             if exchange.body:
-                self._calls.amend(ticket, body=exchange.body, username=self._api.login_name(target, exchange))
+                self._calls.amend(ticket, body=exchange.body, username=self._endpoints.login_name(target, exchange))
             fault = self.faults.take(target.route, target.ident)
             if fault is None:
-                await self._deliver(exchange, ticket, self._api.answer(target, exchange))
+                await self._deliver(exchange, ticket, self._endpoints.respond(target, exchange))
             else:
                 await self._misbehave(exchange, ticket, target, fault)
         except DisconnectedError:
@@ -141,25 +141,25 @@ class Sandbox:
             self._calls.finish(ticket)
             await exchange.reset()
         elif fault.drop == "mid-body":
-            await self._break_off(exchange, ticket, self._answer(fault, target, exchange))
+            await self._break_off(exchange, ticket, self._response(fault, target, exchange))
         else:
-            await self._deliver(exchange, ticket, self._answer(fault, target, exchange), fault.trickle)
+            await self._deliver(exchange, ticket, self._response(fault, target, exchange), fault.trickle)
 
-    def _answer(self, fault: Fault, target: Target, exchange: Exchange) -> Answer:
-        return fault.answer(lambda: self._api.answer(target, exchange))
+    def _response(self, fault: Fault, target: Target, exchange: Exchange) -> Response:
+        return fault.response(lambda: self._endpoints.respond(target, exchange))
 
-    async def _deliver(self, exchange: Exchange, ticket: int, answer: Answer, trickle: float = 0.0) -> None:
-        *pieces, last = _cut(answer.body, _PIECES if trickle else 1)
+    async def _deliver(self, exchange: Exchange, ticket: int, response: Response, trickle: float = 0.0) -> None:
+        *pieces, last = _cut(response.body, _TRICKLE_PIECES if trickle else 1)
         for piece in pieces:
-            await exchange.write(answer, piece, last=False)
+            await exchange.write(response, piece, last=False)
             await exchange.pause(self._sleep(trickle))
-        # Before the last byte: a client that has its answer must find the call finished.
-        self._calls.finish(ticket, status=answer.status)
-        await exchange.write(answer, last, last=True)
+        # Before the last byte: when a client has its response, the log must show the call as finished.
+        self._calls.finish(ticket, status=response.status)
+        await exchange.write(response, last, last=True)
 
-    async def _break_off(self, exchange: Exchange, ticket: int, answer: Answer) -> None:
-        await exchange.write(answer, answer.body[: len(answer.body) // 2], last=False)
-        self._calls.finish(ticket, status=answer.status)
+    async def _break_off(self, exchange: Exchange, ticket: int, response: Response) -> None:
+        await exchange.write(response, response.body[: len(response.body) // 2], last=False)
+        self._calls.finish(ticket, status=response.status)
         await exchange.reset()
 
 

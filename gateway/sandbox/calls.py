@@ -1,4 +1,4 @@
-"""The log of what was called: by whom, with what, and how it ended. Any thread may read it."""
+"""The log of calls: who called, with what, and how the call ended. Any thread may read it."""
 
 import threading
 from collections import Counter
@@ -9,27 +9,27 @@ from itertools import count
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `status` is None until it is answered, and stays None when the connection was dropped."""
+    """One request. `status` is None until there is a response, and stays None when the connection was dropped."""
 
     route: str
     method: str
     path: str
-    """As it was sent: percent-encoded."""
+    """Percent-encoded, as it was sent."""
     query: str
     headers: dict[str, str]
     """Names in lower case."""
     started: float
     """Seconds, by the sandbox's clock."""
     username: str | None = None
-    """Whose credential came with the request, accepted or not; None for one the sandbox does not know."""
+    """The owner of the request's credential, accepted or not; None for a credential the sandbox does not know."""
     status: int | None = None
     body: bytes = b""
     cancelled: bool = False
-    """The client went away before the whole answer was sent."""
+    """Whether the client disconnected before the whole response was sent."""
 
 
 class Calls:
-    """The last `keep` calls, oldest first, and how many there were of each route."""
+    """The last `keep` calls, oldest first, and the number of calls of each route."""
 
     def __init__(self, *, keep: int = 10_000) -> None:
         self._changed = threading.Condition()
@@ -41,7 +41,7 @@ class Calls:
         self._max_concurrent = 0
 
     def arrive(self, call: Call) -> int:
-        """Record a request before anything is done with it; returns a ticket to amend and finish it with."""
+        """Record a request before it is processed; returns a ticket to amend and finish it with."""
         with self._changed:
             ticket = next(self._tickets)
             self._log[ticket] = call
@@ -54,7 +54,7 @@ class Calls:
         return ticket
 
     def amend(self, ticket: int, *, body: bytes, username: str | None) -> None:
-        """Add what is known only when the body has been read."""
+        """Add what is known only after the body has been read."""
         with self._changed:
             if (call := self._log.get(ticket)) is not None:
                 self._log[ticket] = replace(call, body=body, username=call.username or username)
@@ -70,7 +70,7 @@ class Calls:
             self._changed.notify_all()
 
     def entries(self, route: str | None = None) -> list[Call]:
-        """Return the calls so far, in order of arrival, also those not answered yet."""
+        """Return the calls so far, in order of arrival, including those without a response yet."""
         with self._changed:
             return [call for call in self._log.values() if route in (None, call.route)]
 
@@ -81,7 +81,7 @@ class Calls:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are not answered yet."""
+        """How many calls have no response yet."""
         with self._changed:
             return len(self._in_flight)
 
@@ -92,7 +92,7 @@ class Calls:
             return self._max_concurrent
 
     def clear(self) -> None:
-        """Forget everything but what is in flight, which goes on unrecorded."""
+        """Forget all calls. Those in flight continue, but are not logged."""
         with self._changed:
             self._log.clear()
             self._counts.clear()
@@ -101,14 +101,14 @@ class Calls:
     def wait_for(self, n: int, route: str | None = None, timeout: float = 5.0) -> None:
         """Block this thread until `n` calls have arrived.
 
-        Raises `TimeoutError`: they had not after `timeout` seconds; the message says how many had.
+        Raises `TimeoutError`: fewer have arrived after `timeout` seconds; the message says how many.
         """
         self._wait(lambda: self.count(route) >= n, f"{n} calls of {route or 'any route'}", timeout)
 
     def wait_until_idle(self, timeout: float = 5.0) -> None:
         """Block this thread until no call is in flight.
 
-        Raises `TimeoutError`: some still were after `timeout` seconds.
+        Raises `TimeoutError`: some still are after `timeout` seconds.
         """
         self._wait(lambda: not self._in_flight, "no call in flight", timeout)
 

@@ -1,4 +1,4 @@
-"""The sandbox's own routes, for a person or another process: the index page and all under `/_sandbox`."""
+"""The sandbox's own routes: the index page, and everything under `/_sandbox`."""
 
 from dataclasses import asdict
 from typing import Final
@@ -41,7 +41,7 @@ The sandbox itself (no login):
 
 
 class Control:
-    """Shows and sets faults, and shows the calls."""
+    """Lists and sets faults, and lists the calls."""
 
     def __init__(self, faults: Faults, calls: Calls) -> None:
         self._faults = faults

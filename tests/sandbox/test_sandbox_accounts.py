@@ -11,10 +11,10 @@ LOGIN = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
 WRONG = (USERNAME, "wrong")
 THREAD = "/api/v1/thread/th-1"
 
-# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+# The server has no TLS, and loading the machine's certificates takes 60 ms per client.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-DATA = seed()  # nothing changes it: one for all tests
+DATA = seed()  # never changed, so all tests share it
 
 
 class Clock:
@@ -78,7 +78,7 @@ def test_a_missing_or_malformed_credential_is_401(client: httpx.Client, authoriz
     assert "www-authenticate" in answer.headers
 
 
-def test_every_route_but_the_token_call_wants_a_credential(client: httpx.Client) -> None:
+def test_every_route_except_the_token_call_needs_a_credential(client: httpx.Client) -> None:
     calls = [
         client.get(THREAD),
         client.get(f"{THREAD}/messages"),
@@ -90,13 +90,13 @@ def test_every_route_but_the_token_call_wants_a_credential(client: httpx.Client)
     assert [answer.status_code for answer in calls] == [401] * 6
 
 
-def test_a_refusal_says_the_same_twice_once_deprecated_and_once_not(client: httpx.Client) -> None:
+def test_an_error_is_listed_twice_once_deprecated_and_once_not(client: httpx.Client) -> None:
     errors = client.get(THREAD).json()["errors"]
     assert [error["deprecated"] for error in errors] == [True, False]
     assert all(set(error) == {"code", "message", "deprecated", "will_be_deprecated"} for error in errors)
 
 
-def test_two_users_get_answers_that_say_whose_they_are(client: httpx.Client) -> None:
+def test_two_users_get_responses_that_name_the_caller(client: httpx.Client) -> None:
     other = httpx.BasicAuth("zoë@two.example", "pässwörd")
     for _ in range(2):  # the second time from the encoded bodies
         assert client.get(THREAD, auth=(USERNAME, PASSWORD)).json()["tags"][-1] == f"caller:{USERNAME}"
@@ -105,7 +105,7 @@ def test_two_users_get_answers_that_say_whose_they_are(client: httpx.Client) -> 
         assert detail["customer"]["comment"] == "caller:zoë@two.example"
 
 
-def test_the_lifetime_of_a_token_is_announced_unless_told_otherwise(client: httpx.Client, accounts: Accounts) -> None:
+def test_the_lifetime_of_a_token_is_announced_unless_switched_off(client: httpx.Client, accounts: Accounts) -> None:
     assert client.post("/api/v1/token", json=LOGIN).json()["expires_in"] == 3600
     accounts.announce_expiry = False
     assert "expires_in" not in client.post("/api/v1/token", json=LOGIN).json()
@@ -134,7 +134,7 @@ def test_revoked_tokens_are_refused_and_new_ones_are_not(client: httpx.Client, a
     assert client.get(THREAD, headers=bearer(client)).status_code == 200
 
 
-def test_five_wrong_passwords_in_a_row_lock_the_account_whichever_way_they_come(
+def test_five_wrong_passwords_in_a_row_lock_the_account_by_either_method(
     client: httpx.Client, accounts: Accounts
 ) -> None:
     headers = bearer(client)
@@ -151,7 +151,7 @@ def test_five_wrong_passwords_in_a_row_lock_the_account_whichever_way_they_come(
     assert [(answer.status_code, code(answer)) for answer in refused] == [(403, "account_locked")] * 3
 
 
-def test_a_lock_is_for_one_account_and_can_be_undone(client: httpx.Client, accounts: Accounts) -> None:
+def test_a_lock_affects_one_account_and_can_be_removed(client: httpx.Client, accounts: Accounts) -> None:
     accounts.lockout_after = 1
     client.get(THREAD, auth=WRONG)
     assert client.get(THREAD, auth=("zoë@two.example", "pässwörd")).status_code == 200
@@ -186,5 +186,5 @@ def test_an_unknown_user_is_401_and_locks_nothing(client: httpx.Client, accounts
         (b'{"grant_type": "password", "username": "u", "password": "p", "scope": "x"}', 422),
     ],
 )
-def test_a_malformed_login_is_told_apart_from_a_wrong_one(client: httpx.Client, body: bytes, status: int) -> None:
+def test_a_malformed_login_differs_from_a_wrong_one(client: httpx.Client, body: bytes, status: int) -> None:
     assert client.post("/api/v1/token", content=body).status_code == status

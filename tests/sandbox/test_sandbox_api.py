@@ -12,10 +12,10 @@ from gateway.sandbox.rest_api.outbox import ATTACHMENT_LIMIT
 
 NOON = 1_700_000_000.0
 
-# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+# The server has no TLS, and loading the machine's certificates takes 60 ms per client.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-DATA = seed()  # nothing changes it: one for all tests
+DATA = seed()  # never changed, so all tests share it
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ def code(answer: httpx.Response) -> str:
     return next(str(error["code"]) for error in answer.json()["errors"] if not error["deprecated"])
 
 
-def test_every_thread_of_the_seed_is_served_as_it_is(client: httpx.Client) -> None:
+def test_every_thread_of_the_seed_is_served_unchanged(client: httpx.Client) -> None:
     for ident, thread in DATA.threads.items():
         answer = client.get(f"/api/v1/thread/{quote(ident, safe='')}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.json() == thread
 
 
-def test_every_customer_of_the_seed_is_served_as_it_is(client: httpx.Client) -> None:
+def test_every_customer_of_the_seed_is_served_unchanged(client: httpx.Client) -> None:
     for external_id, detail in DATA.customers.items():
         assert client.get(f"/api/v1/customers/{quote(external_id, safe='')}").json() == detail
 
@@ -63,12 +63,14 @@ def test_every_customer_of_the_seed_is_served_as_it_is(client: httpx.Client) -> 
         ("/elsewhere", "not_found"),
     ],
 )
-def test_what_is_not_there_is_404_in_the_shape_of_the_contract(client: httpx.Client, path: str, error: str) -> None:
+def test_an_unknown_id_or_path_is_404_with_the_error_list_of_the_contract(
+    client: httpx.Client, path: str, error: str
+) -> None:
     answer = client.get(path)
     assert (answer.status_code, code(answer)) == (404, error)
 
 
-def test_a_method_that_a_path_does_not_take_is_405_and_says_which_it_takes(client: httpx.Client) -> None:
+def test_an_unsupported_method_is_405_and_names_the_supported_ones(client: httpx.Client) -> None:
     answer = client.delete("/api/v1/thread/th-1")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
 
@@ -97,7 +99,7 @@ def test_a_malformed_page_is_422(client: httpx.Client, query: str) -> None:
     assert client.get(f"/api/v1/thread/th-long/messages?{query}").status_code == 422
 
 
-def test_an_update_answers_with_the_changed_thread_and_leaves_the_rest(client: httpx.Client) -> None:
+def test_an_update_returns_the_changed_thread_and_keeps_the_rest(client: httpx.Client) -> None:
     before = client.get("/api/v1/thread/th-1").json()
     update = {
         "comment": "done",
@@ -119,7 +121,7 @@ def test_an_update_answers_with_the_changed_thread_and_leaves_the_rest(client: h
     assert client.get("/api/v1/thread/th-1").json() == after
 
 
-def test_an_update_of_nothing_changes_nothing_but_the_time(client: httpx.Client) -> None:
+def test_an_empty_update_changes_only_the_time(client: httpx.Client) -> None:
     before = client.get("/api/v1/thread/th-2").json()
     assert client.post("/api/v1/thread/th-2", json={}).json() == {**before, "updated_at": "2023-11-14T22:13:20Z"}
 
@@ -152,7 +154,7 @@ def test_a_malformed_update_is_refused(client: httpx.Client, body: bytes, status
     assert client.get("/api/v1/thread/th-1").json() == DATA.threads["th-1"]
 
 
-def test_a_message_is_taken_without_a_body_and_becomes_the_last_of_its_thread(client: httpx.Client) -> None:
+def test_a_message_is_accepted_with_204_and_becomes_the_last_of_its_thread(client: httpx.Client) -> None:
     new = {
         "thread_id": "th-1",
         "subject": "🪁",
@@ -178,7 +180,7 @@ def test_a_message_is_taken_without_a_body_and_becomes_the_last_of_its_thread(cl
     assert client.get("/api/v1/thread/th-1/messages").json()["messages"][-1] == last
 
 
-def test_a_message_of_no_thread_is_taken(client: httpx.Client) -> None:
+def test_a_message_without_a_thread_is_accepted(client: httpx.Client) -> None:
     assert client.post("/api/v1/message", json={"content": "c"}).status_code == 204
 
 
@@ -193,7 +195,7 @@ def test_a_message_of_no_thread_is_taken(client: httpx.Client) -> None:
         ({"thread_id": "th-1", "title": "no such field"}, 422, "validation_failed"),
     ],
 )
-def test_a_message_that_cannot_be_sent_is_refused_and_leaves_no_trace(
+def test_a_message_that_cannot_be_sent_is_refused_and_not_stored(
     client: httpx.Client, new: dict[str, Any], status: int, error: str
 ) -> None:
     answer = client.post("/api/v1/message", json=new)
@@ -201,7 +203,7 @@ def test_a_message_that_cannot_be_sent_is_refused_and_leaves_no_trace(
     assert client.get("/api/v1/thread/th-1").json() == DATA.threads["th-1"]
 
 
-def test_an_attachment_of_ten_megabytes_is_taken_and_one_byte_more_is_not(client: httpx.Client) -> None:
+def test_an_attachment_of_ten_megabytes_is_accepted_and_one_byte_more_is_not(client: httpx.Client) -> None:
     for size, status in ((ATTACHMENT_LIMIT, 204), (ATTACHMENT_LIMIT + 1, 422)):
         file = base64.b64encode(bytes(size)).decode()
         answer = client.post(

@@ -11,10 +11,10 @@ from gateway.sandbox.calls import Call, Calls
 
 THREAD = "/api/v1/thread/th-1"
 
-# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+# The server has no TLS, and loading the machine's certificates takes 60 ms per client.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-DATA = seed()  # nothing changes it: one for all tests
+DATA = seed()  # never changed, so all tests share it
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def call(route: str = "thread") -> Call:
     return Call(route, "GET", "/", "", {}, 0.0)
 
 
-def test_a_call_is_logged_with_what_was_sent_by_whom_and_how_it_ended(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_call_is_logged_with_its_request_caller_and_status(client: httpx.Client, sandbox: Sandbox) -> None:
     client.post("/api/v1/thread/th-%C3%BCn%C3%AF%2Fcode%3F?x=%20y", json={"status": 4}, headers={"X-Request-ID": "r-1"})
     (logged,) = sandbox.calls
     assert (logged.route, logged.method) == ("update_thread", "POST")
@@ -47,7 +47,7 @@ def test_a_call_is_logged_with_what_was_sent_by_whom_and_how_it_ended(client: ht
     assert (logged.headers["x-request-id"], logged.started, logged.cancelled) == ("r-1", 1234.5, False)
 
 
-def test_the_caller_is_known_from_a_token_and_of_a_login_too(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_the_caller_is_known_for_a_token_and_for_a_login(client: httpx.Client, sandbox: Sandbox) -> None:
     login = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
     client.auth = httpx.Auth()  # none
     token = client.post("/api/v1/token", json=login).json()["access_token"]
@@ -71,7 +71,7 @@ def test_the_routes_of_the_sandbox_itself_are_not_logged(client: httpx.Client, s
     assert sandbox.calls == []
 
 
-def test_a_held_call_is_seen_at_once_and_its_status_later(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_held_call_is_logged_at_once_and_its_status_later(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="gate"))
     thread = threading.Thread(target=client.get, args=(THREAD,))
     thread.start()
@@ -82,7 +82,7 @@ def test_a_held_call_is_seen_at_once_and_its_status_later(client: httpx.Client, 
     assert [logged.status for logged in sandbox.calls] == [200]
 
 
-def test_the_highest_number_of_calls_at_the_same_time_is_kept(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_the_highest_number_of_concurrent_calls_is_kept(client: httpx.Client, sandbox: Sandbox) -> None:
     for _ in range(3):
         client.get(THREAD)
     assert sandbox.max_concurrent == 1
@@ -102,9 +102,7 @@ def test_the_highest_number_of_calls_at_the_same_time_is_kept(client: httpx.Clie
 @pytest.mark.parametrize(
     "fault", [Fault(hold="gate"), Fault(delay=60), Fault(trickle=60)], ids=["held", "delayed", "trickling"]
 )
-def test_a_client_that_goes_away_is_noticed_and_not_waited_for(
-    server: BackgroundServer, sandbox: Sandbox, fault: Fault
-) -> None:
+def test_a_client_that_disconnects_cancels_its_call(server: BackgroundServer, sandbox: Sandbox, fault: Fault) -> None:
     sandbox.faults.add(fault)
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(f"GET {THREAD} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
@@ -113,7 +111,7 @@ def test_a_client_that_goes_away_is_noticed_and_not_waited_for(
     assert [(logged.cancelled, logged.status) for logged in sandbox.calls] == [(True, None)]
 
 
-def test_a_client_that_goes_away_in_the_middle_of_its_request_is_noticed(
+def test_a_client_that_disconnects_during_its_request_cancels_its_call(
     server: BackgroundServer, sandbox: Sandbox
 ) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
@@ -123,13 +121,13 @@ def test_a_client_that_goes_away_in_the_middle_of_its_request_is_noticed(
     assert sandbox.calls[0].cancelled
 
 
-def test_waiting_in_vain_says_what_did_arrive(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_wait_that_times_out_reports_what_arrived(client: httpx.Client, sandbox: Sandbox) -> None:
     client.get(THREAD)
     with pytest.raises(TimeoutError, match=r"2 calls of thread; arrived: \{'thread': 1\}, in flight: 0"):
         sandbox.wait_for_calls(2, route="thread", timeout=0.01)
 
 
-def test_only_the_last_calls_are_kept_but_all_are_counted() -> None:
+def test_only_the_last_calls_are_kept_and_all_are_counted() -> None:
     calls = Calls(keep=2)
     tickets = [calls.arrive(call(route)) for route in ("thread", "messages", "customer")]
     for ticket in tickets:

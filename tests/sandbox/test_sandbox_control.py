@@ -9,10 +9,10 @@ from gateway.sandbox.rest_api.routes import ROUTES
 
 THREAD = "/api/v1/thread/th-1"
 
-# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+# The server has no TLS, and loading the machine's certificates takes 60 ms per client.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-DATA = seed()  # nothing changes it: one for all tests
+DATA = seed()  # never changed, so all tests share it
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_health_needs_no_login(client: httpx.Client) -> None:
     assert client.get("/_sandbox/health").json() == {"status": "ok"}
 
 
-def test_calls_are_shown_by_route_and_forgotten(client: httpx.Client) -> None:
+def test_calls_are_listed_by_route_and_cleared(client: httpx.Client) -> None:
     called(client)
     client.post("/api/v1/message", content=b"\xff")
     log = client.get("/_sandbox/calls").json()
@@ -53,7 +53,7 @@ def test_calls_are_shown_by_route_and_forgotten(client: httpx.Client) -> None:
     assert client.get("/_sandbox/calls").json()["calls"] == []
 
 
-def test_faults_are_set_shown_and_cleared(client: httpx.Client) -> None:
+def test_faults_are_set_listed_and_cleared(client: httpx.Client) -> None:
     faults = [
         {"route": "thread", "match": "th-1", "times": 1, "status": 503},
         {"route": "thread", "patch": {"status": {"__absent__": True}}},
@@ -81,7 +81,7 @@ def test_one_fault_needs_no_list(client: httpx.Client) -> None:
         (b"3", "a fault is a JSON object"),
     ],
 )
-def test_a_wrong_fault_is_refused_with_the_reason_and_none_is_set(
+def test_an_invalid_fault_is_refused_with_the_reason_and_none_is_set(
     client: httpx.Client, body: bytes, message: str
 ) -> None:
     refused = client.post("/_sandbox/faults", content=body)

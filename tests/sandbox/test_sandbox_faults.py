@@ -13,14 +13,14 @@ from gateway.sandbox.faults import Faults
 
 THREAD = "/api/v1/thread/th-1"
 
-# The server speaks no TLS: loading the certificates of the machine would cost 60 ms a client.
+# The server has no TLS, and loading the machine's certificates takes 60 ms per client.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-DATA = seed()  # nothing changes it: one for all tests
+DATA = seed()  # never changed, so all tests share it
 
 
 class Naps:
-    """Stands in for sleeping: notes how long, and gives way once."""
+    """Replaces sleeping: records the seconds, and yields to the event loop once."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
@@ -62,14 +62,14 @@ def test_a_status_comes_with_the_errors_of_the_contract_and_the_given_headers(
     assert [error["deprecated"] for error in answer.json()["errors"]] == [True, False]
 
 
-def test_a_status_comes_before_any_look_at_the_credentials(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_status_is_sent_without_a_check_of_the_credentials(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("token", status=503))
     wrong = {"grant_type": "password", "username": USERNAME, "password": "wrong"}
     assert client.post("/api/v1/token", json=wrong).status_code == 503
     assert sandbox.accounts.wrong_logins() == 0
 
 
-def test_a_post_that_is_answered_by_a_fault_has_no_effect(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_post_with_a_status_fault_has_no_effect(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("update_thread", status=500), Fault("message", drop="before"))
     assert client.post(THREAD, json={"status": 5}).status_code == 500
     with pytest.raises(httpx.ReadError):
@@ -78,7 +78,7 @@ def test_a_post_that_is_answered_by_a_fault_has_no_effect(client: httpx.Client, 
 
 
 @pytest.mark.parametrize("body", ["<html>502</html>", '{"id": "th-1', "", "[]", b"\xff\xfe", "null"])
-def test_a_body_is_sent_as_it_is_with_status_200(client: httpx.Client, sandbox: Sandbox, body: str | bytes) -> None:
+def test_a_body_is_sent_unchanged_with_status_200(client: httpx.Client, sandbox: Sandbox, body: str | bytes) -> None:
     sandbox.faults.add(Fault("thread", body=body, content_type="text/html"))
     answer = client.get(THREAD)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
@@ -90,7 +90,7 @@ def test_a_status_and_a_body_go_together(client: httpx.Client, sandbox: Sandbox)
     assert client.get(THREAD).text == "<h1>Bad gateway</h1>"
 
 
-def test_a_content_type_alone_changes_the_ordinary_answer(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_content_type_alone_changes_the_ordinary_response(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", content_type="text/plain", headers={"x-cache": "MISS"}))
     answer = client.get(THREAD)
     assert (answer.headers["content-type"], answer.headers["x-cache"]) == ("text/plain", "MISS")
@@ -108,7 +108,7 @@ def test_a_status_that_has_no_body_keeps_the_connection_in_order(
     assert client.get(THREAD).json() == DATA.threads["th-1"]
 
 
-def test_drop_before_resets_the_connection_and_the_next_call_is_fine(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_drop_before_resets_the_connection_and_the_next_call_succeeds(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", drop="before", times=1))
     with pytest.raises(httpx.ReadError, match="reset"):
         client.get(THREAD)
@@ -136,7 +136,7 @@ def test_trickle_sends_the_whole_body_in_ten_pieces(client: httpx.Client, sandbo
     assert naps.taken == [0.5] * 9
 
 
-def test_nothing_goes_wrong_in_the_server_itself(
+def test_faults_cause_no_error_in_the_server_itself(
     client: httpx.Client, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults = [Fault(status=204), Fault(status=500), Fault(drop="before"), Fault(drop="mid-body"), Fault(trickle=1)]
@@ -180,20 +180,20 @@ def test_a_patch_changes_adds_and_deletes_at_dotted_paths(client: httpx.Client, 
     assert got["tags"] == expected["tags"]
 
 
-def test_a_patch_leaves_a_refusal_as_it_is(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_patch_does_not_change_an_error_response(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", patch={"status": 1}))
     assert "errors" in client.get("/api/v1/thread/th-0").json()
 
 
 @pytest.mark.parametrize("path", ["customers.9", "nowhere.x", "id.x", "customers.x", "tags.-99", "gone"])
-def test_a_patch_that_leads_nowhere_is_a_500_that_says_where(client: httpx.Client, sandbox: Sandbox, path: str) -> None:
+def test_a_patch_of_an_unknown_path_is_a_500_that_names_it(client: httpx.Client, sandbox: Sandbox, path: str) -> None:
     sandbox.faults.add(Fault("thread", patch={path: ABSENT}))
     answer = client.get(THREAD)
     assert answer.status_code == 500
     assert path in answer.json()["errors"][1]["message"]
 
 
-def test_a_fault_is_for_its_route_and_its_id(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_fault_applies_to_its_route_and_its_id(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-ünï/code?", status=503), Fault("messages", status=500))
     encoded = "/api/v1/thread/th-%C3%BCn%C3%AF%2Fcode%3F"
     assert statuses(client, THREAD, encoded, f"{THREAD}/messages", "/api/v1/customers/cu-1") == [200, 503, 500, 200]
@@ -212,7 +212,7 @@ def test_a_fault_without_a_number_of_times_stays_until_it_is_cleared(client: htt
     assert statuses(client, THREAD) == [200]
 
 
-def test_what_is_left_of_a_fault_can_be_asked() -> None:
+def test_pending_shows_how_often_a_fault_still_applies() -> None:
     faults = Faults()
     faults.add(Fault("thread", times=3, status=503))
     faults.take("thread", "th-1")
@@ -233,7 +233,7 @@ def test_held_requests_wait_until_they_are_released(client: httpx.Client, sandbo
     assert answers == [200] * 3
 
 
-def test_a_released_gate_stays_open_until_a_fault_closes_it_anew(client: httpx.Client, sandbox: Sandbox) -> None:
+def test_a_released_gate_stays_open_until_a_fault_closes_it_again(client: httpx.Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="gate"))
     sandbox.release("gate")
     assert statuses(client, THREAD) == [200]
@@ -243,11 +243,11 @@ def test_a_released_gate_stays_open_until_a_fault_closes_it_anew(client: httpx.C
     thread.start()
     sandbox.wait_for_calls(2)
     assert sandbox.in_flight == 1
-    sandbox.faults.clear()  # lets it go, too
+    sandbox.faults.clear()  # releases it as well
     thread.join()
 
 
-def test_releasing_what_nothing_is_held_under_is_a_mistake(sandbox: Sandbox) -> None:
+def test_releasing_an_unknown_name_is_an_error(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault(hold="gate"))
     with pytest.raises(KeyError, match=r"gaet.*gate"):
         sandbox.release("gaet")
@@ -272,7 +272,7 @@ def test_releasing_what_nothing_is_held_under_is_a_mistake(sandbox: Sandbox) -> 
         (["thread"], "a fault is a JSON object"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused_with_what_is_allowed(form: object, message: str) -> None:
+def test_an_invalid_fault_is_refused_with_what_is_allowed(form: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Fault.from_json(form)
 
@@ -284,6 +284,6 @@ def test_a_fault_survives_its_json_form() -> None:
     assert Fault.from_json(form) == fault
 
 
-def test_bytes_that_are_no_text_are_shown_in_base64() -> None:
+def test_bytes_that_are_not_utf_8_are_written_in_base64() -> None:
     assert Fault(body=b"text").to_json()["body"] == "text"
     assert Fault(body=b"\xff").to_json()["body"] == "base64:/w=="

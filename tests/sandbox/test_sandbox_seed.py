@@ -5,7 +5,7 @@ import pytest
 
 from gateway.sandbox import Seed, seed
 
-# From the contract, word for word.
+# Copied from the contract.
 FIELDS = {
     "Thread": "attachments client_id contacts created_at customers external_message_ids id last_message message_count"
     " reminder review_groups status tags updated_at",
@@ -74,7 +74,7 @@ def found(data: Seed) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY_FIELD)
-def test_every_field_has_a_value_somewhere_is_null_somewhere_and_absent_somewhere(
+def test_every_field_is_present_null_and_absent_somewhere(
     found: dict[str, list[dict[str, Any]]], kind: str, name: str
 ) -> None:
     assert any(item.get(name) not in (None, *EMPTY) for item in found[kind])
@@ -84,7 +84,7 @@ def test_every_field_has_a_value_somewhere_is_null_somewhere_and_absent_somewher
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_no_field_is_invented_but_those_marked_as_unknown(found: dict[str, list[dict[str, Any]]], kind: str) -> None:
+def test_no_field_is_invented_except_those_marked_as_unknown(found: dict[str, list[dict[str, Any]]], kind: str) -> None:
     names = {name for item in found[kind] for name in item if not name.startswith("x_")}
     assert names == set(FIELDS[kind].split())
 
@@ -102,7 +102,7 @@ def test_every_list_is_empty_somewhere_and_full_somewhere(found: dict[str, list[
     ("kind", "name"),
     [("Thread", "status"), ("Message", "delivery"), ("Message", "origin"), ("Customer", "account_type")],
 )
-def test_an_enumeration_of_unknown_values_is_a_string_here_and_an_integer_there(
+def test_an_enumeration_of_unknown_values_has_strings_and_integers(
     found: dict[str, list[dict[str, Any]]], kind: str, name: str
 ) -> None:
     assert {str, int} <= {type(item.get(name)) for item in found[kind]}
@@ -119,13 +119,13 @@ def test_the_data_is_the_same_every_time_and_not_shared(data: Seed) -> None:
     assert again.threads["th-1"] is not data.threads["th-1"]
 
 
-def test_the_sparse_and_the_null_thread_are_what_they_promise(data: Seed) -> None:
+def test_the_sparse_and_the_null_thread(data: Seed) -> None:
     assert set(data.threads["th-2"]) == {"id", "status"}
     assert set(data.threads["th-3"]) == set(FIELDS["Thread"].split())
     assert {value for name, value in data.threads["th-3"].items() if name != "id"} == {None}
 
 
-def test_the_rich_thread_leads_to_files_movements_and_customers_with_details(data: Seed) -> None:
+def test_the_rich_thread_has_files_movements_and_customers_with_details(data: Seed) -> None:
     thread = data.threads["th-1"]
     assert {file["attachment_movements"]["total"] for file in thread["last_message"]["attachments"]} == {0, 1, 3}
     assert thread["customers"][0]["name_variations"]
@@ -133,7 +133,7 @@ def test_the_rich_thread_leads_to_files_movements_and_customers_with_details(dat
         assert data.customers[customer["external_id"]]["customer"] == customer
 
 
-def test_the_big_and_the_long_thread_have_the_promised_size(data: Seed) -> None:
+def test_the_big_and_the_long_thread_have_the_documented_size(data: Seed) -> None:
     big = data.threads["th-big"]
     assert [len(file["attachment_movements"]["movements"]) for file in big["last_message"]["attachments"]] == [5] * 200
     assert [len(customer["name_variations"]) for customer in big["customers"]] == [2] * 50

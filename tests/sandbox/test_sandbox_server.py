@@ -9,12 +9,12 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.sandbox.http.server import STOP_TIMEOUT
+from gateway.sandbox.http.server import STOP_TIMEOUT_SECONDS
 
 LOGIN = (USERNAME, PASSWORD)
 
 
-def test_serves_from_a_free_port_of_the_loopback_interface_until_it_is_left() -> None:
+def test_a_server_serves_on_a_free_port_of_the_loopback_interface_until_its_context_ends() -> None:
     with BackgroundServer(sandbox_config(Sandbox().app)) as server:
         assert httpx.get(f"{server.url}/_sandbox/health").json() == {"status": "ok"}
         assert server.url == f"http://127.0.0.1:{server.port}"
@@ -22,7 +22,7 @@ def test_serves_from_a_free_port_of_the_loopback_interface_until_it_is_left() ->
         httpx.get(server.url)
 
 
-def test_a_port_can_be_chosen_and_a_taken_one_is_refused_at_once() -> None:
+def test_a_port_can_be_chosen_and_a_taken_one_fails_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -30,7 +30,7 @@ def test_a_port_can_be_chosen_and_a_taken_one_is_refused_at_once() -> None:
             BackgroundServer(sandbox_config(Sandbox().app), port=taken.getsockname()[1])
 
 
-def test_stops_in_time_with_a_request_in_flight_whose_client_sees_the_connection_break() -> None:
+def test_a_server_stops_in_time_and_aborts_a_request_in_flight() -> None:
     sandbox = Sandbox()
     sandbox.faults.add(Fault("thread", hold="for ever"))
     errors: list[Exception] = []
@@ -47,12 +47,12 @@ def test_stops_in_time_with_a_request_in_flight_whose_client_sees_the_connection
         sandbox.wait_for_calls(1)
         leaving = time.monotonic()
     client.join()
-    assert time.monotonic() - leaving < STOP_TIMEOUT
+    assert time.monotonic() - leaving < STOP_TIMEOUT_SECONDS
     assert [type(error) for error in errors] == [httpx.RemoteProtocolError]
     assert sandbox.calls[0].cancelled
 
 
-def test_an_answer_that_comes_within_the_grace_is_still_delivered() -> None:
+def test_a_response_within_the_grace_period_is_still_delivered() -> None:
     sandbox = Sandbox()
     sandbox.faults.add(Fault("thread", hold="a moment"))
     answers: list[int] = []
@@ -69,7 +69,7 @@ def test_an_answer_that_comes_within_the_grace_is_still_delivered() -> None:
     assert answers == [200]
 
 
-def test_an_app_that_ignores_the_end_of_its_connection_is_cancelled() -> None:
+def test_an_app_that_ignores_a_disconnect_is_cancelled() -> None:
     started = threading.Event()
     ended = threading.Event()
 
@@ -87,7 +87,7 @@ def test_an_app_that_ignores_the_end_of_its_connection_is_cancelled() -> None:
     assert ended.is_set()
 
 
-def test_a_server_that_cannot_start_says_so_in_the_thread_that_starts_it() -> None:
+def test_a_server_that_cannot_start_raises_in_the_thread_that_starts_it() -> None:
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ValueError("no database")
 
@@ -96,7 +96,7 @@ def test_a_server_that_cannot_start_says_so_in_the_thread_that_starts_it() -> No
         BackgroundServer(config).start()
 
 
-def test_under_another_server_a_drop_is_answered_with_what_to_do_about_it() -> None:
+def test_with_another_server_a_drop_is_a_500_that_says_what_to_do() -> None:
     sandbox = Sandbox()
     sandbox.faults.add(Fault(drop="before"))
     plain = uvicorn.Config(sandbox.app, lifespan="off", log_config=None, log_level="warning")

@@ -1,4 +1,4 @@
-"""What goes wrong on request: where, how often, and how."""
+"""Faults: which requests they apply to, how often, and what they do."""
 
 import base64
 import threading
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.sandbox.faults.gates import Gates
 from gateway.sandbox.faults.patch import PatchError, patched, value_from_json, value_to_json
-from gateway.sandbox.http.response import JSON, Answer, error_body
+from gateway.sandbox.http.response import JSON, Response, error_body
 from gateway.sandbox.rest_api.routes import ROUTES, ROUTES_WITH_ID
 
 _WHERE: Final = (*ROUTES, "*")
@@ -31,16 +31,16 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
 
 
 class FaultError(ValueError):
-    """A fault that makes no sense; the message says what is wrong and what is allowed."""
+    """A fault with invalid values; the message says what is wrong and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong at `route` (a name of `ROUTES`, or `*`), `times` times (None: for ever).
+    """A fault at `route` (a name of `ROUTES`, or `*`) that applies `times` times (None: without end).
 
-    Waiting (`delay`, `hold`) comes first and goes with everything else. A fault with `status` or `body` is
-    answered as by a proxy in between: the credentials are not looked at, and a POST has no effect. So it is
-    with `drop="before"`.
+    `delay` and `hold` come first and can be combined with everything else. A fault with `status` or `body` responds
+    as a proxy in between would: the credentials are not checked, and a POST has no effect. The same holds for
+    `drop="before"`.
 
     Raises `FaultError`: a value is of the wrong type or unknown, or two fields exclude each other.
     """
@@ -54,26 +54,26 @@ class Fault:
     hold: str | None = field(default=None, kw_only=True)
     """Wait until `Sandbox.release` is called with this name."""
     status: int | None = field(default=None, kw_only=True)
-    """Answer with this status; the body is the contract's error list unless `body` says otherwise."""
+    """Respond with this status; the body is the contract's error list unless `body` says otherwise."""
     body: str | bytes | None = field(default=None, kw_only=True)
-    """Answer with this body, with status 200 unless `status` says otherwise."""
+    """Respond with this body, with status 200 unless `status` says otherwise."""
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     content_type: str | None = field(default=None, kw_only=True)
     drop: str | None = field(default=None, kw_only=True)
-    """Reset the connection: `before` any byte, or `mid-body`, after half of it."""
+    """Reset the connection: `before` the first byte, or `mid-body`, after half of the body."""
     trickle: float = field(default=0.0, kw_only=True)
-    """Seconds between the pieces of the body; it is sent in ten."""
+    """Seconds between the pieces of the body, which is sent in ten."""
     patch: Mapping[str, object] = field(default_factory=dict, kw_only=True)
-    """Values to put at dotted paths of a 200 body; `ABSENT` deletes."""
+    """Values to set at dotted paths of a 200 body; `ABSENT` deletes."""
 
     def __post_init__(self) -> None:
         for name, kinds in _KINDS.items():
             _check_kind(name, getattr(self, name), kinds)
         _check_choice("route", self.route, _WHERE)
         _check_choice("drop", self.drop, (*_DROPS, None))
-        self._check_sense()
+        self._check_values()
 
-    def _check_sense(self) -> None:
+    def _check_values(self) -> None:
         if self.match is not None and self.route not in (*ROUTES_WITH_ID, "*"):
             raise FaultError(f"route {self.route!r} has no id to match; those that have: {ROUTES_WITH_ID}")
         if self.times is not None and self.times < 1:
@@ -90,28 +90,28 @@ class Fault:
 
     @property
     def replaces(self) -> bool:
-        """Whether the ordinary answer is not even computed."""
+        """Whether the fault replaces the ordinary response, which is then not computed."""
         return self.status is not None or self.body is not None
 
-    def answer(self, ordinary: Callable[[], Answer]) -> Answer:
-        """Return what is sent, given how to get the ordinary answer."""
+    def response(self, ordinary: Callable[[], Response]) -> Response:
+        """Return the response to send; `ordinary` computes the one without a fault."""
         sent = self._own() if self.replaces else self._patched(ordinary())
         kind = self.content_type or sent.content_type
         return replace(sent, content_type=kind, headers={**sent.headers, **self.headers})
 
-    def _own(self) -> Answer:
+    def _own(self) -> Response:
         status = 200 if self.status is None else self.status
         if self.body is None:
-            return Answer(status, error_body(f"sandbox_{status}", f"The sandbox was told to answer {status}."))
-        return Answer(status, self.body.encode() if isinstance(self.body, str) else self.body, JSON)
+            return Response(status, error_body(f"sandbox_{status}", f"The sandbox was told to answer {status}."))
+        return Response(status, self.body.encode() if isinstance(self.body, str) else self.body, JSON)
 
-    def _patched(self, ordinary: Answer) -> Answer:
+    def _patched(self, ordinary: Response) -> Response:
         if not self.patch or ordinary.status != 200:
             return ordinary
         try:
             return replace(ordinary, body=patched(ordinary.body, self.patch))
         except PatchError as exc:
-            return Answer(500, error_body("sandbox_patch", str(exc)))
+            return Response(500, error_body("sandbox_patch", str(exc)))
 
     @classmethod
     def from_json(cls, form: object) -> "Fault":
@@ -126,7 +126,7 @@ class Fault:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """Write the JSON form, without what is at its default; bytes that are no text are shown in base64."""
+        """Write the JSON form, without defaults; bytes that are not UTF-8 are written in base64."""
         form = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, 0, {})}
         if self.patch:
             form["patch"] = {path: value_to_json(value) for path, value in self.patch.items()}
@@ -157,7 +157,7 @@ def _shown(body: bytes) -> str:
 
 
 class Faults:
-    """The faults in force, in the order added: the first that matches a request is used and counted down.
+    """The active faults, in the order added. The first that matches a request is used and counted down.
 
     Safe to call from any thread.
     """
@@ -168,7 +168,7 @@ class Faults:
         self._waiting: tuple[Fault, ...] = ()
 
     def add(self, *faults: Fault) -> None:
-        """Put faults in force, after those that are; closes the gates they hold requests at."""
+        """Add faults after the active ones, and close the gates at which they hold requests."""
         for fault in faults:
             if fault.hold is not None:
                 self.gates.close(fault.hold)
@@ -176,17 +176,17 @@ class Faults:
             self._waiting += faults
 
     def clear(self) -> None:
-        """Drop all faults and let every held request go on."""
+        """Remove all faults and release every held request."""
         with self._lock:
             self._waiting = ()
         self.gates.open_all()
 
     def pending(self) -> tuple[Fault, ...]:
-        """Return the faults in force, `times` being what is left of each."""
+        """Return the active faults; `times` is the number of requests that remain of each."""
         return self._waiting
 
     def take(self, route: str, ident: str) -> Fault | None:
-        """Return the fault for a request, if any, and count it down."""
+        """Return the fault that applies to a request, if any, and count it down."""
         if not self._waiting:  # the ordinary case takes no lock
             return None
         with self._lock:

@@ -1,7 +1,9 @@
-"""Named gates that hold requests until somebody opens them, from any thread.
+"""Named gates that hold requests until they are opened, from any thread.
 
-A gate stays open once it was opened, until it is closed anew. So a test may release a request that has been
-counted as arrived but has not reached its gate yet: there is no moment at which the release can get lost.
+An opened gate stays open until it is closed again. So a test can release a request that has arrived but has not reached
+its gate yet: the release cannot be lost.
+
+On its own: gates bridge threads and event loops, which faults know nothing of.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ _Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Gates:
-    """Gates by name; unknown names are refused, since they are typing errors."""
+    """Gates by name. Opening an unknown name is an error, because it is probably a typing error."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,13 +22,13 @@ class Gates:
         self._open: set[str] = set()
 
     def close(self, name: str) -> None:
-        """Make requests that reach the gate wait, from now on."""
+        """Make requests wait at the gate from now on."""
         with self._lock:
             self._waiters.setdefault(name, [])
             self._open.discard(name)
 
     def open(self, name: str) -> None:
-        """Let all requests at the gate go on, and those that are still to come.
+        """Release all requests at the gate, and those that reach it later.
 
         Raises `KeyError`: no fault has ever held requests under this name.
         """
@@ -40,7 +42,7 @@ class Gates:
                 loop.call_soon_threadsafe(_wake, future)
 
     def open_all(self) -> None:
-        """Let everything go on."""
+        """Open every gate."""
         for name in list(self._waiters):
             self.open(name)
 
@@ -56,5 +58,5 @@ class Gates:
 
 
 def _wake(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # its request may have been cancelled meanwhile
+    if not future.done():  # its request may have been cancelled in the meantime
         future.set_result(None)

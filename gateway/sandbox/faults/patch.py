@@ -1,4 +1,4 @@
-"""A change to a JSON body: values set or deleted at dotted paths, to play drift from the contract."""
+"""Changes a JSON body: sets or deletes values at dotted paths, to imitate drift from the contract."""
 
 import enum
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ import msgspec
 
 
 class _Absent(enum.Enum):
-    """Its one member is `ABSENT`; an enum, so that it is compared by identity and type checkers know it."""
+    """Has the one member `ABSENT`. An enum member is compared by identity and is known to type checkers."""
 
     ABSENT = "absent"
 
 
 ABSENT: Final = _Absent.ABSENT
-"""As the value of a patch: delete what is at the path. In JSON: `{"__absent__": true}`."""
+"""The value of a patch that deletes what is at the path. In JSON: `{"__absent__": true}`."""
 
 _ABSENT_JSON: Final = {"__absent__": True}
 
 
 class PatchError(ValueError):
-    """A path of a patch does not lead anywhere in the body."""
+    """A path of a patch does not exist in the body."""
 
 
 def value_from_json(value: object) -> object:
@@ -40,14 +40,14 @@ def patched(body: bytes, patch: Mapping[str, object]) -> bytes:
 
     Raises `PatchError`: a path leads through a key or position that the body does not have.
     """
-    document = msgspec.json.decode(body)
+    decoded = msgspec.json.decode(body)
     for path, value in patch.items():
         *parents, last = path.split(".")
-        place = document
+        place = decoded
         for step in parents:
             place = _child(place, step, path)
         _set(place, last, value, path)
-    return msgspec.json.encode(document)
+    return msgspec.json.encode(decoded)
 
 
 def _child(place: Any, step: str, path: str) -> Any:

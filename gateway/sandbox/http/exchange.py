@@ -1,4 +1,4 @@
-"""One request and its answer on the wire: reading, writing in pieces, waiting, and breaking off."""
+"""One request and its response on a connection: reading, writing in pieces, waiting, and resetting."""
 
 import asyncio
 import socket
@@ -9,18 +9,18 @@ from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.sandbox.http.response import Answer
+from gateway.sandbox.http.response import Response
 
 TRANSPORT: Final = "gateway.transport"
 """The ASGI extension that holds the connection's asyncio transport, under the key `transport`."""
 
 
 class DisconnectedError(Exception):
-    """The client went away before it had the whole answer."""
+    """The client disconnected before it had the whole response."""
 
 
 class Exchange:
-    """The request is read at once; its parts are attributes."""
+    """One request, whose parts are attributes. `read` adds the body."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -45,17 +45,17 @@ class Exchange:
             more = message.get("more_body", False)
         self.body = b"".join(pieces)
 
-    async def write(self, answer: Answer, piece: bytes, *, last: bool) -> None:
-        """Send one piece of an answer's body, before the first one the status and the headers."""
+    async def write(self, response: Response, piece: bytes, *, last: bool) -> None:
+        """Send one piece of a response's body, and the status and headers before the first one."""
         if not self._started:
             self._started = True
-            await self._send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer)})
+            await self._send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
         await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     async def pause(self, until: Awaitable[object]) -> None:
-        """Wait for something, but no longer than the client does.
+        """Wait for something while the client is connected.
 
-        Raises `DisconnectedError`: the client went away first.
+        Raises `DisconnectedError`: the client disconnected first.
         """
         wanted = asyncio.ensure_future(until)
         gone = asyncio.ensure_future(self._gone())
@@ -68,11 +68,11 @@ class Exchange:
             raise DisconnectedError
 
     async def reset(self) -> None:
-        """Break the connection with a RST, after what was written so far has left."""
+        """Reset the connection (RST) after everything written so far has been sent."""
         transport: asyncio.Transport = self._scope["extensions"][TRANSPORT]["transport"]
-        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - no event says so
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
-        # Closing with a linger time of 0 sends RST. A plain close sends FIN: that looks like a polite server.
+        # Closing with a linger time of 0 sends RST. A plain close sends FIN, as an ordinary server does.
         linger = struct.pack("ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
@@ -80,7 +80,7 @@ class Exchange:
 
     @property
     def can_reset(self) -> bool:
-        """Whether the server lets the app at its connection; `sandbox_config` makes one that does."""
+        """Whether the server gives the app its transport; one configured by `sandbox_config` does."""
         return TRANSPORT in self._scope.get("extensions", {})
 
     async def _gone(self) -> None:
@@ -89,13 +89,13 @@ class Exchange:
 
 
 def raw_path(scope: Scope) -> str:
-    """Return the path as it was sent; quoted anew where the server does not say."""
+    """Return the path as it was sent, or the decoded path quoted again where the server does not pass it."""
     sent: bytes | None = scope.get("raw_path")
     return quote(scope["path"]) if sent is None else sent.decode("latin-1")
 
 
-def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    headers = {"content-length": str(len(answer.body)), "content-type": answer.content_type, **answer.headers}
-    if answer.bodiless:
-        headers = dict(answer.headers)
+def _headers(response: Response) -> list[tuple[bytes, bytes]]:
+    headers = {"content-length": str(len(response.body)), "content-type": response.content_type, **response.headers}
+    if response.bodiless:
+        headers = dict(response.headers)
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

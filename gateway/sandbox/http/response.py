@@ -1,4 +1,4 @@
-"""One HTTP answer of the sandbox, and the refusals that become one."""
+"""One HTTP response of the sandbox, and the error that becomes one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent: status, body and headers. HTTP gives some statuses no body: theirs is emptied."""
+class Response:
+    """Status, body and headers. The body is dropped for statuses to which HTTP gives none."""
 
     status: int = 200
     body: bytes = b""
@@ -28,15 +28,15 @@ class Answer:
 
 
 def error_body(code: str, message: str) -> bytes:
-    """Encode the contract's error list: the same failure twice, in the deprecated form and in the new one."""
+    """Encode the contract's error list: the same error twice, in the deprecated form and in the new one."""
     old = {"code": code.upper(), "message": message, "deprecated": True, "will_be_deprecated": False}
     new = {"code": code, "message": message, "deprecated": False, "will_be_deprecated": False}
     return msgspec.json.encode({"errors": [old, new]})
 
 
 class RefusedError(Exception):
-    """A request the sandbox will not serve, with the status and error code it says so with."""
+    """A request that the sandbox refuses, with the status and the error code of its response."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.answer = Answer(status, error_body(code, message), headers=headers or {})
+        self.response = Response(status, error_body(code, message), headers=headers or {})

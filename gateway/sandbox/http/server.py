@@ -1,7 +1,5 @@
-"""What the sandbox needs of a server: connections it can reset, and a life in the background of a test."""
+"""Runs the sandbox on uvicorn: its configuration, and a server in a background thread for tests."""
 
-import asyncio
-import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -9,25 +7,15 @@ from typing import Final, Self
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.sandbox.http.exchange import TRANSPORT
+from gateway.sandbox.http.compat import ResettableProtocol, StoppableServer
 
-STOP_TIMEOUT: Final = 2.0
-"""Seconds within which `BackgroundServer.stop` is done, whatever is in flight."""
-
-
-class ResettableProtocol(HttpToolsProtocol):
-    """Hands the app the connection's transport, as the ASGI extension `gateway.transport`."""
-
-    def on_message_begin(self) -> None:
-        """Add the extension to the scope of each request."""
-        super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
+STOP_TIMEOUT_SECONDS: Final = 2.0
+"""The longest that `BackgroundServer.stop` takes, whatever is in flight."""
 
 
 def sandbox_config(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 8000) -> uvicorn.Config:
-    """Return the uvicorn configuration to serve a sandbox with: quiet, and able to drop connections."""
+    """Return the uvicorn configuration for a sandbox: without a log, and able to reset connections."""
     return uvicorn.Config(
         app,
         host=host,
@@ -42,59 +30,6 @@ def sandbox_config(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 8000) -
     )
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that says when it is ready, and that stops at once when told.
-
-    uvicorn polls for its end every 100 ms and then pauses for 100 ms more: too long for a server per test.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping = asyncio.Event()
-        self._forced = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), 1.0)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listener in [*self.servers, *(sockets or ())]:
-            listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        endings = [asyncio.ensure_future(self._drain()), asyncio.ensure_future(self._forced.wait())]
-        await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-        for ending in endings:
-            ending.cancel()
-        await self.lifespan.shutdown()
-
-    async def _drain(self) -> None:
-        if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks)
-        for server in self.servers:
-            await server.wait_closed()
-
-    def stop(self, *, force: bool) -> None:
-        """Stop, from any thread: after the requests in flight, or by force at once."""
-        self.should_exit = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped by itself
-                self._loop.call_soon_threadsafe(self._abort if force else self._stopping.set)
-
-    def _abort(self) -> None:
-        self._forced.set()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-
-
 def _bound(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,17 +42,17 @@ def _bound(port: int) -> socket.socket:
 
 
 class BackgroundServer:
-    """Runs a uvicorn configuration in a thread of its own, on a port of 127.0.0.1; a context manager.
+    """Runs a uvicorn configuration in its own thread, on a port of 127.0.0.1; a context manager.
 
-    The port is bound at once (0: a free one), so `url` is known before the start; a `listener` is bound already.
-    Leaving the context lets the requests in flight finish for `grace` seconds, and then aborts their connections.
+    The port (0: a free one) is bound by the constructor, so `url` is known before the start. A `listener` is already
+    bound. When the context ends, requests in flight may finish for `grace` seconds; then their connections are aborted.
     """
 
     def __init__(
         self, config: uvicorn.Config, *, port: int = 0, grace: float = 0.5, listener: socket.socket | None = None
     ) -> None:
         self._grace = grace
-        self._server = _Server(config)
+        self._server = StoppableServer(config)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="background-server", daemon=True)
         self._socket = _bound(port) if listener is None else listener
@@ -125,7 +60,7 @@ class BackgroundServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The base URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
@@ -143,13 +78,13 @@ class BackgroundServer:
     def stop(self) -> None:
         """Stop, and return once the thread has ended.
 
-        Raises `RuntimeError`: it has not within two seconds, because something blocks its event loop.
+        Raises `RuntimeError`: it has not ended after two seconds, because something blocks its event loop.
         """
         self._server.stop(force=False)
         self._thread.join(self._grace)
         if self._thread.is_alive():
             self._server.stop(force=True)
-            self._thread.join(STOP_TIMEOUT - self._grace)
+            self._thread.join(STOP_TIMEOUT_SECONDS - self._grace)
         if self._thread.is_alive():
             raise RuntimeError("the server did not stop: something blocks its event loop")
 

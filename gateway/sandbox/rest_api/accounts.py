@@ -1,4 +1,4 @@
-"""Who may call: programmatic users, their tokens, and the lock after too many wrong passwords."""
+"""The accounts of the REST API: programmatic users, their tokens, and the lock after too many wrong passwords."""
 
 import base64
 import binascii
@@ -26,9 +26,9 @@ class _Token:
 class Accounts:
     """The default user and any `users` beside it (name to password). Safe to call from any thread.
 
-    `token_lifetime` (seconds), `announce_expiry` (whether the token answer says `expires_in`) and
-    `lockout_after` (wrong passwords in a row) may be changed at any time. The codes of the refusals are the
-    sandbox's own: those of the REST API are unknown.
+    `token_lifetime` (seconds), `announce_expiry` (whether the token response has `expires_in`) and
+    `lockout_after` (wrong passwords in a row) may be changed at any time. The error codes are the sandbox's own,
+    because those of the REST API are unknown.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Accounts:
         return {**body, "expires_in": int(self.token_lifetime)} if self.announce_expiry else body
 
     def authenticate(self, authorization: str | None) -> str:
-        """Return the user an `Authorization` header stands for.
+        """Return the user whose credential an `Authorization` header holds.
 
         Raises `RefusedError`: 401 for a missing or wrong credential, 403 for a locked account.
         """
@@ -79,7 +79,7 @@ class Accounts:
         raise _unauthorized("authentication_required", "Send a Basic or a Bearer credential.")
 
     def identify(self, authorization: str | None) -> str | None:
-        """Return whose credential this looks like, checking and counting nothing: for the call log."""
+        """Return the user a credential seems to belong to, for the call log; it is neither checked nor counted."""
         scheme, _, credential = (authorization or "").partition(" ")
         if scheme.lower() == "bearer":
             token = self._tokens.get(credential)
@@ -92,7 +92,7 @@ class Accounts:
         return None
 
     def revoke_tokens(self) -> None:
-        """Make every token issued so far invalid."""
+        """Revoke every token issued so far."""
         with self._lock:
             self._tokens = {}
 
@@ -102,7 +102,7 @@ class Accounts:
             self._wrong.clear()
 
     def wrong_logins(self, username: str = USERNAME) -> int:
-        """Return how many wrong passwords in a row were sent for an account."""
+        """Return the number of wrong passwords in a row for an account."""
         return self._wrong[username]
 
     def is_locked(self, username: str = USERNAME) -> bool:

@@ -1,4 +1,4 @@
-"""The endpoints of the contract: from a request to its answer, when nothing goes wrong."""
+"""The endpoints of the contract: from a request to its response, without faults."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.sandbox.http.exchange import Exchange
-from gateway.sandbox.http.response import Answer, RefusedError
+from gateway.sandbox.http.response import RefusedError, Response
 from gateway.sandbox.rest_api.accounts import Accounts
 from gateway.sandbox.rest_api.request_bodies import ChatTokenRequest, NewMessage, ThreadUpdate, TokenRequest, parse
 from gateway.sandbox.rest_api.routes import Target
@@ -16,17 +16,17 @@ from gateway.sandbox.rest_api.store import Store
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
-"""A higher `limit` is cut to this without a word, as paged APIs do; what the REST API does is unknown."""
+"""A higher `limit` is reduced to this, as paged APIs do; what the REST API does is unknown."""
 
 
-class Api:
-    """Answers requests from a store, for the users of some accounts."""
+class Endpoints:
+    """Responds to requests from a store, for the users of some accounts."""
 
     def __init__(self, store: Store, accounts: Accounts, clock: Callable[[], float]) -> None:
         self._store = store
         self._accounts = accounts
         self._clock = clock
-        self._handlers: Mapping[str, Callable[[str, Exchange, str], Answer]] = {
+        self._handlers: Mapping[str, Callable[[str, Exchange, str], Response]] = {
             "thread": self._thread,
             "messages": self._messages,
             "update_thread": self._update_thread,
@@ -35,8 +35,8 @@ class Api:
             "customer": self._customer,
         }
 
-    def answer(self, target: Target, request: Exchange) -> Answer:
-        """Return the answer, which may well be one that says no."""
+    def respond(self, target: Target, request: Exchange) -> Response:
+        """Return the response, which may be an error."""
         try:
             if target.route == "token":
                 return self._token(request)
@@ -46,10 +46,10 @@ class Api:
             caller = self._accounts.authenticate(request.headers.get("authorization"))
             return handler(target.ident, request, caller)
         except RefusedError as refusal:
-            return refusal.answer
+            return refusal.response
 
     def login_name(self, target: Target, request: Exchange) -> str | None:
-        """Return who asks for a token, for the call log; None for other calls and for what cannot be read."""
+        """Return the user who asks for a token, for the call log; None for other calls and unreadable bodies."""
         if target.route != "token":
             return None
         try:
@@ -57,37 +57,37 @@ class Api:
         except RefusedError:
             return None
 
-    def _token(self, request: Exchange) -> Answer:
+    def _token(self, request: Exchange) -> Response:
         login = parse(request.body, TokenRequest)
         return _json(self._accounts.issue(login.username, login.password))
 
-    def _thread(self, ident: str, _request: Exchange, caller: str) -> Answer:
-        return Answer(body=self._store.thread(ident, caller))
+    def _thread(self, ident: str, _request: Exchange, caller: str) -> Response:
+        return Response(body=self._store.thread(ident, caller))
 
-    def _customer(self, ident: str, _request: Exchange, caller: str) -> Answer:
-        return Answer(body=self._store.customer(ident, caller))
+    def _customer(self, ident: str, _request: Exchange, caller: str) -> Response:
+        return Response(body=self._store.customer(ident, caller))
 
-    def _messages(self, ident: str, request: Exchange, _caller: str) -> Answer:
+    def _messages(self, ident: str, request: Exchange, _caller: str) -> Response:
         query = parse_qs(request.query, keep_blank_values=True)
         offset = _count(query, "offset", 0)
         limit = _count(query, "limit", DEFAULT_LIMIT)
-        return Answer(body=self._store.messages(ident, offset, min(limit, MAX_LIMIT)))
+        return Response(body=self._store.messages(ident, offset, min(limit, MAX_LIMIT)))
 
-    def _update_thread(self, ident: str, request: Exchange, caller: str) -> Answer:
+    def _update_thread(self, ident: str, request: Exchange, caller: str) -> Response:
         self._store.update_thread(ident, parse(request.body, ThreadUpdate))
-        return Answer(body=self._store.thread(ident, caller))
+        return Response(body=self._store.thread(ident, caller))
 
-    def _message(self, _ident: str, request: Exchange, _caller: str) -> Answer:
+    def _message(self, _ident: str, request: Exchange, _caller: str) -> Response:
         self._store.add_message(parse(request.body, NewMessage))
-        return Answer(204)
+        return Response(204)
 
-    def _chat_token(self, _ident: str, request: Exchange, _caller: str) -> Answer:
+    def _chat_token(self, _ident: str, request: Exchange, _caller: str) -> Response:
         parse(request.body, ChatTokenRequest)
         return _json({"expires_at": int(self._clock()) + 3600, "token": secrets.token_urlsafe(24)})
 
 
-def _json(body: object) -> Answer:
-    return Answer(body=msgspec.json.encode(body))
+def _json(body: object) -> Response:
+    return Response(body=msgspec.json.encode(body))
 
 
 def _count(query: Mapping[str, list[str]], name: str, default: int) -> int:

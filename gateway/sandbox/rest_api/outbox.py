@@ -1,4 +1,4 @@
-"""What becomes of a message that is sent: whom it may go to, and the body it is stored as."""
+"""Messages that are sent: who may receive them, and the body they are stored as."""
 
 import base64
 import binascii
@@ -19,8 +19,8 @@ def check_recipients(new: NewMessage, thread: Body) -> None:
     for customer in thread.get("customers") or ():
         allowed.update(_addresses(customer.get("contacts")))
     for field in (new.to, new.cc, new.bcc):
-        if strangers := sorted(set(_addresses(field)) - allowed):
-            message = f"Not a contact of the thread's customers: {', '.join(strangers)}."
+        if unknown := sorted(set(_addresses(field)) - allowed):
+            message = f"Not a contact of the thread's customers: {', '.join(unknown)}."
             raise RefusedError(422, "recipient_not_allowed", message)
 
 

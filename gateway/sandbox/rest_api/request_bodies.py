@@ -1,4 +1,4 @@
-"""The request bodies of the contract. Strict: a field it does not name is a mistake of the caller."""
+"""The request bodies of the contract. A field that the contract does not name is an error."""
 
 from typing import Literal, TypeVar
 
@@ -10,7 +10,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class Reminder(msgspec.Struct, forbid_unknown_fields=True):
-    """When a thread comes back, and how often; the unit of `delay` is unknown."""
+    """When a thread returns to the agents, and how often; the unit of `delay` is unknown."""
 
     delay: int | None = None
     number_left: int | None = None
@@ -76,7 +76,7 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 def parse(body: bytes, kind: type[_Body]) -> _Body:
     """Decode a request body.
 
-    Raises `RefusedError`: 400 for what is not JSON, 422 for JSON of another shape.
+    Raises `RefusedError`: 400 for a body that is not JSON, 422 for JSON of another shape.
     """
     try:
         return msgspec.json.decode(body, type=kind)

@@ -1,7 +1,7 @@
-"""Which endpoint of the contract a method and a path mean.
+"""Finds the endpoint of the contract for a method and a path.
 
-The match is done on the segments of the *raw* path, each decoded on its own. A router that matches the
-decoded path would read the id `a/b`, sent as `a%2Fb`, as two segments.
+It matches the segments of the *raw* path and decodes each by itself. A router that matches the decoded path would
+read the id `a/b`, sent as `a%2Fb`, as two segments.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""The data the sandbox serves: a seed, what was posted since, and the encoded bodies of both.
+"""The data that the sandbox serves: the seed, what was posted since, and the encoded bodies of both.
 
-Bodies are replaced, never changed in place, so the seed can be shared. An encoded body is kept until the next
-write: the benchmark measures the gateway, not this encoder.
+Bodies are replaced and never changed in place, so the seed can be shared. An encoded body is kept until the next
+write, so that a benchmark measures the gateway and not this encoder.
 """
 
 import threading
@@ -19,7 +19,7 @@ from gateway.sandbox.rest_api.request_bodies import NewMessage, ThreadUpdate
 
 
 class Store:
-    """Threads, messages and customers by id. With `echo_caller`, every body says who asked for it."""
+    """Threads, messages and customers by id. With `echo_caller`, every body names its caller."""
 
     def __init__(self, seed: Seed, *, echo_caller: bool, clock: Callable[[], float]) -> None:
         self._threads = dict(seed.threads)
@@ -61,7 +61,7 @@ class Store:
             self._encoded.clear()
 
     def update_thread(self, ident: str, update: ThreadUpdate) -> None:
-        """Apply `POST /thread/{id}`. A comment is taken and shows nowhere: where it would is unknown."""
+        """Apply `POST /thread/{id}`. A comment is accepted and shown nowhere, because its place is unknown."""
         with self._lock:
             thread = _found("thread", ident, self._threads)
             changes: Body = {"updated_at": self._now()}
@@ -76,7 +76,7 @@ class Store:
             self._replace(ident, {**thread, **changes})
 
     def add_message(self, new: NewMessage) -> None:
-        """Apply `POST /message`; one without a `thread_id` is taken and shows nowhere."""
+        """Apply `POST /message`. A message without a `thread_id` is accepted and shown nowhere."""
         with self._lock:
             if new.thread_id is None:
                 return
