@@ -26,8 +26,8 @@ import httpx
 import msgspec
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey, import_key
-from joserfc.jws import JWSRegistry
 
+from gateway.compat.joserfc import key_fits
 from gateway.errors import ConfigurationError, UpstreamUnavailable
 from gateway.telemetry import Counts, logger
 
@@ -69,7 +69,7 @@ class StaticKey:
 
     async def find(self, kid: str | None, algorithm: str) -> Key | None:  # noqa: ARG002 - the protocol's signature
         """Return the key if it fits the algorithm."""
-        return self._key if fits(self._key, algorithm) else None
+        return self._key if key_fits(self._key, algorithm) else None
 
     async def refresh_if_due(self) -> None:
         """Do nothing: a new key needs a restart."""
@@ -116,7 +116,7 @@ class RemoteJwks:
                 await asyncio.shield(refreshed)
 
     def _look_up(self, kid: str | None, algorithm: str) -> Key | None:
-        fitting = [key for key in self._keys if fits(key, algorithm)]
+        fitting = [key for key in self._keys if key_fits(key, algorithm)]
         if kid is None:
             return fitting[0] if len(fitting) == 1 else None
         return next((key for key in fitting if key.kid == kid), None)
@@ -249,15 +249,6 @@ def key_from_file(path: Path) -> Key:
             return key
     problem = f"GATEWAY_JWT_PUBLIC_KEY_FILE: {path} holds no public key in PEM (RSA of 2048 bits or more, EC, Ed25519)."
     raise ConfigurationError([problem])
-
-
-def fits(key: Key, algorithm: str) -> bool:
-    """Return whether the key may verify this algorithm, by its type, its curve, and its ``use`` and ``alg``."""
-    try:
-        JWSRegistry.algorithms[algorithm].check_key(key)
-    except JoseError:
-        return False
-    return True
 
 
 def _is_short(key: Key) -> bool:

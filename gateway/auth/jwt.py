@@ -12,19 +12,18 @@ from typing import Any
 
 import msgspec
 from cachetools import TLRUCache
-from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
+from joserfc.errors import ExpiredTokenError, InvalidClaimError, MissingClaimError
 from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
 from gateway.auth.challenges import CredentialsRefused
 from gateway.auth.jwks import KeySource
 from gateway.auth.viewer import Viewer
+from gateway.compat.joserfc import MALFORMED_TOKEN
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 """What can be pinned. All are asymmetric: with HMAC, everyone who can verify a token can also sign one."""
 
-# joserfc raises the last two for a header that is JSON but not an object.
-_MALFORMED = (JoseError, ValueError, RecursionError, TypeError, AttributeError)
 _MAX_TOKEN_BYTES = 8 * 1024
 _MAX_VERIFIED = 10_000
 _MAX_NAME_LENGTH = 200
@@ -98,7 +97,7 @@ class JwtVerifier:
             raise CredentialsRefused("too long")
         try:
             signed = extract_compact(token.encode(), registry=self._registry)
-        except _MALFORMED as exc:
+        except MALFORMED_TOKEN as exc:
             raise CredentialsRefused("no token") from exc
         header: Any = signed.headers()
         if not isinstance(header, dict):
@@ -114,7 +113,7 @@ class JwtVerifier:
         try:
             valid = validate_compact(signed, key, registry=self._registry)
             claims = msgspec.json.decode(signed.payload) if valid else None
-        except _MALFORMED as exc:
+        except MALFORMED_TOKEN as exc:
             raise CredentialsRefused("signature") from exc
         if not isinstance(claims, dict):
             raise CredentialsRefused("signature")

@@ -1,8 +1,9 @@
-"""The httpx request and response of a REST call, made without work that the gateway has done already.
+"""What the gateway needs of httpx beyond its public API: requests and responses without httpx's constructors.
 
-httpx parses and checks every URL, and reads every body as if it had to be streamed. Here the URL is put together from
-a base that was parsed once and a path that `gateway.upstream.routes` has encoded, and the body is in memory. That
-spares two thirds of what the two objects cost (tests/bench/layers.py); everything else about them is httpx's own.
+httpx parses and checks every URL, and reads every body as a stream. Here the URL consists of a base that was parsed
+once and a path that `gateway.upstream.routes` has encoded, and the body is in memory. That saves two thirds of the cost
+of the two objects (tests/bench/layers.py). Everything else about them is httpx's own. Canaries:
+tests/compat/test_httpx.py.
 """
 
 from typing import Any
@@ -17,12 +18,12 @@ class RestUrl(httpx.URL):
 
     def __init__(self, base: httpx.URL, target: str) -> None:
         path, _, query = target.partition("?")
-        parts = base._uri_reference  # noqa: SLF001 - httpx's own parts of a URL
+        parts = base._uri_reference  # noqa: SLF001 - the parsed parts have no public name
         self._uri_reference = parts._replace(path=parts.path.rstrip("/") + path, query=query or None)
 
 
 class GetRequest(httpx.Request):
-    """A GET without a body. ``headers`` and ``extensions`` become the request's own, and ``Host`` is the socket's."""
+    """A GET without a body. It does not copy ``headers`` and ``extensions``; the socket layer adds ``Host``."""
 
     def __init__(self, url: RestUrl, headers: httpx.Headers, extensions: dict[str, Any]) -> None:
         self.method = "GET"
@@ -34,7 +35,7 @@ class GetRequest(httpx.Request):
 
 
 class WholeResponse(httpx.Response):
-    """A response whose body has been read; ``headers`` are as they came, less those of the transfer."""
+    """A response whose body has been read; ``headers`` are the upstream's, without those about the transfer."""
 
     def __init__(
         self,
