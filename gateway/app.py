@@ -29,7 +29,7 @@ from gateway.telemetry.tracing import Tracing
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.metrics import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream
-from gateway.upstream.transports.instrumentation import TimedAttempts, TracedAttempts
+from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.operation_log import OperationReporter
@@ -126,9 +126,9 @@ def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[W
     if metrics is not None:
         help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
         durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
-        wraps.append(partial(TimedAttempts, durations=durations))
+        wraps.append(partial(MetricsInstrumentation, durations=durations))
     if tracing is not None:
-        wraps.append(partial(TracedAttempts, tracing=tracing))
+        wraps.append(partial(TracingInstrumentation, tracing=tracing))
     return wraps
 
 

@@ -1,4 +1,4 @@
-"""Time and chance, as the layers of the REST side take them: given from outside, so that tests need not wait."""
+"""Clocks, sleep and randomness as parameters, so that tests do not wait."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def _up_to(most: float) -> float:
-    return random.uniform(0, most)  # noqa: S311 - it spreads load, and keeps no secret
+    return random.uniform(0, most)  # noqa: S311 - it spreads load and protects no secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.stack import build_client
-from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.http import HttpTransport
 from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
 
 QUERY = '{ thread(id: "th-1") { id } }'
@@ -30,7 +30,7 @@ def basic(username: str, password: str) -> str:
 
 
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
-    connections = Connections(2**20)
+    connections = HttpTransport(2**20)
     login = TokenLogin(
         connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
     )
@@ -38,7 +38,7 @@ def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause
 
 
 def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
-    guard = BasicLoginGuard(Connections(2**20), pause, clock)
+    guard = BasicLoginGuard(HttpTransport(2**20), pause, clock)
     return UpstreamClient(BasicAccount(guard, USERNAME, password), upstream, TIMEOUT)
 
 
@@ -92,7 +92,7 @@ async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sa
     right = basic(USERNAME, "mistyped").removeprefix("Basic ")
     credentials = right.rstrip("=")
     headers = [f"Basic {right}", f"basic {credentials}", f"BASIC  {credentials}", f"Basic {credentials}===="]
-    async with UpstreamClient(BasicLoginGuard(Connections(2**20)), upstream, TIMEOUT) as client:
+    async with UpstreamClient(BasicLoginGuard(HttpTransport(2**20)), upstream, TIMEOUT) as client:
         answers = await outcomes([ask(client, Viewer(header)) for header in headers])
     assert [type(answer) for answer in answers] == [Unauthenticated] * 4
     assert sandbox.count() == 1

@@ -1,1 +1,1 @@
-"""The REST side: how one call reaches the Go!Chat REST API, and what becomes of its answer."""
+"""The client of the Go!Chat REST API, and the layers that a call passes through."""

@@ -1,6 +1,6 @@
-"""What is known of one REST call while it passes through the layers, and what is told of it afterwards.
+"""One REST call: its state while it passes through the layers, and the report afterwards.
 
-Every request carries a Call in its extensions: the client makes it, each layer adds what it did.
+Every request carries a Call in its extensions: the client creates it, and each layer adds what it did.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ import httpx
 EXTENSION = "call"
 
 CANCELLED = "cancelled"
-"""The outcome of a call that nobody waited for any more."""
+"""The outcome of a call that was cancelled because no caller waited for it any more."""
 
 _STATUSES = {status.value: str(status.value) for status in HTTPStatus}
 
 
 def outcome_of(status: int) -> str:
-    """Return what an answer came to, of a bounded number of words: its status where that is a registered one."""
+    """Return the status as text, or ``other`` for an unregistered one: metrics need a bounded number of labels."""
     return _STATUSES.get(status, "other")
 
 
 class Origin(StrEnum):
-    """Where an answer came from."""
+    """Where a response came from."""
 
     FETCHED = "fetched"
     COALESCED = "coalesced"
@@ -34,12 +34,12 @@ class Origin(StrEnum):
 
 @dataclass(slots=True)
 class Call:
-    """One REST call. ``deadline`` and ``slow_at`` are times of the event loop; ``subject`` is what a purge would name.
+    """One REST call. ``deadline`` and ``slow_at`` are times of the event loop; a purge names the ``subject``.
 
-    A caller may choose an early deadline: only a call without an answer at ``slow_at`` (None: at its deadline) says
-    that the REST API is too slow.
+    A caller may choose an early deadline. The REST API counts as too slow only if it has not answered by ``slow_at``
+    (None: by the deadline).
 
-    ``account`` names the gateway's own account where that was used: its tokens change, the account does not.
+    ``account`` names the gateway's own account if that was used: its tokens change, the account does not.
     """
 
     route: str
@@ -49,7 +49,7 @@ class Call:
     attempts: int = 0
     origin: Origin = Origin.FETCHED
     age: float | None = None
-    """How old the answer is, in seconds, where it came from the cache."""
+    """The age of the response in seconds, if it came from the cache."""
     slow_at: float | None = None
 
 
@@ -60,7 +60,7 @@ def call_of(request: httpx.Request) -> Call:
 
 
 class CallReport(NamedTuple):
-    """What became of one REST call: a line of ``extensions.upstream``. It names a route, never an id."""
+    """The result of one REST call: an entry of ``extensions.upstream``. It names a route, never an id."""
 
     route: str
     status: int | None
@@ -69,7 +69,7 @@ class CallReport(NamedTuple):
     origin: Origin
     age: float | None = None
     outcome: str = ""
-    """The status, or else the code of the error, or ``cancelled``."""
+    """The status, the code of the error, or ``cancelled``."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -1,6 +1,6 @@
-"""One method per REST endpoint, and the only place where an httpx error becomes one of ours.
+"""The REST client: one method per endpoint, and the only place that translates httpx errors into ours.
 
-A body is handed on as bytes: whoever needs a value decodes it, and knows which fields are asked for.
+Bodies are returned as bytes: the caller knows which fields are selected, and decodes only those.
 """
 
 import asyncio
@@ -22,28 +22,28 @@ from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
 _HEADERS = httpx.Headers(
     {"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"},
-    encoding="ascii",  # said, it need not be found out for each request
+    encoding="ascii",  # httpx would otherwise detect it for each request
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """For whom a call is made, and until when: ``deadline`` is a time of the running event loop, in seconds."""
+    """The viewer and the deadline of a call; ``deadline`` is a time of the running event loop, in seconds."""
 
     viewer: Viewer
     deadline: float
     trace: Trace = field(default_factory=list)
-    """Takes a report of each call when it ends."""
+    """Gets a report of each call when it ends."""
     slow_at: float | None = None
-    """When a call that is not answered was too slow, where that is later than the deadline."""
+    """When an unanswered call counts as too slow, if that is later than the deadline."""
 
 
 class UpstreamClient:
-    """The Go!Chat REST API. Every method raises a GatewayError for whatever goes wrong, and nothing else.
+    """The Go!Chat REST API. Every method raises a GatewayError for any failure, and nothing else.
 
-    ``transport`` is the whole stack of `gateway.upstream.stack`; calls go straight to it, without
-    `httpx.AsyncClient`: that spares half the cost of a call (tests/bench/transports.py), and with it go cookies and
-    redirects, which a gateway must not share or follow.
+    ``transport`` is the whole stack of `gateway.upstream.stack`. Calls go directly to it, without `httpx.AsyncClient`:
+    that saves half the cost of a call (tests/bench/transports.py). It also excludes cookies, which callers must not
+    share, and redirects.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
@@ -51,7 +51,7 @@ class UpstreamClient:
         self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()
         self.calls: Counter[tuple[str, Origin, str]] = Counter()
-        """How many calls there were so far, by route, source and outcome."""
+        """The number of calls by route, origin and outcome."""
 
     async def thread(self, caller: CallContext, thread_id: str) -> bytes | None:
         """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
@@ -81,7 +81,7 @@ class UpstreamClient:
             outcome = exc.code
             raise
         except Exception as exc:
-            outcome = InternalError.code  # unless it is an error of the HTTP client
+            outcome = InternalError.code  # stays if `translate` raises
             error = translate(exc)
             outcome = error.code
             raise error from exc
@@ -114,7 +114,7 @@ def _headers(viewer: Viewer) -> httpx.Headers:
 
 
 def translate(exc: Exception) -> GatewayError:
-    """Return our error for any exception of the HTTP client; re-raise what is none of its."""
+    """Return our error for an exception of the HTTP client; re-raise any other."""
     match exc:
         case TimeoutError() | httpx.TimeoutException():
             return UpstreamTimeout()

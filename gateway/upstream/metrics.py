@@ -1,4 +1,4 @@
-"""The metrics of the REST side, read from its layers when they are scraped."""
+"""The metrics of the REST calls, read from the layers at each scrape."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _ROUTE = ("route",)
 
 
 def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
-    """Yield every metric of the REST side but the durations."""
+    """Yield every metric of the REST calls except the durations."""
     yield counter(
         "upstream_calls",
         "REST calls that operations asked for, by where the answer came from and what it came to.",
@@ -33,10 +33,10 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
 
 
 def _queue(upstream: Upstream) -> Iterator[Metric]:
-    limit = upstream.limit
-    yield gauge("upstream_in_flight", "REST calls that are under way.", (), {(): limit.under_way})
-    yield gauge("upstream_queued", "REST calls that wait for their turn.", (), {(): limit.waiting})
-    yield counter("upstream_shed", "REST calls that failed because too many waited.", (), {(): limit.shed})
+    bulkhead = upstream.bulkhead
+    yield gauge("upstream_in_flight", "REST calls that are under way.", (), {(): bulkhead.in_flight})
+    yield gauge("upstream_queued", "REST calls that wait for their turn.", (), {(): bulkhead.queued})
+    yield counter("upstream_shed", "REST calls that failed because too many waited.", (), {(): bulkhead.shed})
 
 
 def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""From an HTTP answer of the REST API to a body or to one of our errors (upstream contract: Errors)."""
+"""Turns an HTTP response of the REST API into a body or into one of our errors."""
 
 import math
 import re
@@ -36,13 +36,13 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
     503: UpstreamUnavailable,
     504: UpstreamUnavailable,
 }
-# A code is shown to clients, so it must look like one: a server may write anything into the list.
+# Clients see the codes, so each must look like a code: a server may write anything into the list.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_MOST_CODES = 10
+_MAX_CODES = 10
 
 
 def body_or_error(response: httpx.Response, *, now: Callable[[], float] = time.time) -> bytes | None:
-    """Return the body of a 200, None for a 404, and raise the GatewayError that any other status stands for.
+    """Return the body of a 200, None for a 404, and raise the matching GatewayError for any other status.
 
     ``response`` has been read; ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
     """
@@ -54,7 +54,7 @@ def body_or_error(response: httpx.Response, *, now: Callable[[], float] = time.t
 
 
 def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) -> GatewayError:
-    """Return the error that an answer other than a success stands for."""
+    """Return the error for a response that is not a success."""
     status = response.status_code
     default = UpstreamError if status >= httpx.codes.BAD_REQUEST else UpstreamInvalidResponse
     return _BY_STATUS.get(status, default)(
@@ -64,7 +64,7 @@ def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) 
 
 
 def error_codes(body: bytes) -> tuple[str, ...]:
-    """Return the codes of the documented error body, without repeats; deprecated ones only if there is no other."""
+    """Return the codes of the documented error body, without repeats; deprecated ones only if there are no others."""
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -80,7 +80,7 @@ def error_codes(body: bytes) -> tuple[str, ...]:
 def _codes(entries: Any) -> tuple[str, ...]:
     codes = (entry.get("code") for entry in entries)
     shown = [code for code in codes if isinstance(code, str) and _CODE.fullmatch(code)]
-    return tuple(dict.fromkeys(shown))[:_MOST_CODES]
+    return tuple(dict.fromkeys(shown))[:_MAX_CODES]
 
 
 def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:

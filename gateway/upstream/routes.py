@@ -1,25 +1,25 @@
-"""The REST routes the gateway calls, and how a caller's id becomes part of a path, and of nothing else."""
+"""The REST routes, and how an id is encoded so that it cannot change the route."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.errors import BadUserInput
 
-_LONGEST_ID = 1024
+_MAX_ID_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One REST route. ``template`` names it in logs and metrics, where ids have no place."""
+    """One REST route. ``template`` names it in logs and metrics, which must not contain ids."""
 
     name: str
     template: str
-    before: str
-    after: str = ""
+    prefix: str
+    suffix: str = ""
 
     def path(self, identifier: str) -> str:
-        """Return the path for one id, percent-encoded; raise BadUserInput for an id that no path can carry."""
-        return self.before + encode_segment(identifier) + self.after
+        """Return the path for one id, percent-encoded; raise BadUserInput for an id that cannot be in a path."""
+        return self.prefix + encode_segment(identifier) + self.suffix
 
 
 THREAD = Route("thread", "/api/v1/thread/{id}", "/api/v1/thread/")
@@ -31,14 +31,13 @@ TOKEN_PATH = "/api/v1/token"  # noqa: S105 - a path, not a secret
 def encode_segment(identifier: str) -> str:
     """Percent-encode an id as one path segment (RFC 3986, section 2.1).
 
-    Raises BadUserInput for an empty id and for ``.`` and ``..``: every URL library, ours and the server's, takes
-    those two out of a path even when they are encoded (WHATWG URL, "double-dot URL path segment"), so that the call
-    would reach another route.
+    Raises BadUserInput for an empty id and for ``.`` and ``..``: URL libraries remove those two from a path even when
+    they are encoded (WHATWG URL, "double-dot URL path segment"), so the call would reach another route.
     """
     if not identifier or identifier in {".", ".."}:
         raise BadUserInput(f"{identifier!r} is not an id.")
-    if len(identifier) > _LONGEST_ID:
-        raise BadUserInput(f"An id of {len(identifier)} characters is longer than any: at most {_LONGEST_ID}.")
+    if len(identifier) > _MAX_ID_LENGTH:
+        raise BadUserInput(f"An id of {len(identifier)} characters is longer than any: at most {_MAX_ID_LENGTH}.")
     try:
         return quote(identifier, safe="")
     except UnicodeEncodeError as exc:

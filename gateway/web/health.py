@@ -40,7 +40,7 @@ class Health:
 
     async def _ready(self, _request: Request) -> JSONResponse:
         circuits = self.upstream.breaker.circuits
-        shut = sorted(circuit.name for circuit in circuits if circuit.is_shut)
+        shut = sorted(circuit.name for circuit in circuits if circuit.rejects_calls)
         checks = {
             "settings": "ok",
             "shutdown": "draining" if self.draining.active else "ok",

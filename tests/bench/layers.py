@@ -35,11 +35,11 @@ from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.routes import THREAD
-from gateway.upstream.transports.bulkhead import ConcurrencyLimit
+from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.http import HttpTransport
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 TASKS = 16
@@ -92,7 +92,7 @@ def stacks(bottom: Callable[[], Transport], redis_url: str | None) -> Iterator[S
     def resilient(layers: int) -> Transport:
         transport = bottom()
         wraps: list[Callable[[Transport], Transport]] = [
-            lambda following: ConcurrencyLimit(following, 64, 1000),
+            lambda following: Bulkhead(following, 64, 1000),
             lambda following: CircuitBreaker(following, BreakerPolicy()),
             lambda following: Retry(following, RetryPolicy()),
         ]
@@ -157,7 +157,7 @@ async def measure(url: str, redis_url: str | None, rounds: int, seconds: float) 
     """Let all stacks take turns, several times, over each of the two bottoms, and report."""
     for title, bottom, tasks in (
         ("no socket, one call at a time", AtOnce, 1),
-        (f"loopback, {TASKS} calls at a time", lambda: Connections(2**25), TASKS),
+        (f"loopback, {TASKS} calls at a time", lambda: HttpTransport(2**25), TASKS),
     ):
         async with opened(bottom, redis_url) as found:
             for stack in found:

@@ -30,7 +30,7 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.http import HttpTransport
 
 TASKS = 16
 WARM_UP = 0.3  # seconds
@@ -126,7 +126,7 @@ async def ways(url: str) -> AsyncIterator[list[Way]]:
     transports: dict[str, httpx.AsyncBaseTransport] = {"httpx": httpx.AsyncHTTPTransport(limits=LIMITS)}
     if importlib.util.find_spec("httpx_aiohttp"):
         transports["httpx-aiohttp"] = importlib.import_module("httpx_aiohttp").AiohttpTransport(limits=LIMITS)
-    transports["the gateway's"] = Connections(max_body=32 * 1024 * 1024)
+    transports["the gateway's"] = HttpTransport(max_body=32 * 1024 * 1024)
     transports["pyreqwest's transport"] = HttpxTransport(pyreqwest_client())
     transports["pyreqwest, lean transport"] = LeanTransport(pyreqwest_client())
     async with contextlib.AsyncExitStack() as stack:

@@ -19,7 +19,7 @@ from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.http import HttpTransport
 from tests.harness import Clock
 from tests.upstream.redis_server import RedisServer
 
@@ -72,7 +72,7 @@ class Cached:
     policy: CachePolicy = field(default_factory=lambda: CachePolicy(TTL))
     secret: bytes = SECRET
     counts: Counts = field(default_factory=Counts)
-    following: httpx.AsyncBaseTransport = field(default_factory=lambda: Connections(2**25))
+    following: httpx.AsyncBaseTransport = field(default_factory=lambda: HttpTransport(2**25))
 
     def __post_init__(self) -> None:
         self.cache = ResponseCache(

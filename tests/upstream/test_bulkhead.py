@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamUnavailable
 from gateway.sandbox import Fault, Sandbox
-from gateway.upstream.transports.bulkhead import ConcurrencyLimit
+from gateway.upstream.transports.bulkhead import Bulkhead
 from tests.harness import StartGateway
 
 
@@ -29,7 +29,7 @@ class Gate(httpx.AsyncBaseTransport):
         return httpx.Response(200, request=request)
 
 
-def send(limit: ConcurrencyLimit) -> asyncio.Task[httpx.Response]:
+def send(limit: Bulkhead) -> asyncio.Task[httpx.Response]:
     return asyncio.create_task(limit.handle_async_request(httpx.Request("GET", "http://x/")))
 
 
@@ -40,7 +40,7 @@ async def settled() -> None:
 
 async def test_beyond_the_queue_calls_fail_at_once_and_the_others_are_served() -> None:
     gate = Gate()
-    limit = ConcurrencyLimit(gate, limit=2, queue=3)
+    limit = Bulkhead(gate, limit=2, queue=3)
     calls = [send(limit) for _ in range(8)]
     await settled()
     refused = [task for task in calls if task.done()]
@@ -57,7 +57,7 @@ async def test_beyond_the_queue_calls_fail_at_once_and_the_others_are_served() -
 
 async def test_one_who_leaves_the_queue_makes_room() -> None:
     gate = Gate()
-    limit = ConcurrencyLimit(gate, limit=1, queue=1)
+    limit = Bulkhead(gate, limit=1, queue=1)
     served, waiting = send(limit), send(limit)
     await settled()
     waiting.cancel()
@@ -71,7 +71,7 @@ async def test_one_who_leaves_the_queue_makes_room() -> None:
 
 async def test_a_slot_comes_back_however_the_call_ends() -> None:
     gate = Gate()
-    limit = ConcurrencyLimit(gate, limit=1, queue=0)
+    limit = Bulkhead(gate, limit=1, queue=0)
     for _ in range(3):
         call = send(limit)
         await settled()

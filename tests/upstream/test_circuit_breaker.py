@@ -22,7 +22,7 @@ def circuit(clock: Clock) -> Circuit:
 
 
 def call(one: Circuit, *, failed: bool | None) -> None:
-    one.settle(failed=failed, probe=one.admit())
+    one.record(failed=failed, probe=one.admit())
 
 
 def opened(clock: Clock) -> Circuit:
@@ -113,7 +113,7 @@ def test_a_call_from_before_the_circuit_opened_does_not_close_it() -> None:
     early = one.admit()
     for _ in range(POLICY.min_volume):
         call(one, failed=True)
-    one.settle(failed=False, probe=early)
+    one.record(failed=False, probe=early)
     assert one.state is State.OPEN
 
 

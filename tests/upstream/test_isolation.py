@@ -20,7 +20,7 @@ from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.stack import build_client
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import Connections
+from gateway.upstream.transports.http import HttpTransport
 from tests.harness import Clock, settings
 from tests.upstream.cached import TIMEOUT, Cached, Told, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
@@ -220,7 +220,7 @@ class Shown(Hidden):
 @pytest.mark.parametrize("layer", ["coalescing", "cache"])
 def test_a_layer_that_overlooks_the_credential_is_found_out(world: World, layer: str) -> None:
     def build(clock: Clock) -> UpstreamClient:
-        careful: httpx.AsyncBaseTransport = Shown(Connections(2**25))
+        careful: httpx.AsyncBaseTransport = Shown(HttpTransport(2**25))
         if layer == "coalescing":
             careless: httpx.AsyncBaseTransport = Coalescing(careful)
         else:

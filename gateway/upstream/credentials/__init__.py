@@ -1,1 +1,1 @@
-"""How a REST call is authenticated without locking the account."""
+"""Authenticates REST calls without locking the account."""

@@ -1,11 +1,11 @@
-"""Basic authentication upstream, without ever locking the account.
+"""Basic authentication upstream that cannot lock the account.
 
 The REST API locks an account after too many logins with a wrong password, and every call with Basic credentials is a
-login. So credentials that have not been seen to work are tried by one call alone; the calls that come meanwhile wait
-for its verdict, and where it is 401 they fail with it and are not sent. One query for a hundred threads with a
-mistyped password is one wrong login, not a hundred. How the header is spelled makes no other credentials.
+login. So one call tries credentials that have not been accepted before. Other calls with them wait for its result, and
+after a 401 they fail without being sent. A query for a hundred threads with a wrong password is one wrong login, not a
+hundred. Different spellings of a header count as the same credentials.
 
-    unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ proven ──401──▶ unknown
+    unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ accepted ──401──▶ unknown
                                └──401──▶ rejected for ``pause`` seconds ──▶ unknown
 """
 
@@ -14,17 +14,17 @@ import hashlib
 import secrets
 import time
 from base64 import b64encode
-from collections import OrderedDict
 from collections.abc import Callable
 
 import httpx
+from cachetools import LRUCache
 
 from gateway.auth.passthrough import normalized
 from gateway.errors import Unauthenticated, UpstreamFailure
 from gateway.upstream.call import call_of
-from gateway.upstream.credentials.login_lock import InTurn, SharedLogins
+from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
-_MOST_REMEMBERED = 10_000
+_MAX_ACCEPTED = 10_000
 
 
 class BasicAccount(httpx.AsyncBaseTransport):
@@ -45,11 +45,11 @@ class BasicAccount(httpx.AsyncBaseTransport):
 
 
 class BasicLoginGuard(httpx.AsyncBaseTransport):
-    """Lets unproven Basic credentials through once at a time; see the top of this file.
+    """Lets one call at a time try unknown Basic credentials; see the top of this file.
 
-    ``pause`` is how long a rejection is remembered, in seconds. It is 0 for callers' own credentials, where only the
-    calls that waited share the verdict; ``clock`` is monotonic, in seconds. ``others`` are those who use the same
-    account, where it is the gateway's own.
+    ``pause`` is how long a rejection is remembered, in seconds. For callers' own credentials it is 0: only the calls
+    that waited share the result. ``clock`` is monotonic, in seconds. ``lock`` is shared by all processes that use the
+    gateway's own account.
     """
 
     def __init__(
@@ -57,32 +57,32 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         following: httpx.AsyncBaseTransport,
         pause: float = 0,
         clock: Callable[[], float] = time.monotonic,
-        others: SharedLogins | None = None,
+        lock: LoginLock | None = None,
     ) -> None:
-        self._others = others or InTurn()
+        self._lock = lock or NestedLoginLock()
         self._following = following
         self._pause = pause
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._accepted: LRUCache[bytes, None] = LRUCache(_MAX_ACCEPTED)
         self._trials: dict[bytes, asyncio.Future[bool]] = {}
         self._rejected_until: dict[bytes, float] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request, or raise Unauthenticated where the same credentials have just been rejected."""
+        """Send the request, or raise Unauthenticated if the same credentials have just been rejected."""
         authorization = request.headers.get("authorization", "")
         if authorization[:6].lower() != "basic ":
             return await self._following.handle_async_request(request)
         credentials = hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
-        await self._wait_for_verdict(credentials)
-        if credentials in self._proven:
+        await self._wait_for_trial(credentials)
+        if credentials in self._accepted:
             response = await self._following.handle_async_request(request)
-            self._learn(credentials, request, response)
+            self._note_result(credentials, request, response)
             return response
         return await self._try(credentials, request)
 
     def rejected(self) -> bool:
-        """Return whether a rejection is remembered; with no ``pause`` none ever is."""
+        """Return whether a rejection is remembered; without a ``pause`` there is none."""
         return any(self._clock() < until for until in self._rejected_until.values())
 
     @property
@@ -90,9 +90,9 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         """There is no token."""
         return None
 
-    async def _wait_for_verdict(self, credentials: bytes) -> None:
-        """Return when the credentials may be sent: they are proven, or it is this call's turn to try them."""
-        while credentials not in self._proven:
+    async def _wait_for_trial(self, credentials: bytes) -> None:
+        """Return once the credentials may be sent: they are accepted, or this call is the one to try them."""
+        while credentials not in self._accepted:
             until = self._rejected_until.get(credentials, -1.0)
             if self._clock() < until:
                 raise _rejection(until - self._clock())
@@ -106,37 +106,34 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         trial = self._trials[credentials] = asyncio.get_running_loop().create_future()
         rejected = False
         try:
-            async with self._others.turn() as turn:
-                if turn.rejected_for is not None:
-                    self._rejected_until[credentials] = self._clock() + turn.rejected_for
-                    raise _rejection(turn.rejected_for)
+            async with self._lock.attempt() as attempt:
+                if attempt.rejected_for is not None:
+                    self._rejected_until[credentials] = self._clock() + attempt.rejected_for
+                    raise _rejection(attempt.rejected_for)
                 response = await self._following.handle_async_request(request)
                 rejected = response.status_code == httpx.codes.UNAUTHORIZED
                 if rejected and self._pause:
-                    await turn.reject(self._pause)
-            self._learn(credentials, request, response)
+                    await attempt.reject(self._pause)
+            self._note_result(credentials, request, response)
         finally:
-            # A call that failed on the way proves nothing: the next one in line tries.
+            # A call that failed otherwise decides nothing: the next waiting call tries.
             del self._trials[credentials]
             trial.set_result(rejected)
         return response
 
-    def _learn(self, credentials: bytes, request: httpx.Request, response: httpx.Response) -> None:
+    def _note_result(self, credentials: bytes, request: httpx.Request, response: httpx.Response) -> None:
         if call_of(request).age is not None:
-            return  # the answer is from the cache, of a time when the password may have been another
+            return  # a cached response does not prove that the password is still valid
         if response.status_code != httpx.codes.UNAUTHORIZED:
-            self._proven[credentials] = None
-            self._proven.move_to_end(credentials)
-            if len(self._proven) > _MOST_REMEMBERED:
-                self._proven.popitem(last=False)
+            self._accepted[credentials] = None
             return
-        self._proven.pop(credentials, None)
+        self._accepted.pop(credentials, None)
         if self._pause:
             self._rejected_until[credentials] = self._clock() + self._pause
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
-        await self._others.aclose()
+        await self._lock.aclose()
         await self._following.aclose()
 
 

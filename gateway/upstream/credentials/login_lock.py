@@ -1,13 +1,13 @@
-"""One login at a time among all who use the same account, and a rejected one is everybody's.
+"""The login lock: one login at a time among all processes that use the same account, and one rejection for all.
 
-The REST API locks an account after too many wrong logins. Each process remembers a rejection by itself; with a wrong
-password, eight workers would still be eight wrong logins. So whoever wants to try takes a turn first, which tells it of
-a rejection that another has met:
+The REST API locks an account after too many wrong logins. A process remembers a rejection on its own, but with a wrong
+password eight workers would still make eight wrong logins. So a process acquires the lock before it logs in, and learns
+whether another process was rejected:
 
-    worker ──▶ turn among the workers of this program (worker_logins.py) ──▶ turn among all gateways (Redis) ──▶ try
+    worker ──▶ lock among the workers of this program (worker_lock.py) ──▶ lock among all gateways (Redis) ──▶ log in
 
-A turn is for trying alone: with a token, or with Basic credentials that are proven, nobody takes one. Where Redis does
-not answer, a gateway tries without asking the others.
+The lock is needed only to log in, not to use a token or accepted Basic credentials. If Redis does not answer, a gateway
+logs in without that lock.
 """
 
 import asyncio
@@ -20,74 +20,70 @@ from typing import Protocol
 from gateway.clock import Timing
 from gateway.storage.memory import Store
 
-_LOOK = 0.05  # seconds between two looks at whether it is our turn
+_POLL_INTERVAL_SECONDS = 0.05
 _REJECTED = b"rejected "
 
 
-class Turn(Protocol):
-    """What whoever tries the account learns, and tells."""
+class LoginAttempt(Protocol):
+    """The right to log in, which only one process has at a time."""
 
     @property
     def rejected_for(self) -> float | None:
-        """For how many seconds a rejection that another has met still counts; None where there is none."""
+        """For how many more seconds another process's rejection counts; None without one."""
 
     async def reject(self, seconds: float) -> None:
-        """Tell the others that the account was rejected, and for how long that counts."""
+        """Tell the other processes that the account was rejected, and for how long that counts."""
 
 
-class SharedLogins(Protocol):
-    """Whoever else uses the same account."""
+class LoginLock(Protocol):
+    """A lock that all processes with the same account share."""
 
-    def turn(self) -> AbstractAsyncContextManager[Turn]:
-        """Wait until nobody else tries the account, and keep the others from it meanwhile."""
+    def attempt(self) -> AbstractAsyncContextManager[LoginAttempt]:
+        """Acquire the lock; the caller logs in unless the attempt says that the account is rejected."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 @dataclass(slots=True)
-class _Turns:
-    """Several turns as one."""
-
-    turns: Sequence[Turn] = ()
+class _NestedAttempt:
+    attempts: Sequence[LoginAttempt] = ()
 
     @property
     def rejected_for(self) -> float | None:
-        """The longest."""
-        return max((each.rejected_for for each in self.turns if each.rejected_for is not None), default=None)
+        return max((each.rejected_for for each in self.attempts if each.rejected_for is not None), default=None)
 
     async def reject(self, seconds: float) -> None:
-        """Tell all."""
-        for each in self.turns:
+        for each in self.attempts:
             await each.reject(seconds)
 
 
-class InTurn:
-    """Takes a turn among several circles of others, one after another; among none, it is alone."""
+class NestedLoginLock:
+    """Acquires several locks, one inside the other. Without any, every attempt is allowed at once."""
 
-    def __init__(self, circles: Sequence[SharedLogins] = ()) -> None:
-        self._circles = circles
+    def __init__(self, locks: Sequence[LoginLock] = ()) -> None:
+        self._locks = locks
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Wait for each circle in the same order, so that nobody waits for whoever waits for them."""
+    async def attempt(self) -> AsyncIterator[LoginAttempt]:
+        """Acquire the locks in the same order in every process, so that there is no deadlock."""
         async with AsyncExitStack() as stack:
-            turns: list[Turn] = []
-            for circle in self._circles:
-                turn = await stack.enter_async_context(circle.turn())
-                turns.append(turn)
-                if turn.rejected_for is not None:
+            attempts: list[LoginAttempt] = []
+            for lock in self._locks:
+                attempt = await stack.enter_async_context(lock.attempt())
+                attempts.append(attempt)
+                if attempt.rejected_for is not None:
                     break
-            yield _Turns(turns)
+            yield _NestedAttempt(attempts)
 
     async def aclose(self) -> None:
-        """Let go of every circle's connections."""
-        for circle in self._circles:
-            await circle.aclose()
+        """Close the connections of every lock."""
+        for lock in self._locks:
+            await lock.aclose()
 
 
 @dataclass(slots=True)
-class _GatewaysTurn:
+class _GatewayAttempt:
     rejected_for: float | None
     rejected: float | None = None
 
@@ -95,44 +91,44 @@ class _GatewaysTurn:
         self.rejected = seconds
 
 
-class AmongGateways:
-    """Takes turns by an entry of the store that gateways share; ``account`` names the account and its password.
+class GatewayLoginLock:
+    """A lock by an entry of the store that gateways share; ``account`` names the account and its password.
 
-    ``longest`` is how long a login may take, in seconds: the turn of a gateway that died ends by itself.
+    ``timeout`` is the longest that a login may take, in seconds: the entry of a gateway that died expires after it.
     """
 
-    def __init__(self, store: Store, account: str, longest: float, timing: Timing) -> None:
+    def __init__(self, store: Store, account: str, timeout: float, timing: Timing) -> None:
         self._store = store
         self._key = f"login:{account}"
-        self._longest = longest
+        self._timeout = timeout
         self._timing = timing
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Claim the entry, or learn from it."""
+    async def attempt(self) -> AsyncIterator[LoginAttempt]:
+        """Claim the entry, or read from it that the account is rejected."""
         mine = b"tried by " + secrets.token_bytes(16)
         rejected_for = await self._claim(mine)
-        turn = _GatewaysTurn(rejected_for)
+        attempt = _GatewayAttempt(rejected_for)
         try:
-            yield turn
+            yield attempt
         finally:
-            if turn.rejected is not None:
-                until = str(self._timing.now() + turn.rejected).encode()
-                await self._store.set(self._key, _REJECTED + until, turn.rejected, urgent=True)
+            if attempt.rejected is not None:
+                until = str(self._timing.now() + attempt.rejected).encode()
+                await self._store.set(self._key, _REJECTED + until, attempt.rejected, urgent=True)
             elif rejected_for is None:
                 await self._store.set(self._key, b"", 0.001)
 
     async def _claim(self, mine: bytes) -> float | None:
-        give_up = self._timing.clock() + self._longest
+        give_up = self._timing.clock() + self._timeout
         while True:
-            found = await self._store.claim(self._key, mine, self._longest)
+            found = await self._store.claim(self._key, mine, self._timeout)
             if found is not None and found.startswith(_REJECTED):
                 return max(0.0, float(found.removeprefix(_REJECTED)) - self._timing.now())
-            # Unknown means that Redis does not answer; whoever still tries after the longest time has died.
+            # None: Redis does not answer. After the timeout, the gateway that holds the entry has died.
             if found in {None, mine} or self._timing.clock() >= give_up:
                 return None
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
     async def aclose(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         await self._store.aclose()

@@ -1,10 +1,11 @@
-"""Token authentication upstream: one login for any number of calls, and none that is known to be wrong.
+"""Token authentication upstream: one login for any number of calls, and no login that is known to be wrong.
 
-A token is valid for an hour, or for ``expires_in`` seconds where the answer says so. It is renewed in the background
-shortly before that; calls go on with the old one meanwhile. A 401 renews it once and repeats the call. A rejected
-login is remembered, for the REST API locks an account after too many, and only the vendor unlocks it.
+A token is valid for an hour, or for ``expires_in`` seconds if the login response says so. It is renewed in the
+background shortly before it expires; calls use the old token meanwhile. After a 401 the token is renewed once and the
+call is repeated. A rejected login is remembered, because the REST API locks an account after too many, and only the
+vendor can unlock it.
 
-    none ──login──▶ fresh ──renew_at──▶ stale (renewed behind the scenes) ──expires_at──▶ none
+    none ──login──▶ fresh ──renew_at──▶ due (renewed in the background) ──expires_at──▶ none
       └──400/401/403/422──▶ rejected until ``pause`` is over
 """
 
@@ -21,15 +22,15 @@ import msgspec
 from gateway.errors import GatewayError, Unauthenticated, UpstreamError, UpstreamFailure, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.call import EXTENSION, Call, call_of
-from gateway.upstream.credentials.login_lock import InTurn, SharedLogins
+from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 from gateway.upstream.response import error_codes, error_of
 from gateway.upstream.routes import TOKEN_PATH
 
-_DEFAULT_LIFETIME = 3600.0
-_LONGEST_MARGIN = 60.0
+_DEFAULT_LIFETIME_SECONDS = 3600.0
+_MAX_MARGIN_SECONDS = 60.0
 _REJECTIONS = frozenset({400, 401, 403, 422})
-# After a fresh token was answered with a 401 as well, logging in again would not help: the account lacks the right.
-_FRUITLESS_RENEWAL_PAUSE = 60.0
+# If a fresh token also gets a 401, the account lacks the right, and another login would not help.
+_RENEWAL_PAUSE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Token:
     """An access token; times are of the login's clock, in seconds."""
 
     authorization: str
-    asked_at: float
+    requested_at: float
     renew_at: float
     expires_at: float
     no_renewal_before: float = -math.inf
@@ -52,8 +53,8 @@ class _Rejection:
 class TokenLogin:
     """Gets tokens from ``POST /api/v1/token``, one call at a time.
 
-    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds. ``others`` are those
-    who use the same account.
+    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds. ``lock`` is shared by
+    all processes that use the same account.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class TokenLogin:
         request: Callable[[], httpx.Request],
         pause: float,
         clock: Callable[[], float] = time.monotonic,
-        others: SharedLogins | None = None,
+        lock: LoginLock | None = None,
     ) -> None:
-        self._others = others or InTurn()
+        self._lock = lock or NestedLoginLock()
         self._transport = transport
         self._request = request
         self._pause = pause
@@ -75,9 +76,9 @@ class TokenLogin:
 
     @property
     def token_age(self) -> float | None:
-        """How long ago the token that is valid now was asked for, in seconds; None where there is none."""
+        """The age of the current token, in seconds; None without a valid one."""
         now = self._clock()
-        return None if self._token is None or now >= self._token.expires_at else now - self._token.asked_at
+        return None if self._token is None or now >= self._token.expires_at else now - self._token.requested_at
 
     async def token(self, *, refused: Token | None = None) -> Token:
         """Return a token that is valid now, and not the one that was ``refused``.
@@ -92,7 +93,7 @@ class TokenLogin:
             return token
         if not self._may_log_in(now):
             raise self._rejected(now)
-        # Shielded: a caller who hangs up does not take the login away from the others.
+        # Shielded: one cancelled call must not cancel the login for the others.
         return await asyncio.shield(self._start_login())
 
     def rejected(self) -> bool:
@@ -103,7 +104,7 @@ class TokenLogin:
         return self._rejection is None or now >= self._rejection.until
 
     def _rejected(self, now: float) -> Unauthenticated:
-        assert self._rejection is not None  # noqa: S101 - for the type checker: asked only after _may_log_in
+        assert self._rejection is not None  # noqa: S101 - for the type checker: called only after _may_log_in
         return Unauthenticated(
             "The REST API rejected the gateway's own account. It is not tried again before the pause is over, "
             "because too many wrong logins lock it.",
@@ -121,24 +122,24 @@ class TokenLogin:
         self._login = None
         if login.cancelled():
             return
-        exc = login.exception()  # noqa: LOG004 - a task's; asking marks it as seen where no one awaits a renewal
+        exc = login.exception()  # noqa: LOG004 - of a task; marks it as retrieved if no call awaits a renewal
         if exc is not None:
             logger.warning("the login at the REST API failed: %s", type(exc).__name__)
 
     async def _log_in(self) -> Token:
-        async with self._others.turn() as turn:
-            if turn.rejected_for is not None:
+        async with self._lock.attempt() as attempt:
+            if attempt.rejected_for is not None:
                 self._rejection = _Rejection(
-                    self._clock() + turn.rejected_for, UpstreamFailure(httpx.codes.UNAUTHORIZED)
+                    self._clock() + attempt.rejected_for, UpstreamFailure(httpx.codes.UNAUTHORIZED)
                 )
                 raise self._rejected(self._clock())
             try:
-                return await self._try()
+                return await self._request_token()
             except Unauthenticated:
-                await turn.reject(self._pause)
+                await attempt.reject(self._pause)
                 raise
 
-    async def _try(self) -> Token:
+    async def _request_token(self) -> Token:
         started = self._clock()
         request = self._request()
         async with asyncio.timeout_at(call_of(request).deadline):
@@ -156,14 +157,14 @@ class TokenLogin:
         return self._token
 
     async def aclose(self) -> None:
-        """Give up a login that is under way."""
+        """Cancel a running login."""
         if self._login is not None:
             self._login.cancel()
-        await self._others.aclose()
+        await self._lock.aclose()
 
 
 def _failure(response: httpx.Response) -> GatewayError:
-    """Return the error of a login that says nothing of the password; it is never the caller's fault."""
+    """Return the error of a login that failed for another reason than its password; never a client error."""
     error = error_of(response)
     return error if error.retryable or response.is_server_error else UpstreamError(upstream=error.upstream)
 
@@ -177,7 +178,7 @@ def _parse(body: bytes, started: float) -> Token:
     if not isinstance(access_token, str) or not _sendable(access_token):
         raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
     lifetime = _lifetime(document.get("expires_in"))
-    margin = min(_LONGEST_MARGIN, lifetime / 10)
+    margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
     return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
 
 
@@ -186,19 +187,19 @@ def _sendable(access_token: str) -> bool:
 
 
 def _lifetime(expires_in: object) -> float:
-    """Return ``expires_in`` where it is a number of seconds above zero, else the documented hour."""
+    """Return ``expires_in`` if it is a positive number of seconds, else the documented hour."""
     if isinstance(expires_in, str):
         try:
             expires_in = float(expires_in)
         except ValueError:
-            return _DEFAULT_LIFETIME
+            return _DEFAULT_LIFETIME_SECONDS
     if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float)):
-        return _DEFAULT_LIFETIME
-    return float(expires_in) if 0 < expires_in < math.inf else _DEFAULT_LIFETIME
+        return _DEFAULT_LIFETIME_SECONDS
+    return float(expires_in) if 0 < expires_in < math.inf else _DEFAULT_LIFETIME_SECONDS
 
 
 class TokenAccount(httpx.AsyncBaseTransport):
-    """Sends the gateway's own token with every request; after a 401 once more with a new one."""
+    """Sends the gateway's own token with every request, and after a 401 once more with a new token."""
 
     def __init__(
         self,
@@ -213,7 +214,7 @@ class TokenAccount(httpx.AsyncBaseTransport):
         self._clock = clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request with a token. A 401 means that it was not carried out, so repeating it is safe."""
+        """Send the request with a token. A 401 means that nothing was done, so repeating it is safe."""
         call_of(request).account = self._account
         token = await self._login.token()
         response = await self._send(request, token)
@@ -222,7 +223,7 @@ class TokenAccount(httpx.AsyncBaseTransport):
         renewed = await self._login.token(refused=token)
         response = await self._send(request, renewed)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            renewed.no_renewal_before = self._clock() + _FRUITLESS_RENEWAL_PAUSE
+            renewed.no_renewal_before = self._clock() + _RENEWAL_PAUSE_SECONDS
         return response
 
     async def _send(self, request: httpx.Request, token: Token) -> httpx.Response:
@@ -230,17 +231,17 @@ class TokenAccount(httpx.AsyncBaseTransport):
         return await self._following.handle_async_request(request)
 
     async def aclose(self) -> None:
-        """Give up a login that is under way and close the transport that follows."""
+        """Cancel a running login and close the transport that follows."""
         await self._login.aclose()
         await self._following.aclose()
 
 
 def token_request(
-    url: str, username: str, password: str, timeout: httpx.Timeout, longest: float
+    url: str, username: str, password: str, timeout: httpx.Timeout, login_timeout: float
 ) -> Callable[[], httpx.Request]:
-    """Return a function that makes the documented login call: ``{"grant_type": "password", …}``.
+    """Return a function that builds the documented login request: ``{"grant_type": "password", …}``.
 
-    ``longest`` is how long a login may take, retries included, in seconds.
+    ``login_timeout`` is how long a login may take, retries included, in seconds.
     """
     content = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
 
@@ -250,7 +251,7 @@ def token_request(
             url,
             headers={"content-type": "application/json", "accept": "application/json"},
             content=content,
-            extensions={"timeout": timeout.as_dict(), EXTENSION: Call(TOKEN_PATH, _loop_time() + longest)},
+            extensions={"timeout": timeout.as_dict(), EXTENSION: Call(TOKEN_PATH, _loop_time() + login_timeout)},
         )
 
     return build

@@ -1,8 +1,8 @@
-"""Turns among the workers of one program: a lock and a note in memory that they share.
+"""The login lock among the workers of one program: a kernel lock and a rejection, in memory that they share.
 
-The parent makes the memory and hands it to each worker, also to one that takes a dead one's place. The lock is the
-kernel's (POSIX, by process), so it ends with the worker that holds it. The note says until when which account is
-rejected; the account is told by a keyed hash, for after a SIGHUP a worker may have another password than the others.
+The parent process creates the memory and passes it to each worker, also to one that replaces a dead worker. The lock is
+a POSIX record lock, so it is released when its process dies. The rejection says which account is rejected, and until
+when. The account is stored as a keyed hash: after a SIGHUP, workers with an old and a new password run side by side.
 """
 
 import asyncio
@@ -19,43 +19,43 @@ from dataclasses import dataclass
 from multiprocessing import reduction
 from typing import Any
 
-from gateway.upstream.credentials.login_lock import Turn
+from gateway.upstream.credentials.login_lock import LoginAttempt
 
-_KEY = 32
-_NOTE = struct.Struct(">d16s")  # until when, on the machine's monotonic clock, and which account
-_LOOK = 0.02
+_KEY_BYTES = 32
+_REJECTION = struct.Struct(">d16s")  # until when, on the machine's monotonic clock, and which account
+_POLL_INTERVAL_SECONDS = 0.02
 
 
 class WorkersMemory:
-    """A page that the workers of a program share; it can be handed to a process while that is started."""
+    """Memory that the workers of a program share; it can be passed to a process when that is started."""
 
     def __init__(self) -> None:
         self._fd = _anonymous_file()
-        os.pwrite(self._fd, secrets.token_bytes(_KEY) + _NOTE.pack(0.0, bytes(16)), 0)
+        os.pwrite(self._fd, secrets.token_bytes(_KEY_BYTES) + _REJECTION.pack(0.0, bytes(16)), 0)
 
     def __getstate__(self) -> Any:
-        """Hand on a copy of the descriptor, as multiprocessing does it."""
+        """Pickle a duplicate of the descriptor, as multiprocessing does."""
         return reduction.DupFd(self._fd)
 
     def __setstate__(self, duplicate: Any) -> None:
-        """Take it."""
+        """Unpickle it."""
         self._fd = duplicate.detach()
 
     def hashed(self, account: str) -> bytes:
-        """Return what stands for ``account`` in the note."""
-        return hashlib.blake2b(account.encode(), key=os.pread(self._fd, _KEY, 0), digest_size=16).digest()
+        """Return the hash of ``account`` that the rejection holds."""
+        return hashlib.blake2b(account.encode(), key=os.pread(self._fd, _KEY_BYTES, 0), digest_size=16).digest()
 
     def rejected_until(self, account: bytes) -> float:
-        """Return until when the account is rejected, 0 where nobody has met that."""
-        until, noted = _NOTE.unpack(os.pread(self._fd, _NOTE.size, _KEY))
-        return float(until) if noted == account else 0.0
+        """Return until when the account is rejected, 0 where no worker was rejected."""
+        until, rejected = _REJECTION.unpack(os.pread(self._fd, _REJECTION.size, _KEY_BYTES))
+        return float(until) if rejected == account else 0.0
 
     def reject(self, account: bytes, until: float) -> None:
-        """Note it."""
-        os.pwrite(self._fd, _NOTE.pack(until, account), _KEY)
+        """Store that the account is rejected until then."""
+        os.pwrite(self._fd, _REJECTION.pack(until, account), _KEY_BYTES)
 
     def try_lock(self) -> bool:
-        """Return whether this process has the lock now; processes alone exclude each other."""
+        """Return whether this process has the lock now; it excludes other processes only."""
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -63,12 +63,12 @@ class WorkersMemory:
         return True
 
     def unlock(self) -> None:
-        """Let the next one in."""
+        """Release the lock."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
 
 def _anonymous_file() -> int:
-    """Return a descriptor of memory; where the system has no such thing, of a file that has no name."""
+    """Return the descriptor of anonymous memory, or of an unnamed file where the system has no such memory."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("gochat-gateway-logins")
     with tempfile.TemporaryFile() as file:
@@ -76,7 +76,7 @@ def _anonymous_file() -> int:
 
 
 @dataclass(slots=True)
-class _WorkersTurn:
+class _WorkerAttempt:
     memory: WorkersMemory
     account: bytes
 
@@ -89,22 +89,22 @@ class _WorkersTurn:
         self.memory.reject(self.account, time.monotonic() + seconds)
 
 
-class AmongWorkers:
-    """Takes turns by the workers' memory; ``account`` names the account and its password."""
+class WorkerLoginLock:
+    """A lock in the workers' memory; ``account`` names the account and its password."""
 
     def __init__(self, memory: WorkersMemory, account: str) -> None:
         self._memory = memory
         self._account = memory.hashed(account)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Wait for the lock; a login has a deadline, and so has whoever holds it."""
+    async def attempt(self) -> AsyncIterator[LoginAttempt]:
+        """Wait for the lock; every login has a deadline, so every holder releases it."""
         while not self._memory.try_lock():  # noqa: ASYNC110 - another process cannot set an event of this one
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
         try:
-            yield _WorkersTurn(self._memory, self._account)
+            yield _WorkerAttempt(self._memory, self._account)
         finally:
             self._memory.unlock()
 
     async def aclose(self) -> None:
-        """Nothing is held: the memory goes with the process."""
+        """Do nothing: the memory ends with the process."""

@@ -1,4 +1,4 @@
-"""Times and traces what goes over the socket: each attempt of a call, each login, each renewal of a cached answer."""
+"""Instrumentation of each request on the socket: every attempt of a call, every login, every cache refresh."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from gateway.upstream.call import CANCELLED, call_of, outcome_of
 from gateway.upstream.client import translate
 
 
-class TimedAttempts(httpx.AsyncBaseTransport):
-    """Wraps a transport, and notes how long each request takes, by route and outcome."""
+class MetricsInstrumentation(httpx.AsyncBaseTransport):
+    """Wraps a transport, and records the duration of each request by route and outcome."""
 
     def __init__(self, following: httpx.AsyncBaseTransport, durations: Durations) -> None:
         self._following = following
@@ -41,8 +41,8 @@ class TimedAttempts(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-class TracedAttempts(httpx.AsyncBaseTransport):
-    """Wraps a transport, and makes a span of each request; the trace goes on in its headers."""
+class TracingInstrumentation(httpx.AsyncBaseTransport):
+    """Wraps a transport, and records a span for each request; its headers carry the trace context."""
 
     def __init__(self, following: httpx.AsyncBaseTransport, tracing: Tracing) -> None:
         self._following = following
@@ -70,5 +70,5 @@ class TracedAttempts(httpx.AsyncBaseTransport):
 
 
 def error_outcome(exc: Exception) -> str:
-    """Return the code of the error that a caller would be told of."""
+    """Return the code of the error that the client would get."""
     return exc.code if isinstance(exc, GatewayError) else translate(exc).code

@@ -1,13 +1,16 @@
-"""Repeats what failed for a moment, and stops repeating before that makes things worse.
+"""Retries of temporary failures, bounded so that they do not make an outage worse.
 
-A GET is repeated after a connection error, a timeout, 429, 502, 503 and 504; the login call after a connection that
-was never made. The wait is random between nothing and a bound that doubles (full jitter), or what ``Retry-After``
-asks for. A retry must fit before the deadline and into the budget: at most a tenth more calls than without retries,
-so that an upstream in trouble gets hardly any extra load.
+A GET is retried after a connection error, a timeout, 429, 502, 503 and 504; the login call only if no connection was
+established. The wait is random between zero and a bound that doubles (full jitter), or what ``Retry-After`` asks for. A
+retry must end its wait before the deadline and fit the budget: at most a tenth more calls than without retries, so that
+a failing upstream gets hardly any extra load.
 
-    attempt ──answer that is final──▶ done
-       ▲  └──failure for a moment──▶ attempts left? budget left? fits before the deadline? ──no──▶ done, as it failed
-       └─────────────wait─────────────────yes┘
+    attempt ──final response──▶ done
+       ▲  └──temporary failure──▶ attempts left? before the deadline? budget left? ──no──▶ done, with that failure
+       └──────────wait──────────────────────────yes┘
+
+Why not a library: tenacity 9.2 and stamina 26.1 have no budget shared by calls. They cost 42 and 54 us per call without
+a retry, this 1.3 us (tests/bench/libraries.py).
 """
 
 import asyncio
@@ -27,9 +30,9 @@ _STATUSES = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how soon. Times are in seconds, ``budget`` is retries per call over ``window``.
+    """How often and how soon. Times are in seconds; ``budget`` is the share of retries per call in ``window``.
 
-    ``floor`` retries in a window are allowed however few calls there were.
+    ``floor`` retries per window are always allowed, even if there were few calls.
     """
 
     attempts: int = 3
@@ -41,7 +44,7 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """Allows a retry while retries stay a small share of the calls in a sliding window."""
+    """Allows a retry while retries are a small share of the calls in a rolling window."""
 
     def __init__(self, policy: RetryPolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -70,10 +73,10 @@ class Retry(httpx.AsyncBaseTransport):
         self._budget = RetryBudget(policy, timing.clock)
         self._timing = timing
         self.retries = Counts()
-        """How many calls were repeated so far, by route."""
+        """How many retries there were, by route."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request, again where that may help; the last attempt's answer or error is the result."""
+        """Send the request, and retry where that may help; the result is that of the last attempt."""
         self._budget.note_call()
         call = call_of(request)
         while True:
@@ -91,7 +94,7 @@ class Retry(httpx.AsyncBaseTransport):
                 await response.aclose()
 
     async def _wait(self, request: httpx.Request, response: httpx.Response | None) -> bool:
-        """Wait for the next attempt's turn; return False at once where there is none."""
+        """Wait before the next attempt; return False at once if there must be none."""
         call = call_of(request)
         if call.attempts >= self._policy.attempts:
             return False
@@ -110,7 +113,7 @@ class Retry(httpx.AsyncBaseTransport):
 
 
 def _may_repeat(request: httpx.Request, exc: httpx.TransportError) -> bool:
-    """Whether nothing can have happened twice: the request only reads, or no connection was made for it."""
+    """Whether a retry cannot apply a change twice: the request only reads, or no connection was established."""
     if request.method == "GET":
         return not isinstance(exc, (httpx.LocalProtocolError, httpx.RemoteProtocolError))
     return isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout))
