@@ -1,0 +1,239 @@
+"""One connection: one call at a time, and closed for good at the first thing that is not as it should be.
+
+What is dangerous is an answer that belongs to another request than the one it is read for: one answer too many on a
+kept connection, and from then on each caller gets the answer of the one before. HTTP/1.1 has no number that ties an
+answer to its request; only the order does. So a connection is used again only if everything that came on it is
+accounted for. Its states, and what each event does:
+
+    state    meaning                      call      bytes            EOF, reset   timeout, cancelled
+    -------  ---------------------------  --------  ---------------  -----------  ------------------
+    IDLE     no call                      WAITING   CLOSED (stray)   CLOSED       -
+    WAITING  the request goes out, or     -         READING, but     CLOSED (1)   CLOSED
+             went out; no byte came yet             CLOSED if (2)
+    READING  a part of the answer came    -         IDLE, WAITING's  CLOSED (4)   CLOSED
+                                                    end; or (3)
+    CLOSED   never used again             refused   ignored          -            -
+
+(1) Where the connection was used before, the pool sends a GET again on a new one: the server had closed this one.
+(2) The answer starts before the request is written, and an earlier call used the connection: it may be stray. On the
+    first call of a connection it is delivered, as a server may refuse a long upload early; the connection is closed.
+(3) The end of the answer leads to CLOSED, not to IDLE, after ``Connection: close``, HTTP/1.0, a body that ends with
+    the connection, a HEAD, a 408, and where bytes follow the answer: line ends are dropped with the connection, and
+    with anything else the call fails with StrayAnswer, since the first of two answers may be the stray one.
+(4) Unless the body is one that ends with the connection. On TLS such a body may have been cut off by somebody on the
+    way: uvloop notices that the end was not announced, asyncio's own loop does not say.
+
+A 408 on a connection that was used before is not delivered: servers send it to a connection that was idle for too
+long, so it crossed our request, and that request counts as not answered.
+
+Bytes in the kernel. `data_received` runs when the event loop gets to it, so bytes may lie in the socket while the state
+is still IDLE. `readable` asks the kernel (poll, no wait), and the pool asks it right before each reuse. On TLS it sees
+records, not what is in them. Session tickets arrive before the first answer (RFC 8446, section 4.6.1, and every common
+server) and the TLS layer consumes them; a record that lies there later costs this connection and nothing else.
+
+What cannot be told from a true answer: a stray answer that arrives after the request was written (to the event loop:
+on uvloop some microseconds before it is written to the socket), alone in its segment and with another status than 408,
+and on TLS the rest of a record whose first part was read while idle. The call gets that answer. The true one then
+arrives on an idle connection, or in the way of the next call's request, and the connection is closed there. The same
+holds on TLS for request bytes that the lower transport still holds (at most 64 KiB): they count as written.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import cast
+
+from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayAnswer
+from gateway.upstream.http1.messages import Answer
+from gateway.upstream.http1.parser import AnswerParser
+
+# A body up to this size is copied behind its head, which costs less than a second system call. A longer one is written
+# in pieces: of one long write the TLS layer passes all on, and then does not say that it is not written.
+_ONE_WRITE = 65_536
+
+
+class State(Enum):
+    """Where a connection stands between two calls; the table is above."""
+
+    IDLE = auto()
+    WAITING = auto()
+    READING = auto()
+    CLOSED = auto()
+
+
+# A member of an enumeration is found by two look-ups, and these are compared several times in each call.
+_IDLE, _WAITING, _READING, _CLOSED = State.IDLE, State.WAITING, State.READING, State.CLOSED
+
+
+class Connection(asyncio.Protocol):
+    """A connection to the origin, open from `connection_made` on.
+
+    ``on_close`` is called once, with the connection and the reason, when it will not be used again.
+    """
+
+    def __init__(self, max_body: int, on_close: Callable[["Connection", str], None]) -> None:
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._parser = AnswerParser(max_body)
+        self._state = _CLOSED
+        self._early = False
+        self._answer: asyncio.Future[Answer] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timeout = 0.0
+        self._latest = 0.0  # when the latest byte came or went
+        self._unwritten = 0
+        self.calls = 0
+        """How many requests were sent on it."""
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        """Done when the socket is closed."""
+        self.opened_at = 0.0
+        self.expires_at = 0.0
+        """Both are the pool's."""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether nothing speaks against another call, as far as the event loop has seen."""
+        return self._state is _IDLE
+
+    def readable(self) -> bool:
+        """Return whether the kernel has anything for this connection: bytes, its end, or an error."""
+        return bool(self._poll(0))
+
+    def send(self, head: bytes, body: bytes, timeout: float, *, is_head: bool) -> "asyncio.Future[Answer]":
+        """Send a request; the future has the answer, or a CallFailed. ``timeout`` is in seconds without a byte."""
+        if self._state is not _IDLE:
+            raise ConnectionBroken("The connection was closed.", request_sent=False, answer_begun=False)
+        self._state = _WAITING
+        self.calls += 1
+        self._early = False
+        self._unwritten = 0
+        self._parser.reset(is_head=is_head)
+        self._answer = answer = self._loop.create_future()
+        transport = self._transport
+        if len(body) <= _ONE_WRITE:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            for start in range(0, len(body), _ONE_WRITE):
+                transport.write(body[start : start + _ONE_WRITE])
+        self._watch(timeout)
+        return answer
+
+    def close(self, reason: str) -> None:
+        """Close the connection at once; a call that waits for its answer fails."""
+        broken = ConnectionBroken(
+            "The connection ended before the answer did.",
+            request_sent=True,
+            answer_begun=self._state is _READING,
+        )
+        self._fail(broken, reason)
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport; the connection is idle."""
+        self._transport = cast("asyncio.Transport", transport)
+        poller = select.poll()
+        poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll = poller.poll
+        self._state = _IDLE
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of the answer; bytes that no call waits for close the connection."""
+        state = self._state
+        if state is _WAITING:
+            self._state = _READING
+            if self._transport.get_write_buffer_size():
+                self._early = True
+                if self.calls > 1:
+                    self._fail(StrayAnswer(), "early")
+                    return
+        elif state is not _READING:
+            if state is _IDLE:
+                self.close("stray")
+            return
+        try:
+            if self._parser.feed(data):
+                self._finish()
+            else:
+                self._latest = self._loop.time()
+        except CallFailed as exc:
+            self._fail(exc, "surplus" if isinstance(exc, StrayAnswer) else "invalid")
+
+    def eof_received(self) -> None:
+        """Take the end of the stream: for some bodies it is the end of the answer."""
+        try:
+            if self._state is _READING and self._parser.feed_eof():
+                self._finish()
+                return
+        except CallFailed as exc:
+            self._fail(exc, "invalid")
+        self.close("closed_by_peer")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+        self.close("closed_by_peer" if exc is None else "broken")
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    # the end of a call
+
+    def _finish(self) -> None:
+        """Deliver the answer, and keep the connection if everything that came on it is accounted for."""
+        parser = self._parser
+        if parser.surplus:
+            raise StrayAnswer
+        answer = parser.answer()
+        if answer.status == 408 and self.calls > 1:
+            text = "The server gave the idle connection up."
+            self._fail(ConnectionBroken(text, request_sent=True, answer_begun=False), "gave_up")
+            return
+        waiting, self._answer = self._answer, None
+        if parser.keep_alive and not self._early and answer.status != 408:
+            self._state = _IDLE
+        else:
+            self.close("last")
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    def _fail(self, exc: CallFailed, reason: str) -> None:
+        if self._state is _CLOSED:
+            return
+        self._state = _CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # Not close(): on TLS that waits for the peer, and what is still unsent shall not be sent.
+        self._transport.abort()
+        self._on_close(self, reason)
+        waiting, self._answer = self._answer, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(exc)
+
+    # the read timeout: a timer that outlives calls, since setting one for each call costs more than the call's parsing
+
+    def _watch(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._latest = self._loop.time()
+        due = self._latest + timeout
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._check)
+
+    def _check(self) -> None:
+        """Fail the call if nothing came, and nothing went, for as long as its timeout."""
+        self._timer = None
+        if self._state is not _WAITING and self._state is not _READING:
+            return
+        unwritten = self._transport.get_write_buffer_size()
+        if unwritten != self._unwritten:
+            self._unwritten = unwritten
+            self._latest = self._loop.time()
+        due = self._latest + self._timeout
+        if self._loop.time() >= due:
+            self._fail(ReadTimedOut("The answer stopped coming."), "timed_out")
+        else:
+            self._timer = self._loop.call_at(due, self._check)
