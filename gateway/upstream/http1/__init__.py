@@ -8,6 +8,7 @@
     connector        a new connection: addresses, the proxy, TLS
     proxy            the egress proxy: CONNECT and absolute-form
     pool             which connection a call gets
+    httpx_transport  httpx around the same pool, for the calls that are not made often
 
 Nothing here knows the REST API.
 """
@@ -24,6 +25,7 @@ from gateway.upstream.http1.errors import (
     ReadTimedOut,
     StrayAnswer,
 )
+from gateway.upstream.http1.httpx_transport import PoolTransport
 from gateway.upstream.http1.messages import NO_HEADERS, Answer, HeaderLines, Request
 from gateway.upstream.http1.pool import Pool, PoolSettings, PoolState
 
@@ -42,6 +44,7 @@ __all__ = [
     "Pool",
     "PoolSettings",
     "PoolState",
+    "PoolTransport",
     "ReadTimedOut",
     "Request",
     "StrayAnswer",

@@ -1,0 +1,117 @@
+"""httpx around the pool: its requests, answers, errors and timeouts."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from gateway.upstream.http1 import Pool, PoolSettings, PoolTransport, Request
+from tests.upstream.http1.raw_server import RawServer, answer, answer_to
+from tests.upstream.http1.test_connecting import refusing_port
+
+GZIP = b"content-encoding: gzip\r\nset-cookie: a=b\r\n"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    async with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    transport = PoolTransport(lambda url: Pool(url, PoolSettings(max_connections=4, max_body=1000)))
+    async with httpx.AsyncClient(transport=transport, timeout=5) as client:
+        yield client
+
+
+async def test_a_request_and_its_answer(client: httpx.AsyncClient, server: RawServer) -> None:
+    server.serving(lambda _: answer(gzip.compress(b'{"a": 1}'), b"201 Created", GZIP))
+    response = await client.post(f"{server.url}/a%2Fb?c=d", json={"e": 1}, headers={"x": "y"}, auth=("user", "secret"))
+    assert (response.status_code, response.json()) == (201, {"a": 1})
+    assert "content-encoding" not in response.headers
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert body == b'{"e":1}'
+    assert head.startswith(b"POST /a%2Fb?c=d HTTP/1.1\r\nhost: localhost:")
+    for line in (b"x: y", b"authorization: basic", b"accept-encoding: gzip, deflate", b"content-length: 7", b"host: "):
+        assert head.lower().count(b"\r\n" + line) == 1
+    assert b"\r\nconnection:" not in head.lower()
+
+
+async def test_a_body_that_is_streamed_is_sent_whole(client: httpx.AsyncClient, server: RawServer) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"bo"
+        yield b"dy"
+
+    server.serving()
+    await client.put(f"{server.url}/a", content=body())
+    assert server.requests[0].endswith(b"content-length: 4\r\n\r\nbody")
+
+
+async def test_redirects_are_the_callers_to_follow(client: httpx.AsyncClient, server: RawServer) -> None:
+    server.serving(lambda _: answer(b"", b"301 Moved", b"location: /elsewhere\r\n"))
+    assert (await client.get(server.url)).status_code == 301
+    assert len(server.requests) == 1
+
+
+async def test_each_origin_has_a_pool_and_one_may_be_shared(server: RawServer) -> None:
+    opened: list[str] = []
+
+    def new_pool(url: str) -> Pool:
+        opened.append(url)
+        return Pool(url)
+
+    async with RawServer() as other:
+        for each in (server, other):
+            each.serving()
+        shared = Pool(other.url)
+        transport = PoolTransport(new_pool, [shared])
+        async with httpx.AsyncClient(transport=transport) as client:
+            for _ in range(2):
+                await client.get(f"{server.url}/a")
+                await client.get(f"{other.url}/a")
+        assert opened == [server.url]
+        assert shared.state().opened == 1
+        assert (await shared.send(Request("GET", "/a"))).body == b"/a"
+        await shared.aclose()
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (b"nonsense", httpx.RemoteProtocolError),
+        (answer(bytes(1001)), httpx.RemoteProtocolError),
+        (answer() * 2, httpx.ReadError),
+    ],
+)
+async def test_errors_of_an_answer(
+    client: httpx.AsyncClient, server: RawServer, sent: bytes, error: type[Exception]
+) -> None:
+    server.serving(lambda _: sent)
+    with pytest.raises(error):
+        await client.get(server.url)
+
+
+async def test_errors_of_a_connection(client: httpx.AsyncClient, server: RawServer) -> None:
+    with pytest.raises(httpx.ConnectError):
+        await client.get(f"http://127.0.0.1:{refusing_port()}")
+    with pytest.raises(httpx.UnsupportedProtocol):
+        await client.get("ftp://localhost/a")
+    with pytest.raises(httpx.LocalProtocolError):
+        await client.get(server.url, headers={"x": "a\r\nb: c"})
+    call = asyncio.create_task(client.get(server.url))
+    (await server.accept()).reset()
+    with pytest.raises(httpx.ReadError):
+        await call
+
+
+async def test_timeouts_are_the_requests(client: httpx.AsyncClient, server: RawServer) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        await client.get(server.url, timeout=httpx.Timeout(5, read=0.05))
+
+
+async def test_a_timeout_of_none_is_the_pools(client: httpx.AsyncClient, server: RawServer) -> None:
+    server.serving(answer_to)
+    assert (await client.get(f"{server.url}/a", timeout=None)).text == "/a"
