@@ -23,8 +23,7 @@ from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import Settings
 from gateway.telemetry import Counts
-from gateway.telemetry.lag import LAGS, watched_loop
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.metrics import upstream_metrics

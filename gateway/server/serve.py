@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,12 +21,12 @@ from gateway.app import create_app, set_aside_what_stays
 from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
 from gateway.server.connection import BoundedConnection
+from gateway.server.listeners import bind, serve_metrics
 from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity, load_settings
 from gateway.telemetry import configure_logging, logger
-from gateway.telemetry.exposition import exposed
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing_setup import build_tracing
-from gateway.telemetry.workers import WorkersCollector, tell
+from gateway.telemetry.workers import WorkersCollector, serve_worker_metrics
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -89,7 +88,7 @@ def create_worker(memory: WorkersMemory) -> ASGIApp:
         _give_up()
     set_aside_what_stays()
     if _WORKERS_FOLDER in os.environ and app.state.metrics is not None:
-        tell(Path(os.environ[_WORKERS_FOLDER]), app.state.metrics.registry)
+        serve_worker_metrics(Path(os.environ[_WORKERS_FOLDER]), app.state.metrics.registry)
     return app
 
 
@@ -137,24 +136,6 @@ def _serving(config: uvicorn.Config, settings: Settings) -> uvicorn.Config:
     return config
 
 
-def bind(host: str, port: int, *, option: str) -> socket.socket:
-    """Return a socket bound to ``port`` of ``host``; ConfigurationError that names ``option`` where it is taken."""
-    try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(address[0], address[1])
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address[4])
-        except OSError:
-            listener.close()
-            raise
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-        problem = f"Cannot listen on port {port} of {host}: {reason}. Choose another with {option}; 0 picks a free one."
-        raise ConfigurationError([problem]) from exc
-    return listener
-
-
 @contextlib.contextmanager
 def _metrics_of(metrics: Metrics | None, settings: Settings) -> Iterator[None]:
     """Serve this process's metrics on their port, where there are any."""
@@ -181,11 +162,10 @@ def _metrics_of_workers(settings: Settings) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _metrics_port(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
-    option = "GATEWAY_METRICS_PORT"
-    with bind(settings.metrics_host, settings.metrics_port or 0, option=option) as listener:
-        logger.info("metrics on http://%s:%d/metrics", *listener.getsockname()[:2])
-        with exposed(listener, registry):
-            yield
+    host, port = settings.metrics_host, settings.metrics_port or 0
+    with serve_metrics(host, port, registry, option="GATEWAY_METRICS_PORT") as bound:
+        logger.info("metrics on http://%s:%d/metrics", host, bound)
+        yield
 
 
 def ignore_further_signals() -> None:

@@ -1,11 +1,14 @@
-"""Metrics as Prometheus wants them: what is counted anyway is read when it is scraped, and only durations are noted.
+"""The metrics of one process for Prometheus.
 
-A counter on a request's way is a plain integer of whoever counts (0.1 us); nobody is told of it. When the metrics are
-scraped, functions turn those integers into samples. The one exception are histograms, which are prometheus_client's.
+A counter in the path of a request is a plain integer (0.1 us) of the module that counts. At a scrape, functions turn
+these integers into samples. Only durations are recorded as they happen, in prometheus_client's histograms.
 """
 
+import asyncio
+import contextlib
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
@@ -13,21 +16,32 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.compat.prometheus import RegistryWithoutCreated
 
 PREFIX = "gochat_gateway_"
-"""What the name of each metric of ours begins with."""
+"""The prefix of the gateway's own metrics."""
 
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""The bounds of the buckets for the time that an operation or a REST call takes, in seconds."""
+"""Histogram buckets for the duration of an operation or a REST call, in seconds."""
+
+LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Histogram buckets for the lag of the event loop, in seconds."""
+
+LAG_INTERVAL_SECONDS = 0.25
+"""The time between two measurements of the lag."""
 
 Collect = Callable[[], Iterable[Metric]]
 Labels = tuple[str, ...]
 
 
+class Counts(Counter[str]):
+    """How often each event happened since the start, by name."""
+
+
 def counter(name: str, documentation: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
     """Return a counter; ``name`` is without prefix and ``_total``."""
     family = CounterMetricFamily(PREFIX + name, documentation, labels=labels)
-    for each, value in list(values.items()):  # a copy, since the scrape runs beside the event loop
+    for each, value in list(values.items()):  # a copy, since the scrape runs in another thread than the event loop
         family.add_metric(each, value)
     return family
 
@@ -41,14 +55,14 @@ def gauge(name: str, documentation: str, labels: Labels, values: Mapping[Labels,
 
 
 class Durations:
-    """A histogram of seconds. The labels' values are few and known: each keeps its series."""
+    """A histogram of seconds. Its labels have few, known values, so the series are kept."""
 
     def __init__(self, histogram: Histogram, labels: Labels) -> None:
         self._histogram = histogram
         self._series: dict[Labels, Histogram] = {} if labels else {(): histogram}
 
     def observe(self, seconds: float, *labels: str) -> None:
-        """Note one duration."""
+        """Record one duration."""
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = self._histogram.labels(*labels)
@@ -57,7 +71,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reader(Collector):
-    """Reads what others count."""
+    """Calls a function at each scrape."""
 
     read: Collect
 
@@ -65,26 +79,17 @@ class _Reader(Collector):
         return self.read()
 
 
-class _Registry(CollectorRegistry):
-    """Leaves out when each series began: Prometheus does not need it, and it doubles the number of series."""
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in super().collect():
-            metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
-            yield metric
-
-
 class Metrics:
-    """Everything that is scraped of one process. A gateway of its own has its own; nothing is global."""
+    """All metrics of one application. Nothing is global, so several applications can run in one process."""
 
     def __init__(self) -> None:
-        self.registry: CollectorRegistry = _Registry()
+        self.registry: CollectorRegistry = RegistryWithoutCreated()
         for standard in (ProcessCollector, PlatformCollector, GCCollector):
             standard(registry=self.registry)
         self.add(_build_info)
 
     def add(self, read: Collect) -> None:
-        """Ask ``read`` at each scrape, in the thread of the scrape."""
+        """Call ``read`` at each scrape, in the thread of the scrape."""
         self.registry.register(_Reader(read))
 
     def durations(
@@ -99,3 +104,26 @@ def _build_info() -> Iterable[Metric]:
     labels = ("version", "python")
     values: dict[Labels, float] = {(__version__, platform.python_version()): 1.0}
     return [gauge("build_info", "Always 1; its labels say what runs.", labels, values)]
+
+
+@contextlib.asynccontextmanager
+async def watched_loop(observe: Callable[[float], None], interval: float = LAG_INTERVAL_SECONDS) -> AsyncIterator[None]:
+    """Measure the lag of the event loop: what blocks the loop delays every request.
+
+    ``observe`` gets, every ``interval`` seconds, how much later than that the loop continued.
+    """
+    watch = asyncio.create_task(_watch(observe, interval), name="event-loop-lag")
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+
+
+async def _watch(observe: Callable[[float], None], interval: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval
+        await asyncio.sleep(interval)
+        observe(max(0.0, loop.time() - due))

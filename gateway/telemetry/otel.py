@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry's SDK, sent over OTLP; the attributes are those of its semantic conventions.
+"""Traces by the OpenTelemetry SDK, sent over OTLP, with the attributes of its semantic conventions.
 
-No span holds a document, a variable, a URL or a body: a route and an operation's name say what was done, and an id that
-belongs to somebody is in none of them. Of what comes with a request only ``traceparent`` and ``tracestate`` go on.
+No span contains a document, a variable, a URL or a body: they may contain ids of people. A span has the route and the
+operation's name. Of a request's headers only ``traceparent`` and ``tracestate`` are passed on.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from gateway import __version__
 from gateway.errors import InternalError
 from gateway.telemetry.tracing import OperationFacts, OutgoingRequest
 
-# By their names: the SDK's constants for them are not declared stable, and move.
+# Written out, because the SDK's constants for them are not declared stable.
 _OPERATION_NAME = "graphql.operation.name"
 _OPERATION_TYPE = "graphql.operation.type"
 _URL_TEMPLATE = "url.template"
-_OURS = "gochat_gateway."
+_PREFIX = "gochat_gateway."
 
-_LONGEST_NAME = 100
-_PATIENCE = 5.0  # seconds for what has not been sent when the gateway stops
+_MAX_NAME_LENGTH = 100
+_FLUSH_TIMEOUT_SECONDS = 5.0
 
 
 class OpenTelemetry:
-    """Tracing with a provider of its own: nothing global is set, and nothing of the process is instrumented."""
+    """Tracing with its own provider: it sets nothing global and instruments no library."""
 
     def __init__(self) -> None:
-        # Its own end waits half a minute for a collector that is gone, also at the interpreter's end: see `aclose`.
+        # The SDK's own shutdown waits 30 seconds for a collector that does not answer: `aclose` bounds it.
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("gochat-gateway", __version__)
@@ -51,20 +51,20 @@ class OpenTelemetry:
 
     @contextlib.contextmanager
     def operation(self, headers: Mapping[str, str]) -> Iterator["OpenTelemetryOperation"]:
-        """Begin an operation."""
+        """Start the span of an operation."""
         parent = self._propagator.extract(headers, Context())
         with self._span("GraphQL Operation", SpanKind.SERVER, parent) as span:
             yield OpenTelemetryOperation(span)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Begin a step."""
+        """Start the span of a step."""
         with self._span(name):
             yield
 
     @contextlib.contextmanager
     def request(self, request: OutgoingRequest, headers: MutableMapping[str, str]) -> Iterator["OpenTelemetryRequest"]:
-        """Begin a request."""
+        """Start the span of a request."""
         attributes: dict[str, str | int] = {
             HTTP_REQUEST_METHOD: request.method,
             _URL_TEMPLATE: request.route,
@@ -85,18 +85,17 @@ class OpenTelemetry:
         parent: Context | None = None,
         attributes: Mapping[str, str | int] | None = None,
     ) -> AbstractContextManager[Span]:
-        # The text of an exception may be an upstream's, and a cancelled call is no failure: spans are told what
-        # they came to.
+        # Exceptions are not recorded: their text may come from the upstream, and a cancelled call is no failure.
         return self._tracer.start_as_current_span(
             name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
         )
 
     async def aclose(self) -> None:
-        """Send what has not been sent, for a few seconds at most."""
-        # A daemon: where the collector does not answer, the process ends all the same.
+        """Send the spans that have not been sent, within a few seconds."""
+        # A daemon thread, so that the process ends where the collector does not answer.
         end = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         end.start()
-        await asyncio.to_thread(end.join, _PATIENCE)
+        await asyncio.to_thread(end.join, _FLUSH_TIMEOUT_SECONDS)
 
 
 class OpenTelemetryOperation:
@@ -111,8 +110,8 @@ class OpenTelemetryOperation:
         context = self._span.get_span_context()
         return {"traceId": format_trace_id(context.trace_id), "spanId": format_span_id(context.span_id)}
 
-    def tell(self, facts: OperationFacts) -> None:
-        """Say what the operation was. It failed where the gateway or the REST API did, not where a client is wrong."""
+    def record(self, facts: OperationFacts) -> None:
+        """Record the operation. Its status is an error for failures of the gateway or the REST API, not of clients."""
         span = self._span
         if not span.is_recording():
             return
@@ -120,11 +119,11 @@ class OpenTelemetryOperation:
             span.update_name(facts.type)
             span.set_attribute(_OPERATION_TYPE, facts.type)
         if facts.name is not None:
-            span.set_attribute(_OPERATION_NAME, facts.name[:_LONGEST_NAME])
+            span.set_attribute(_OPERATION_NAME, facts.name[:_MAX_NAME_LENGTH])
         if facts.document is not None:
-            span.set_attribute(f"{_OURS}document", facts.document)
-        span.set_attribute(f"{_OURS}request_id", facts.request_id)
-        span.set_attribute(f"{_OURS}executor", facts.executor)
+            span.set_attribute(f"{_PREFIX}document", facts.document)
+        span.set_attribute(f"{_PREFIX}request_id", facts.request_id)
+        span.set_attribute(f"{_PREFIX}executor", facts.executor)
         if facts.codes:
             span.set_attribute(ERROR_TYPE, facts.codes[0])
             if any(code.startswith("UPSTREAM_") or code == InternalError.code for code in facts.codes):
@@ -137,8 +136,8 @@ class OpenTelemetryRequest:
     def __init__(self, span: Span) -> None:
         self._span = span
 
-    def tell(self, status: int | None, outcome: str) -> None:
-        """Say what it came to. For a client every 4xx and 5xx is an error, also the 404 that is null to callers."""
+    def record(self, status: int | None, outcome: str) -> None:
+        """Record the outcome. In a client span 4xx and 5xx are errors, including the 404 that callers get as null."""
         if status is not None:
             self._span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
         if status is None or status >= 400:
@@ -147,7 +146,7 @@ class OpenTelemetryRequest:
 
 
 def _resource() -> Resource:
-    """Return what the environment says of this service, and its name where that says none."""
+    """Return the resource that the environment describes, with the gateway's name where it has none."""
     found = Resource.create({SERVICE_VERSION: __version__})
     if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):
         found = found.merge(Resource({SERVICE_NAME: "gochat-gateway"}))

@@ -1,4 +1,4 @@
-"""The seam of traces: what the rest of the gateway knows of them. Without OpenTelemetry nothing is called at all."""
+"""The interface for traces that the rest of the gateway uses. Without OpenTelemetry no tracing code runs."""
 
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class OperationFacts:
-    """What a span tells of an operation."""
+    """What the span of an operation records."""
 
     request_id: str
     name: str | None
@@ -23,44 +23,44 @@ class OperationSpan(Protocol):
 
     @property
     def ids(self) -> Mapping[str, str]:
-        """Return ``traceId`` and ``spanId``, as log lines have them."""
+        """``traceId`` and ``spanId``, as in log lines."""
 
-    def tell(self, facts: OperationFacts) -> None:
-        """Say what the operation was, and what it came to."""
+    def record(self, facts: OperationFacts) -> None:
+        """Record what the operation was, and its result."""
 
 
 class RequestSpan(Protocol):
     """The span of one request to the REST API."""
 
-    def tell(self, status: int | None, outcome: str) -> None:
-        """Say what it came to: its HTTP status, or else the outcome."""
+    def record(self, status: int | None, outcome: str) -> None:
+        """Record the HTTP status, or the outcome where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """A request to the REST API, as a span tells of it: by its route, not by a URL that holds ids."""
+    """A request to the REST API as a span records it: by its route, since a URL contains ids."""
 
     method: str
     route: str
     host: str
     port: int | None
     repeats: int
-    """How many attempts came before."""
+    """The number of earlier attempts."""
 
 
 class Tracing(Protocol):
-    """Makes spans. Each is the current one within its context, and the parent of those that begin there."""
+    """Creates spans. Each is current within its context, and the parent of spans that start there."""
 
     def operation(self, headers: Mapping[str, str]) -> AbstractContextManager[OperationSpan]:
-        """Begin an operation, as part of the trace that the request's headers name (W3C Trace Context)."""
+        """Start the span of an operation, in the trace that the request's headers name (W3C Trace Context)."""
 
     def step(self, name: str) -> AbstractContextManager[None]:
-        """Begin a step of the gateway's own work."""
+        """Start the span of a step of the gateway's own work."""
 
     def request(
         self, request: OutgoingRequest, headers: MutableMapping[str, str]
     ) -> AbstractContextManager[RequestSpan]:
-        """Begin a request, and name the trace in its headers."""
+        """Start the span of a request, and name the trace in its headers."""
 
     async def aclose(self) -> None:
-        """Send what has not been sent, for a few seconds at most."""
+        """Send the spans that have not been sent, within a few seconds."""

@@ -1,7 +1,8 @@
-"""Switches traces on, as operators know it: by ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+"""Turns tracing on by the standard variable ``OTEL_EXPORTER_OTLP_ENDPOINT``.
 
-The other ``OTEL_…`` variables of the SDK hold too: the service's name and resource, the sampler, headers, certificates,
-time-outs.
+The SDK reads its other ``OTEL_…`` variables: service name, resource, sampler, headers, certificates and timeouts.
+
+On its own: ``tracing`` is imported by ``otel``, which this module imports where it is installed.
 """
 
 from collections.abc import Mapping
@@ -15,25 +16,25 @@ _PROTOCOL = "http/protobuf"
 
 
 def build_tracing(environment: Mapping[str, str]) -> Tracing | None:
-    """Return what the ``OTEL_…`` variables ask for, None where that is nothing; what is wrong is a warning.
+    """Return the tracing that the ``OTEL_…`` variables configure, or None.
 
-    These variables are often set for every program of a platform: they are no reason not to start.
+    A wrong value is a warning and not an error: platforms often set these variables for every program.
     """
-    if not _is_wanted(environment):
+    if not _is_enabled(environment):
         return None
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), _PROTOCOL)
     if protocol != _PROTOCOL:
-        logger.warning("no traces are sent: the protocol must be %s, not %s", _PROTOCOL, protocol)
+        logger.warning("tracing is off: the OTLP protocol must be %s, not %s", _PROTOCOL, protocol)
         return None
     try:
         from gateway.telemetry.otel import OpenTelemetry  # noqa: PLC0415 - an extra, which need not be installed
     except ImportError:
-        logger.warning("no traces are sent: OpenTelemetry is missing; `pip install gochat-gateway[otel]` brings it")
+        logger.warning("tracing is off: OpenTelemetry is not installed; run `pip install gochat-gateway[otel]`")
         return None
     return OpenTelemetry()
 
 
-def _is_wanted(environment: Mapping[str, str]) -> bool:
+def _is_enabled(environment: Mapping[str, str]) -> bool:
     if not any(environment.get(name) for name in _ENDPOINTS):
         return False
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":

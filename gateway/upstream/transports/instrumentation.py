@@ -56,12 +56,12 @@ class TracingInstrumentation(httpx.AsyncBaseTransport):
             try:
                 response = await self._following.handle_async_request(request)
             except asyncio.CancelledError:
-                span.tell(None, CANCELLED)
+                span.record(None, CANCELLED)
                 raise
             except (httpx.HTTPError, GatewayError) as exc:
-                span.tell(None, error_outcome(exc))
+                span.record(None, error_outcome(exc))
                 raise
-            span.tell(response.status_code, outcome_of(response.status_code))
+            span.record(response.status_code, outcome_of(response.status_code))
         return response
 
     async def aclose(self) -> None:

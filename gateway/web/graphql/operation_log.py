@@ -100,7 +100,7 @@ class OperationReporter:
             over(result.codes)
             return result
         if span is not None:
-            span.tell(_facts(operation, context, result.codes))
+            span.record(_facts(operation, context, result.codes))
         codes = result.codes
         parts = ReportedParts(result.following, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
         return replace(result, following=parts)
@@ -128,7 +128,7 @@ class OperationReporter:
         if self._durations is not None:
             self._durations.observe(seconds, execution.type, execution.executor)
         if span is not None:
-            span.tell(_facts(operation, context, codes))
+            span.record(_facts(operation, context, codes))
         slow = seconds >= self._slow
         level = logging.WARNING if slow else logging.INFO
         if logger.isEnabledFor(level):

@@ -1,0 +1,51 @@
+"""The two ports that are listened on: one for callers, one for the metrics.
+
+The metrics have their own port, which callers cannot reach, and their own thread, which responds even while the event
+loop is blocked.
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+from prometheus_client import start_http_server
+from prometheus_client.registry import CollectorRegistry
+
+from gateway.errors import ConfigurationError
+
+
+def bind(host: str, port: int, *, option: str) -> socket.socket:
+    """Return a socket bound to ``port`` of ``host``; ConfigurationError that names ``option`` if the port is taken."""
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(address[0], address[1])
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address[4])
+        except OSError:
+            listener.close()
+            raise
+    except OSError as exc:
+        raise _cannot_listen(host, port, option, exc) from exc
+    return listener
+
+
+@contextlib.contextmanager
+def serve_metrics(host: str, port: int, registry: CollectorRegistry, *, option: str) -> Iterator[int]:
+    """Serve ``registry`` to Prometheus, and yield the port; ConfigurationError that names ``option`` if it is taken."""
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as exc:
+        raise _cannot_listen(host, port, option, exc) from exc
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _cannot_listen(host: str, port: int, option: str, exc: OSError) -> ConfigurationError:
+    reason = exc.strerror or str(exc)
+    problem = f"Cannot listen on port {port} of {host}: {reason}. Choose another with {option}; 0 picks a free one."
+    return ConfigurationError([problem])
