@@ -46,9 +46,9 @@ def test_the_pinned_requirements_are_in_step_with_the_project() -> None:
     pins = requirements("requirements.txt")
     for requirement in wanted():
         pin = pins.get(canonicalize_name(requirement.name))
-        assert pin is not None, f"{requirement} is not pinned: bash docker/lock"
+        assert pin is not None, f"{requirement} is not pinned: uv run docker/lock.py"
         (version,) = (each.version for each in pin.specifier)
-        assert requirement.specifier.contains(version), f"{pin} is not {requirement}: bash docker/lock"
+        assert requirement.specifier.contains(version), f"{pin} is not {requirement}: uv run docker/lock.py"
     pins = requirements("requirements-build.txt")
     assert all(canonicalize_name(Requirement(text).name) in pins for text in PROJECT["build-system"]["requires"])
 
