@@ -9,6 +9,7 @@ from joserfc.jwk import ECKey
 from gateway.app import create_app
 from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
+from gateway.server.serve import serve
 from tests.harness import SERVICE, settings
 
 TOKENS = {
@@ -47,6 +48,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("overrides", "said"), WRONG)
 def test_a_setting_that_is_wrong_is_named(overrides: dict[str, Any], said: str) -> None:
     assert said in problems(**overrides)
+
+
+def test_service_mode_needs_a_setting_for_inbound_authentication() -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH is not set"):
+        serve(settings(**{**SERVICE, "inbound_auth": None}), {})
 
 
 def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Passthrough mode: the caller's own credentials go upstream, and only those."""
+
+import pytest
+
+from gateway.auth.passthrough import normalized
+from gateway.sandbox import PASSWORD, USERNAME, Sandbox
+from tests.harness import StartGateway
+from tests.upstream.cached import basic
+
+QUERY = '{ thread(id: "th-1") { id } }'
+
+
+def test_the_callers_header_goes_upstream_unchanged(start: StartGateway, sandbox: Sandbox) -> None:
+    authorization = basic(USERNAME, PASSWORD)
+    gateway = start({"authorization": authorization}, upstream_identity="passthrough")
+    assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}
+    assert [(call.route, call.headers["authorization"]) for call in sandbox.calls] == [("thread", authorization)]
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": ""}])
+def test_a_request_without_credentials_is_rejected(
+    start: StartGateway, sandbox: Sandbox, headers: dict[str, str]
+) -> None:
+    response = start(headers, upstream_identity="passthrough").http.post("/graphql", json={"query": QUERY})
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert sandbox.count() == 0
+
+
+def test_credentials_that_cannot_be_sent_are_rejected(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough")
+    response = gateway.http.post("/graphql", json={"query": QUERY}, headers=[(b"authorization", b"Bearer \xff\xfe")])
+    assert response.status_code == 401
+    assert sandbox.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Bearer x", "bearer  x", True),
+        ("Bearer x", "Bearer X", False),
+        ("Bearer YQ==", "Bearer YQ", False),
+        ("Basic YTpi", "Basic YT pi", True),
+        ("Basic YQ==", "Basic YR==", True),
+        ("Basic YQ==", "Bearer YQ==", False),
+        ("Basic YQ==", "Basic a", False),
+        ("Basic a", "BASIC a", True),
+        ("Basic", "basic ", True),
+        ("x", "y", False),
+    ],
+)
+def test_spellings_of_the_same_credentials_are_equal(one: str, other: str, *, same: bool) -> None:
+    assert (normalized(one) == normalized(other)) is same

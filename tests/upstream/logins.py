@@ -1,0 +1,40 @@
+"""REST clients that log in at the sandbox, by token or by Basic, with a clock and a password of the test's own."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx
+
+from gateway.auth import Viewer
+from gateway.sandbox import PASSWORD, USERNAME
+from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.transports.http import HttpTransport
+from tests.harness import Clock
+
+QUERY = '{ thread(id: "th-1") { id } }'
+TIMEOUT = httpx.Timeout(60)
+
+
+def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
+    connections = HttpTransport(2**20)
+    login = TokenLogin(
+        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
+    )
+    return UpstreamClient(TokenAccount(connections, login, USERNAME, clock), upstream, TIMEOUT)
+
+
+def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
+    guard = BasicLoginGuard(HttpTransport(2**20), pause, clock)
+    return UpstreamClient(BasicAccount(guard, USERNAME, password), upstream, TIMEOUT)
+
+
+async def ask(client: UpstreamClient, viewer: Viewer | None = None) -> bytes | None:
+    deadline = asyncio.get_running_loop().time() + 60
+    return await client.thread(CallContext(viewer or Viewer(None), deadline), "th-100")
+
+
+async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:
+    return await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,112 @@
+"""Basic authentication upstream: a wrong password is one wrong login, however many calls use it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from gateway.auth import Viewer
+from gateway.errors import Unauthenticated, UpstreamUnavailable
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.credentials.basic import BasicLoginGuard
+from gateway.upstream.transports.http import HttpTransport
+from tests.harness import Clock, StartGateway
+from tests.upstream.cached import basic
+from tests.upstream.logins import QUERY, TIMEOUT, ask, basic_client, outcomes
+
+# the callers' own credentials
+
+
+def test_one_query_for_many_threads_with_a_wrong_password_is_one_login(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start({"authorization": basic(USERNAME, "mistyped")}, upstream_identity="passthrough")
+    ids = [f"th-{number}" for number in range(100, 200)]
+    answer = gateway.query("query ($ids: [ID!]!) { threads(ids: $ids) { id } }", ids=ids)
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"UNAUTHENTICATED"}
+    assert len(answer["errors"]) == 100
+    assert sandbox.count() == sandbox.accounts.wrong_logins() == 1
+
+
+async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sandbox: Sandbox) -> None:
+    right = basic(USERNAME, "mistyped").removeprefix("Basic ")
+    credentials = right.rstrip("=")
+    headers = [f"Basic {right}", f"basic {credentials}", f"BASIC  {credentials}", f"Basic {credentials}===="]
+    async with UpstreamClient(BasicLoginGuard(HttpTransport(2**20)), upstream, TIMEOUT) as client:
+        answers = await outcomes([ask(client, Viewer(header)) for header in headers])
+    assert [type(answer) for answer in answers] == [Unauthenticated] * 4
+    assert sandbox.count() == 1
+
+
+def test_a_caller_who_corrects_the_password_is_served_at_once(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough")
+    for password, code in (("wrong", "UNAUTHENTICATED"), (PASSWORD, None), ("wrong", "UNAUTHENTICATED")):
+        response = gateway.http.post(
+            "/graphql", json={"query": QUERY}, headers={"authorization": basic(USERNAME, password)}
+        ).json()
+        assert [error["extensions"]["code"] for error in response.get("errors", [])] == ([code] if code else [])
+    assert sandbox.count() == 3, "callers' own credentials are tried anew by each operation"
+
+
+def test_a_cached_response_does_not_prove_a_password(start: StartGateway, sandbox: Sandbox) -> None:
+    """It was changed upstream since: the answer in the cache is of before that."""
+    headers = {"authorization": basic(USERNAME, PASSWORD)}
+    gateway = start(headers, upstream_identity="passthrough", cache_url="memory://", cache_ttl_thread=300)
+    assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}
+    sandbox.faults.add(Fault("thread", status=401))
+    ids = ["th-1", *(f"th-{number}" for number in range(100, 150))]
+    document = "query ($ids: [ID!]!) { threads(ids: $ids) { id } }"
+    gateway.query(document, ids=ids)
+    sandbox.clear()
+    answer = gateway.query(document, ids=ids)
+    assert answer["data"]["threads"][0] == {"id": "th-1"}
+    assert sandbox.count() == 1
+
+
+def test_callers_do_not_wait_for_the_trial_of_other_credentials(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough")
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="first"))
+    with ThreadPoolExecutor() as pool:
+        headers = {"authorization": basic(USERNAME, PASSWORD)}
+        held = pool.submit(gateway.http.post, "/graphql", json={"query": QUERY}, headers=headers)
+        sandbox.wait_for_calls(1)
+        other = gateway.http.post("/graphql", json={"query": QUERY}, headers={"authorization": "Bearer other"})
+        assert other.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        sandbox.release("first")
+        assert held.result().json()["data"] == {"thread": {"id": "th-1"}}
+
+
+# the gateway's own account
+
+
+async def test_one_call_tries_the_credentials_before_the_others_are_sent(upstream: str, sandbox: Sandbox) -> None:
+    async with basic_client(upstream, Clock(), password="wrong") as client:
+        answers = await outcomes([ask(client) for _ in range(10_000)])
+    assert all(isinstance(each, Unauthenticated) for each in answers)
+    assert sandbox.count() == sandbox.accounts.wrong_logins() == 1
+
+
+async def test_a_rejected_basic_login_is_remembered_for_the_pause(upstream: str, sandbox: Sandbox) -> None:
+    clock = Clock()
+    async with basic_client(upstream, clock, password="wrong", pause=60) as client:
+        for _ in range(3):
+            await outcomes([ask(client)])
+        assert sandbox.count() == 1
+        clock.now += 61
+        await outcomes([ask(client)])
+    assert sandbox.count() == 2
+
+
+async def test_after_a_trial_without_a_result_the_next_call_tries(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, drop="before"))
+    async with basic_client(upstream, Clock()) as client:
+        answers = await outcomes([ask(client) for _ in range(20)])
+    assert [type(each) for each in answers if not isinstance(each, bytes)] == [UpstreamUnavailable]
+    assert sandbox.count() == 20
+
+
+async def test_after_a_cancelled_trial_the_next_call_tries(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, hold="trial"))
+    async with basic_client(upstream, Clock()) as client:
+        leaver, stayer = asyncio.create_task(ask(client)), asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        leaver.cancel()
+        assert await stayer is not None
+        await outcomes([leaver])
