@@ -1,4 +1,4 @@
-"""A gateway in service mode that lets callers in by their tokens, and the issuer of those."""
+"""A gateway in service mode that accepts tokens, and their issuer."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,7 +29,7 @@ def issuer(clock: Clock) -> Iterator[Issuer]:
 
 @pytest.fixture
 def start_with_tokens(start: StartGateway, issuer: Issuer, clock: Clock) -> StartGateway:
-    """Start a gateway that takes the issuer's tokens, with the settings given."""
+    """Start a gateway that accepts the issuer's tokens, with the given settings."""
 
     def start_gateway(**overrides: Any) -> Gateway:
         tokens = {
@@ -45,7 +45,7 @@ def start_with_tokens(start: StartGateway, issuer: Issuer, clock: Clock) -> Star
 
 
 def ask(gateway: Gateway, token: str | None = None, **headers: str | bytes) -> httpx.Response:
-    """Ask for a thread, with a token if one is given."""
+    """Query a thread, with a token if one is given."""
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
     return gateway.http.post(
@@ -64,6 +64,6 @@ def _value(value: str | bytes) -> bytes:
 
 
 @pytest.fixture
-def ask_guarded(start_with_tokens: StartGateway) -> Ask:
-    """Ask a gateway with nothing but the necessary settings."""
+def ask_authenticated(start_with_tokens: StartGateway) -> Ask:
+    """Query a gateway that accepts the issuer's tokens."""
     return partial(ask, start_with_tokens())

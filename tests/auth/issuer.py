@@ -1,4 +1,4 @@
-"""An issuer of tokens on a socket: it publishes its keys, counts who fetches them, and can be down, slow or wrong."""
+"""A token issuer on a socket: it publishes its JWKS, counts the fetches, and can be down, slow or wrong."""
 
 import base64
 import hashlib
@@ -28,14 +28,14 @@ PrivateKey = ECKey | RSAKey
 
 
 class Issuer:
-    """Signs with the key it was given last. ``clock`` says what time it has."""
+    """Signs with its newest key. ``clock`` gives its time."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.keys: dict[str, PrivateKey] = {}
         self.fetches = 0
         self.answer: tuple[int, bytes] | None = None
-        """What it answers in place of its keys: a status and a body."""
+        """The response in place of its keys: a status and a body."""
         self._going = threading.Event()
         self._going.set()
         self._held = threading.Semaphore(0)
@@ -49,24 +49,24 @@ class Issuer:
         return f"http://127.0.0.1:{self._port}/keys"
 
     def start(self) -> None:
-        """Go up, where it was before if it was."""
+        """Start, on the same port as before."""
         app = Starlette(routes=[Route("/keys", self._publish), Route("/moved", self._publish)])
         self._port = self._servers.enter_context(BackgroundServer(sandbox_config(app), port=self._port)).port
 
     def stop(self) -> None:
-        """Go down: connections are refused."""
+        """Stop: connections are refused."""
         self._going.set()
         self._servers.close()
 
     def hold(self) -> None:
-        """Answer nobody until `release`."""
+        """Hold every response until `release`."""
         self._going.clear()
 
     def release(self) -> None:
         self._going.set()
 
     def wait_for_a_fetch(self) -> None:
-        """Return when somebody is held."""
+        """Return when a request is held."""
         assert self._held.acquire(timeout=10)
 
     def _publish(self, _request: Request) -> Response:
@@ -81,17 +81,17 @@ class Issuer:
         return Response(json.dumps({"keys": published}), media_type="application/jwk-set+json")
 
     def rotate(self, kid: str, key: PrivateKey | None = None, *, keep: bool = False) -> None:
-        """Sign with another key from now on, and publish it; the others are published no more unless ``keep``."""
+        """Publish another key and sign with it; the other keys are withdrawn unless ``keep``."""
         self.keys = {**(self.keys if keep else {}), kid: key or ECKey.generate_key("P-256")}
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return the claims of a good token, with ``changes``; one that is None is left out."""
+        """Return the claims of a valid token, with ``changes``; a claim that is None is left out."""
         now = int(self.clock())
         claims = {"iss": NAME, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 3600, **changes}
         return {name: value for name, value in claims.items() if value is not None}
 
     def token(self, *, header: dict[str, Any] | None = None, key: PrivateKey | None = None, **changes: Any) -> str:
-        """Return a token, signed with the last key unless ``key`` says otherwise."""
+        """Return a token, signed with ``key`` or the newest key."""
         kid, last = list(self.keys.items())[-1]
         signing = key or last
         algorithm = "RS256" if isinstance(signing, RSAKey) else "ES256"
@@ -102,14 +102,14 @@ class Issuer:
 
 
 def forged(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None = None) -> str:
-    """Return a token that no library would make: unsigned, or signed with HMAC-SHA-256 and ``secret``."""
+    """Return a token that no library generates: unsigned, or signed with HMAC-SHA-256 and ``secret``."""
     signed = f"{encoded(header)}.{encoded(claims)}"
     signature = b"" if secret is None else hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def encoded(value: Any) -> str:
-    """Return a part of a token."""
+    """Return an encoded part of a token."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 

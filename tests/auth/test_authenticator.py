@@ -1,4 +1,4 @@
-"""Every setting of the door is checked before the gateway starts, and one that is wrong is named."""
+"""Every setting of authentication is checked at startup, and the error names an invalid one."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("overrides", "said"), WRONG)
-def test_a_setting_that_is_wrong_is_named(overrides: dict[str, Any], said: str) -> None:
+def test_an_invalid_setting_is_named(overrides: dict[str, Any], said: str) -> None:
     assert said in problems(**overrides)
 
 
@@ -71,12 +71,12 @@ def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["jwt", "api_key", "jwt,api_key", "api_key,jwt", " JWT , API_KEY ", "none"])
-def test_the_ways_in_are_taken_in_any_order(way: str) -> None:
+def test_the_methods_of_authentication_may_be_in_any_order(way: str) -> None:
     assert settings(inbound_auth=way).inbound_auth in {"jwt", "api_key", "jwt,api_key", "none"}
 
 
 @pytest.mark.parametrize("way", ["jwt,none", "jwt,jwt", "basic", ","])
-def test_no_other_way_in_is_taken(way: str) -> None:
+def test_other_methods_of_authentication_are_rejected(way: str) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH"):
         settings(inbound_auth=way)
 
@@ -88,12 +88,12 @@ def test_a_proxy_is_trusted_by_its_address(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0/0", "::/0", "10.0.0.5, 0.0.0.0/0", "::ffff:0:0/96", "::/64"])
-def test_not_everyone_can_be_trusted(text: str) -> None:
-    """Also not all of IPv4 in the form that it has on a socket for both kinds of addresses."""
+def test_a_network_of_all_addresses_cannot_be_trusted(text: str) -> None:
+    """Also not all IPv4 addresses in the form that they have on a dual-stack socket."""
     with pytest.raises(ConfigurationError, match=r"GATEWAY_TRUSTED_PROXIES: .*/\d+ is everyone"):
         create_app(settings(**{**SERVICE, "trusted_proxies": text}))
 
 
-def test_a_rate_is_checked_at_the_start() -> None:
+def test_a_rate_limit_is_checked_at_startup() -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_RATE_LIMIT: must be a number per second"):
         create_app(settings(**{**SERVICE, "rate_limit": "many"}))

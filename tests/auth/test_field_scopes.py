@@ -1,4 +1,4 @@
-"""Scopes of fields as a client meets them: in tokens, in answers, in parts, and in what the schema says."""
+"""Field scopes: in tokens, in responses, in incremental responses, and in the schema."""
 
 from typing import Any
 
@@ -26,7 +26,9 @@ def gateway(start_with_tokens: StartGateway) -> Gateway:
     return start_with_tokens(field_scopes=True, cache_url="memory://")
 
 
-def test_a_token_shows_what_its_scopes_say(gateway: Gateway, issuer: Issuer, sandbox: Sandbox) -> None:
+def test_the_scopes_of_a_token_decide_which_fields_are_visible(
+    gateway: Gateway, issuer: Issuer, sandbox: Sandbox
+) -> None:
     full = ask(gateway, issuer.token(scope=BOTH)).json()
     assert "errors" not in full
     assert full["data"]["thread"]["lastMessage"]["subject"]
@@ -41,10 +43,10 @@ def test_a_token_shows_what_its_scopes_say(gateway: Gateway, issuer: Issuer, san
         assert (thread["lastMessage"] == full["data"]["thread"]["lastMessage"]) is subject
         assert (thread["customers"] == full["data"]["thread"]["customers"]) is name
         assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
-    assert sandbox.count("thread") == 1, "all from the answer in the cache, which holds more than they may see"
+    assert sandbox.count("thread") == 1, "all from the cached response, which holds more than these callers may see"
 
 
-def test_what_is_withheld_stands_nowhere_in_the_answer(gateway: Gateway, issuer: Issuer) -> None:
+def test_a_withheld_value_is_nowhere_in_the_response(gateway: Gateway, issuer: Issuer) -> None:
     full = ask(gateway, issuer.token(scope=BOTH)).json()
     withheld = ask(gateway, issuer.token()).text
     secrets = [full["data"]["thread"]["lastMessage"]["subject"]]
@@ -53,12 +55,12 @@ def test_what_is_withheld_stands_nowhere_in_the_answer(gateway: Gateway, issuer:
     assert [each for each in secrets if each in withheld] == []
 
 
-def test_the_router_is_told_what_the_gateway_enforces(gateway: Gateway, issuer: Issuer) -> None:
+def test_the_subgraph_schema_declares_the_required_scopes(gateway: Gateway, issuer: Issuer) -> None:
     sdl = ask(gateway, issuer.token(), "{ _service { sdl } }").json()["data"]["_service"]["sdl"]
     assert 'subject: String @requiresScopes(scopes: [["message:content"]])' in sdl
 
 
-def test_answers_in_parts_withhold_it_too(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_incremental_responses_withhold_fields_too(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(field_scopes=True, incremental=True)
     document = '{ thread(id: "th-1") { id ... @defer { lastMessage { id subject } } } }'
     parts = {"accept": "multipart/mixed, application/json"}
@@ -70,6 +72,6 @@ def test_answers_in_parts_withhold_it_too(start_with_tokens: StartGateway, issue
 
 
 @pytest.mark.parametrize("overrides", [{"upstream_identity": "passthrough"}, {"inbound_auth": "none"}])
-def test_callers_without_scopes_would_see_nothing_which_is_said_at_the_start(overrides: dict[str, str]) -> None:
+def test_field_scopes_are_rejected_at_startup_where_callers_have_no_scopes(overrides: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_FIELD_SCOPES is set, but callers have scopes only"):
         build_authenticator(settings(**{**SERVICE, **overrides, "field_scopes": True}))

@@ -1,4 +1,4 @@
-"""Which tokens let a caller in, and which do not (RFC 7519, RFC 8725)."""
+"""Which tokens are accepted and which are rejected (RFC 7519, RFC 8725)."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def rsa() -> RSAKey:
 
 
 def refusal(response: httpx.Response) -> dict[str, Any]:
-    """Return what a 401 says, less the request's id."""
+    """Return the error of a 401 without the request id."""
     assert response.status_code == 401, response.text
     (error,) = response.json()["errors"]
     assert set(error) == {"message", "extensions"}
@@ -43,19 +43,25 @@ def refusal(response: httpx.Response) -> dict[str, Any]:
     return {"message": error["message"], "code": error["extensions"]["code"]}
 
 
-def test_a_token_of_the_issuer_lets_its_caller_in(ask_guarded: Ask, issuer: Issuer, sandbox: Sandbox) -> None:
+def test_a_token_of_the_issuer_authenticates_its_caller(
+    ask_authenticated: Ask, issuer: Issuer, sandbox: Sandbox
+) -> None:
     token = issuer.token()
     for scheme in ("Bearer", "bearer", "BEARER "):
-        response = ask_guarded(authorization=f"{scheme} {token}")
+        response = ask_authenticated(authorization=f"{scheme} {token}")
         assert (response.status_code, response.json()) == (200, {"data": {"thread": {"id": "th-1"}}})
     assert token not in {call.headers.get("authorization", "").removeprefix("Bearer ") for call in sandbox.calls}
 
 
-def test_a_call_without_a_token_is_told_what_it_needs(ask_guarded: Ask, sandbox: Sandbox) -> None:
+def test_a_request_without_a_token_gets_an_error_that_names_the_header(
+    ask_authenticated: Ask, sandbox: Sandbox
+) -> None:
     for headers in ({}, {"authorization": "Basic YTpi"}, {"authorization": ""}, {"x_api_key": "gochat_a_b"}):
-        response = ask_guarded(**headers)
+        response = ask_authenticated(**headers)
         assert refusal(response)["message"] == "This call needs a bearer token in the header Authorization."
-        assert response.headers["www-authenticate"] == 'Bearer realm="gochat-gateway"', "RFC 6750: no error then"
+        assert response.headers["www-authenticate"] == 'Bearer realm="gochat-gateway"', (
+            "RFC 6750: no error code without credentials"
+        )
     assert sandbox.count() == 0
 
 
@@ -69,7 +75,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "without an issuer": {"iss": None},
     "with a list of issuers": {"iss": [NAME]},
     "for another audience": {"aud": "somebody-else"},
-    "for nobody in particular": {"aud": None},
+    "without an audience": {"aud": None},
     "for an empty list": {"aud": []},
     "for a number": {"aud": 7},
     "without a subject": {"sub": None},
@@ -79,25 +85,27 @@ CHANGED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", CHANGED.values(), ids=CHANGED.keys())
-def test_a_token_that_says_something_wrong_is_refused(
-    ask_guarded: Ask, issuer: Issuer, changes: dict[str, Any]
+def test_a_token_with_a_wrong_claim_is_rejected(
+    ask_authenticated: Ask, issuer: Issuer, changes: dict[str, Any]
 ) -> None:
     now = int(issuer.clock())
     claims: dict[str, Any] = {
         name: now + value if name in {"exp", "nbf", "iat"} and isinstance(value, int) else value
         for name, value in changes.items()
     }
-    response = ask_guarded(issuer.token(**claims))
+    response = ask_authenticated(issuer.token(**claims))
     assert refusal(response) == REFUSED
     assert response.headers["www-authenticate"] == 'Bearer realm="gochat-gateway", error="invalid_token"'
 
 
 @pytest.mark.parametrize("changes", [{"exp": -29}, {"nbf": 29}, {"iat": 29}])
-def test_the_issuers_clock_may_be_off_by_the_leeway(ask_guarded: Ask, issuer: Issuer, changes: dict[str, int]) -> None:
+def test_the_issuers_clock_may_differ_by_the_leeway(
+    ask_authenticated: Ask, issuer: Issuer, changes: dict[str, int]
+) -> None:
     now = int(issuer.clock())
     shifted: dict[str, Any] = {name: now + value for name, value in changes.items()}
     token = issuer.token(**shifted)
-    assert ask_guarded(token).status_code == 200
+    assert ask_authenticated(token).status_code == 200
 
 
 def test_a_token_may_be_for_several_audiences(start_with_tokens: StartGateway, issuer: Issuer) -> None:
@@ -107,19 +115,19 @@ def test_a_token_may_be_for_several_audiences(start_with_tokens: StartGateway, i
     assert ask(gateway, issuer.token(aud=["somebody-else"])).status_code == 401
 
 
-def test_a_program_may_have_a_token_of_its_own(ask_guarded: Ask, issuer: Issuer) -> None:
-    assert ask_guarded(issuer.token(sub=None, client_id="billing")).status_code == 200
+def test_a_client_may_have_a_token_of_its_own(ask_authenticated: Ask, issuer: Issuer) -> None:
+    assert ask_authenticated(issuer.token(sub=None, client_id="billing")).status_code == 200
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 7, ["ES256"]])
-def test_an_unsigned_token_is_refused_whatever_it_calls_that(ask_guarded: Ask, issuer: Issuer, algorithm: Any) -> None:
+def test_an_unsigned_token_is_rejected(ask_authenticated: Ask, issuer: Issuer, algorithm: Any) -> None:
     for secret in (None, b"", b"x"):
         token = forged({"alg": algorithm, "kid": "first", "typ": "JWT"}, issuer.claims(), secret)
-        assert refusal(ask_guarded(token)) == REFUSED
+        assert refusal(ask_authenticated(token)) == REFUSED
 
 
-def test_the_public_key_is_no_hmac_secret(ask_guarded: Ask, issuer: Issuer) -> None:
-    """Who takes the algorithm from the token checks HMAC with the public key, which everybody has (RFC 8725, 2.1)."""
+def test_the_public_key_is_not_accepted_as_an_hmac_secret(ask_authenticated: Ask, issuer: Issuer) -> None:
+    """A verifier that trusts the token's algorithm would use the public key as the HMAC secret (RFC 8725, 2.1)."""
     public = issuer.keys["first"]
     for secret in (
         public.as_pem(private=False),
@@ -127,10 +135,10 @@ def test_the_public_key_is_no_hmac_secret(ask_guarded: Ask, issuer: Issuer) -> N
         json.dumps(public.as_dict(private=False)).encode(),
     ):
         token = forged({"alg": "HS256", "kid": "first"}, issuer.claims(), secret)
-        assert refusal(ask_guarded(token)) == REFUSED
+        assert refusal(ask_authenticated(token)) == REFUSED
 
 
-def test_a_key_is_for_its_own_algorithm(start_with_tokens: StartGateway, issuer: Issuer, rsa: RSAKey) -> None:
+def test_a_key_verifies_its_own_algorithm_only(start_with_tokens: StartGateway, issuer: Issuer, rsa: RSAKey) -> None:
     gateway = start_with_tokens(jwt_algorithms="RS256 ES256 PS256")
     issuer.rotate("rsa", rsa, keep=True)
     assert ask(gateway, issuer.token()).status_code == 200
@@ -141,13 +149,13 @@ def test_a_key_is_for_its_own_algorithm(start_with_tokens: StartGateway, issuer:
     assert ask(gateway, issuer.token(header={"alg": "PS256"}, key=rsa)).status_code == 200
 
 
-def test_only_the_algorithms_that_are_set_are_taken(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_only_the_configured_algorithms_are_accepted(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(jwt_algorithms="RS256")
     assert refusal(ask(gateway, issuer.token())) == REFUSED
-    assert issuer.fetches == 0, "nothing is asked of the issuer for it"
+    assert issuer.fetches == 0, "the issuer gets no request for it"
 
 
-def test_a_key_that_comes_with_the_token_is_not_taken(ask_guarded: Ask, issuer: Issuer) -> None:
+def test_a_key_inside_the_token_is_ignored(ask_authenticated: Ask, issuer: Issuer) -> None:
     mine = ECKey.generate_key("P-256", {"kid": "first"})
     for header in (
         {"jwk": mine.as_dict(private=False)},
@@ -156,16 +164,16 @@ def test_a_key_that_comes_with_the_token_is_not_taken(ask_guarded: Ask, issuer: 
         {"kid": "../../dev/null"},
         {"kid": None},
     ):
-        assert refusal(ask_guarded(issuer.token(header=header, key=mine))) == REFUSED
+        assert refusal(ask_authenticated(issuer.token(header=header, key=mine))) == REFUSED
 
 
-def test_a_critical_extension_is_not_passed_over(ask_guarded: Ask, issuer: Issuer) -> None:
-    assert ask_guarded(issuer.token(header={"nonce": "x"})).status_code == 200
+def test_a_token_with_a_critical_extension_is_rejected(ask_authenticated: Ask, issuer: Issuer) -> None:
+    assert ask_authenticated(issuer.token(header={"nonce": "x"})).status_code == 200
     token = issuer.token(header={"crit": ["b64"], "b64": True})
-    assert refusal(ask_guarded(token)) == REFUSED
+    assert refusal(ask_authenticated(token)) == REFUSED
 
 
-def test_a_damaged_token_is_refused(ask_guarded: Ask, issuer: Issuer) -> None:
+def test_a_damaged_token_is_rejected(ask_authenticated: Ask, issuer: Issuer) -> None:
     token = issuer.token()
     header, payload, signature = token.split(".")
     changed = ("A" if signature[0] != "A" else "B") + signature[1:]
@@ -184,30 +192,28 @@ def test_a_damaged_token_is_refused(ask_guarded: Ask, issuer: Issuer) -> None:
         "ä.ö.ü",
         "W10.W10.W10",
     ):
-        assert refusal(ask_guarded(authorization=f"Bearer {damaged}".encode())) == REFUSED, damaged
+        assert refusal(ask_authenticated(authorization=f"Bearer {damaged}".encode())) == REFUSED, damaged
 
 
-def test_a_huge_token_is_refused_unread(ask_guarded: Ask, issuer: Issuer) -> None:
-    assert refusal(ask_guarded(issuer.token(padding="x" * 10_000))) == REFUSED
+def test_a_huge_token_is_rejected_without_decoding(ask_authenticated: Ask, issuer: Issuer) -> None:
+    assert refusal(ask_authenticated(issuer.token(padding="x" * 10_000))) == REFUSED
     deep = forged({"alg": "ES256", "kid": "first"}, {}).split(".")
-    assert refusal(ask_guarded(f"{'W1' * 2000}.{deep[1]}.{deep[2]}")) == REFUSED
+    assert refusal(ask_authenticated(f"{'W1' * 2000}.{deep[1]}.{deep[2]}")) == REFUSED
     assert issuer.fetches == 0
 
 
-def test_a_token_counts_until_it_expires_also_where_it_was_seen_before(
-    ask_guarded: Ask, issuer: Issuer, clock: Clock
-) -> None:
+def test_a_cached_token_is_rejected_after_it_expires(ask_authenticated: Ask, issuer: Issuer, clock: Clock) -> None:
     token = issuer.token(exp=int(clock()) + 100)
-    assert ask_guarded(token).status_code == 200
+    assert ask_authenticated(token).status_code == 200
     clock.now += 129
-    assert ask_guarded(token).status_code == 200, "within the leeway"
+    assert ask_authenticated(token).status_code == 200, "within the leeway"
     clock.now += 2
-    assert refusal(ask_guarded(token)) == REFUSED
+    assert refusal(ask_authenticated(token)) == REFUSED
 
 
-def test_an_end_beyond_all_numbers_is_an_end(ask_guarded: Ask, issuer: Issuer) -> None:
+def test_an_expiry_beyond_the_range_of_numbers_is_no_failure(ask_authenticated: Ask, issuer: Issuer) -> None:
     token = issuer.token(exp=10**400)
-    assert [ask_guarded(token).status_code for _ in range(2)] in ([200, 200], [401, 401])
+    assert [ask_authenticated(token).status_code for _ in range(2)] in ([200, 200], [401, 401])
 
 
 TOO_FEW: list[dict[str, Any]] = [
@@ -219,7 +225,7 @@ TOO_FEW: list[dict[str, Any]] = [
 ]
 
 
-def test_everybody_has_the_scopes_that_are_required(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_a_token_without_the_required_scopes_is_rejected(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(required_scopes="chat:read chat:kyc")
     enough: list[dict[str, Any]] = [{"scope": "chat:kyc chat:read more"}, {"scp": ["chat:read", "chat:kyc"]}]
     for scopes in enough:
@@ -242,7 +248,7 @@ def test_one_key_may_come_from_a_file(start_with_tokens: StartGateway, issuer: I
     assert issuer.fetches == 0
 
 
-def test_a_batch_is_let_in_once(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_a_batch_is_authenticated_once(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(max_batch=3)
     batch = [{"query": "{ __typename }"}] * 3
     good = gateway.http.post("/graphql", json=batch, headers={"authorization": f"Bearer {issuer.token()}"})
@@ -250,7 +256,9 @@ def test_a_batch_is_let_in_once(start_with_tokens: StartGateway, issuer: Issuer)
     assert refusal(gateway.http.post("/graphql", json=batch)).keys() == {"message", "code"}
 
 
-def test_strangers_learn_nothing_of_what_is_behind_the_door(start_with_tokens: StartGateway, sandbox: Sandbox) -> None:
+def test_unauthenticated_requests_learn_nothing_about_the_operation(
+    start_with_tokens: StartGateway, sandbox: Sandbox
+) -> None:
     gateway = start_with_tokens(graphiql=True)
     for body in (b"{", b"[]", b'{"query": "{ nonsense }"}', b'{"query": "{ __schema { types { name } } }"}'):
         response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
@@ -258,11 +266,11 @@ def test_strangers_learn_nothing_of_what_is_behind_the_door(start_with_tokens: S
     assert gateway.http.get("/graphql?query={__typename}").status_code == 401
     assert gateway.http.get("/health").status_code == 200
     page = gateway.http.get("/graphql", headers={"accept": "text/html"})
-    assert page.status_code == 200, "the page itself is public; what it asks for is not"
+    assert page.status_code == 200, "the page is public, its queries are not"
     assert sandbox.count() == 0
 
 
-def test_a_symmetric_key_among_the_published_is_never_used(ask_guarded: Ask, issuer: Issuer) -> None:
+def test_a_symmetric_key_in_the_jwks_is_never_used(ask_authenticated: Ask, issuer: Issuer) -> None:
     secret = b"k" * 32
     issuer.answer = (
         200,
@@ -275,12 +283,12 @@ def test_a_symmetric_key_among_the_published_is_never_used(ask_guarded: Ask, iss
             }
         ).encode(),
     )
-    assert refusal(ask_guarded(forged({"alg": "HS256", "kid": "shared"}, issuer.claims(), secret))) == REFUSED
-    assert ask_guarded(issuer.token()).status_code == 200
+    assert refusal(ask_authenticated(forged({"alg": "HS256", "kid": "shared"}, issuer.claims(), secret))) == REFUSED
+    assert ask_authenticated(issuer.token()).status_code == 200
 
 
-def test_a_stranger_with_a_large_body_is_answered_unread(start_with_tokens: StartGateway, issuer: Issuer) -> None:
-    """Also one that is over every limit; and the connection serves on."""
+def test_a_large_unauthenticated_body_is_rejected_unread(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    """Also one over every limit; the connection stays usable."""
     gateway = start_with_tokens()
     body = b'{"query": "' + b"x" * 20_000_000
     for _ in range(2):
@@ -289,15 +297,17 @@ def test_a_stranger_with_a_large_body_is_answered_unread(start_with_tokens: Star
     assert ask(gateway, issuer.token()).status_code == 200
 
 
-def test_no_token_comes_out(start_with_tokens: StartGateway, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_token_is_logged_or_returned(
+    start_with_tokens: StartGateway, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     gateway = start_with_tokens()
     tokens = [issuer.token(), issuer.token(exp=1), issuer.token(aud="other"), "marked-token-that-is-none"]
-    told = "".join(ask(gateway, token).text for token in tokens)
+    returned = "".join(ask(gateway, token).text for token in tokens)
     assert "expired" in caplog.text or any("expired" in str(vars(each)) for each in caplog.records)
     records = "".join(str(vars(each)) for each in caplog.records)
     pieces = [piece for token in tokens for piece in token.split(".")[-1:]]
-    assert [piece for piece in pieces if piece in told + caplog.text + records] == []
+    assert [piece for piece in pieces if piece in returned + caplog.text + records] == []
 
 
 JSON = st.recursive(
@@ -320,12 +330,12 @@ CLAIMS = st.fixed_dictionaries(
 )
 
 
-@example(header="alg", claims={}, is_signed=True)  # JSON in which "alg" is found, and which is no object
+@example(header="alg", claims={}, is_signed=True)  # JSON that contains "alg" and is not an object
 @example(header=["alg"], claims={}, is_signed=True)
 @given(header=HEADERS | JSON, claims=CLAIMS | JSON, is_signed=st.booleans())
 @given_settings(max_examples=PROPERTY_CASES // 2, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_a_token_says_it_is_taken_or_refused(header: Any, claims: Any, is_signed: bool) -> None:
-    """Its header comes from anybody, and its claims from an issuer who may err: nothing of it is a failure of ours."""
+def test_any_token_is_accepted_or_rejected_without_another_failure(header: Any, claims: Any, is_signed: bool) -> None:
+    """Anyone can write the header, and an issuer may write wrong claims: neither may cause an internal error."""
     signed = ".".join(encoded(part) for part in (header, claims))
     signature = JWSRegistry.algorithms["ES256"].sign(signed.encode(), KEY) if is_signed else b"x"
     token = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"

@@ -1,4 +1,4 @@
-"""How many operations a caller may ask for, in memory and in Redis."""
+"""Rate limits per caller, in memory and in Redis."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ def server(_server: RedisServer) -> RedisServer:
 
 @pytest.fixture(params=["memory", "redis"])
 def stored(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings that say where rates are kept."""
+    """The settings for where rates are stored."""
     if request.param == "memory":
         return {}
     return {"cache_url": request.getfixturevalue("server").url, "cache_secret": SECRET, "cache_timeout": "5"}
@@ -46,7 +46,7 @@ def statuses(gateway: Gateway, count: int, **headers: str) -> list[int]:
     return [ask(gateway, **headers).status_code for _ in range(count)]
 
 
-def test_a_caller_who_asks_too_often_is_told_when_to_come_again(start: StartGateway, stored: dict[str, str]) -> None:
+def test_a_caller_over_the_limit_gets_a_retry_after(start: StartGateway, stored: dict[str, str]) -> None:
     gateway = start(rate_limit="3/hour", **stored)
     first = ask(gateway)
     assert first.headers["ratelimit-policy"] == '"caller";q=3;w=3600'
@@ -60,19 +60,19 @@ def test_a_caller_who_asks_too_often_is_told_when_to_come_again(start: StartGate
     assert refused.headers["ratelimit"].startswith('"caller";r=0;t=')
 
 
-def test_what_was_refused_costs_no_rest_call(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_rejected_operation_makes_no_rest_call(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(rate_limit="1/hour")
     assert statuses(gateway, 5) == [200, 429, 429, 429, 429]
     assert sandbox.count("thread") == 1
 
 
-def test_it_goes_on_as_time_goes_by(start: StartGateway, stored: dict[str, str]) -> None:
+def test_the_limit_recovers_over_time(start: StartGateway, stored: dict[str, str]) -> None:
     gateway = start(rate_limit="5/second", **stored)
     assert 429 in statuses(gateway, 50)
     eventually(lambda: ask(gateway).status_code == 200)
 
 
-def test_callers_do_not_take_from_each_other(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_each_caller_has_its_own_limit(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(rate_limit="2/hour")
     alice, again, bob = issuer.token(), issuer.token(jti="another"), issuer.token(sub="bob")
     assert [ask(gateway, token).status_code for token in (alice, again, alice, bob, bob, bob)] == [
@@ -80,13 +80,13 @@ def test_callers_do_not_take_from_each_other(start_with_tokens: StartGateway, is
     ]  # fmt: skip
 
 
-def test_in_passthrough_mode_a_caller_is_who_sends_a_credential(start: StartGateway, sandbox: Sandbox) -> None:
+def test_in_passthrough_mode_each_credential_has_its_own_limit(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
     for token in (sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"] for _ in range(2)):
         assert statuses(gateway, 2, authorization=f"Bearer {token}") == [200, 429]
 
 
-def test_a_credential_in_another_spelling_is_the_same_caller(start: StartGateway) -> None:
+def test_every_spelling_of_a_credential_is_the_same_caller(start: StartGateway) -> None:
     gateway = start(upstream_identity="passthrough", rate_limit="1/hour")
     encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
     bare = encoded.rstrip("=")
@@ -94,7 +94,7 @@ def test_a_credential_in_another_spelling_is_the_same_caller(start: StartGateway
     assert [ask(gateway, authorization=each).status_code for each in spellings] == [200, 429, 429, 429, 429]
 
 
-def made_up(gateway: Gateway, count: int, **headers: str) -> list[int]:
+def invented_credentials(gateway: Gateway, count: int, **headers: str) -> list[int]:
     tokens = (secrets.token_hex() for _ in range(count))
     return [ask(gateway, token, **headers).status_code for token in tokens]
 
@@ -103,24 +103,24 @@ def login(sandbox: Sandbox) -> str:
     return str(sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"])
 
 
-def test_made_up_credentials_are_counted_by_the_address_they_come_from(
+def test_unverified_credentials_are_counted_by_address(
     start: StartGateway, sandbox: Sandbox, stored: dict[str, str]
 ) -> None:
     gateway = start(upstream_identity="passthrough", rate_limit="3/day", trusted_proxies="127.0.0.1", **stored)
     known, unknown = login(sandbox), login(sandbox)
     assert ask(gateway, known).status_code == 200
-    assert made_up(gateway, 5) == [200, 200, 200, 429, 429]
+    assert invented_credentials(gateway, 5) == [200, 200, 200, 429, 429]
     assert sandbox.count("thread") == 4
     refused = ask(gateway, unknown)
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["extensions"]["code"]) == (429, "RATE_LIMITED")
     assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
-    assert ask(gateway, known).status_code == 200, "a neighbour's guesses are not held against who is known"
+    assert ask(gateway, known).status_code == 200, "a verified credential is accepted from a blocked address"
     assert ask(gateway, unknown, x_forwarded_for="192.0.2.1").status_code == 200
 
 
-def test_an_address_is_the_home_of_any_number_of_callers(start: StartGateway, sandbox: Sandbox) -> None:
-    """Of a router's, say: the first answer of the REST API tells that a caller is no stranger."""
+def test_many_verified_callers_may_share_an_address(start: StartGateway, sandbox: Sandbox) -> None:
+    """Such as behind a router: the first response of the REST API verifies the caller's credential."""
     gateway = start(upstream_identity="passthrough", rate_limit="2/day")
     assert [statuses(gateway, 3, authorization=f"Bearer {login(sandbox)}") for _ in range(5)] == [[200, 200, 429]] * 5
 
@@ -135,7 +135,9 @@ def test_an_address_is_the_home_of_any_number_of_callers(start: StartGateway, sa
     ],
     ids=["no REST call", "not valid", "not JSON", "a batch"],
 )
-def test_what_asks_the_rest_api_nothing_proves_nothing(start: StartGateway, request_of: dict[str, Any]) -> None:
+def test_an_operation_without_a_rest_call_verifies_no_credential(
+    start: StartGateway, request_of: dict[str, Any]
+) -> None:
     gateway = start(upstream_identity="passthrough", rate_limit="2/day", max_batch=2)
     answers = []
     for number in range(3):
@@ -144,7 +146,7 @@ def test_what_asks_the_rest_api_nothing_proves_nothing(start: StartGateway, requ
     assert [status == 429 for status in answers] == [False, isinstance(request_of.get("json"), list), True]
 
 
-def test_a_stranger_who_hangs_up_is_counted_all_the_same(start: StartGateway, sandbox: Sandbox) -> None:
+def test_an_unverified_client_that_disconnects_is_counted(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_identity="passthrough", rate_limit="1/day")
     sandbox.faults.add(Fault("thread", times=1, hold="first"))
     body = json.dumps({"query": THREAD})
@@ -153,24 +155,24 @@ def test_a_stranger_who_hangs_up_is_counted_all_the_same(start: StartGateway, sa
         client.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
         sandbox.wait_for_calls(1, "thread")
     sandbox.wait_until_idle()
-    assert made_up(gateway, 1) == [429]
+    assert invented_credentials(gateway, 1) == [429]
 
 
-def test_strangers_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:
+def test_unverified_clients_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:
     clock = Clock()
     gateway = start(upstream_identity="passthrough", rate_limit="1/day", timing=clock.timing)
-    assert made_up(gateway, 2) == [200, 429]
+    assert invented_credentials(gateway, 2) == [200, 429]
     clock.now += 86_401
     assert statuses(gateway, 2, authorization=f"Bearer {login(sandbox)}") == [200, 429]
 
 
-def test_a_stranger_takes_nothing_from_a_caller(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+def test_rejected_requests_do_not_use_up_a_callers_limit(start_with_tokens: StartGateway, issuer: Issuer) -> None:
     gateway = start_with_tokens(rate_limit="1/hour")
     assert statuses(gateway, 5) == [401] * 5
     assert ask(gateway, issuer.token()).status_code == 200
 
 
-def test_an_operation_of_a_batch_counts_as_any_other(start: StartGateway, stored: dict[str, str]) -> None:
+def test_each_operation_of_a_batch_counts(start: StartGateway, stored: dict[str, str]) -> None:
     gateway = start(rate_limit="6/hour", max_batch=10, **stored)
 
     def batch(size: int) -> httpx.Response:
@@ -182,9 +184,7 @@ def test_an_operation_of_a_batch_counts_as_any_other(start: StartGateway, stored
 
 
 @pytest.mark.parametrize("size", [3, 4, 10])
-def test_a_batch_as_large_as_the_limit_or_larger_takes_all_there_is(
-    start: StartGateway, stored: dict[str, str], size: int
-) -> None:
+def test_a_batch_of_the_limit_or_more_uses_up_the_limit(start: StartGateway, stored: dict[str, str], size: int) -> None:
     gateway = start(rate_limit="3/hour", max_batch=10, **stored)
     answer = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
     assert answer.status_code == 200
@@ -193,10 +193,10 @@ def test_a_batch_as_large_as_the_limit_or_larger_takes_all_there_is(
 
 
 @pytest.mark.parametrize(("limit", "asked", "size", "hours"), [("4/day", 2, 3, 12), ("2/day", 1, 5, 24)])
-def test_a_batch_is_told_to_come_again_when_there_is_room_for_all_of_it(
+def test_the_retry_after_of_a_batch_allows_for_all_its_operations(
     start: StartGateway, limit: str, asked: int, size: int, hours: int
 ) -> None:
-    """Its first operation has been counted, and will be once more when it comes again."""
+    """Its first operation has been counted, and counts again when the batch is repeated."""
     gateway = start(rate_limit=limit, max_batch=5)
     assert statuses(gateway, asked) == [200] * asked
     refused = gateway.http.post("/graphql", json=[{"query": THREAD}] * size)
@@ -205,7 +205,7 @@ def test_a_batch_is_told_to_come_again_when_there_is_room_for_all_of_it(
     assert len(refused.headers.get_list("ratelimit")) == 1
 
 
-def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
+def test_incremental_responses_have_rate_limit_headers_too(start: StartGateway) -> None:
     gateway = start({"accept": "multipart/mixed, application/json"}, rate_limit="9/hour", incremental=True)
     document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
     response = gateway.http.post("/graphql", json={"query": document})
@@ -223,7 +223,7 @@ def test_answers_in_parts_tell_it_too(start: StartGateway) -> None:
         ({"json": [{"query": THREAD}] * 9}, 400),
     ],
 )
-def test_a_request_that_is_refused_later_tells_it_too(
+def test_a_request_that_is_rejected_later_has_rate_limit_headers_too(
     start: StartGateway, request_of: dict[str, Any], status: int
 ) -> None:
     gateway = start(rate_limit="5/hour", max_batch=4)
@@ -233,21 +233,21 @@ def test_a_request_that_is_refused_later_tells_it_too(
     assert response.headers["ratelimit"].startswith('"caller";r=4;')
 
 
-def test_who_is_not_let_in_is_told_of_no_limit(start_with_tokens: StartGateway) -> None:
+def test_an_unauthenticated_response_has_no_rate_limit_headers(start_with_tokens: StartGateway) -> None:
     assert not [name for name in ask(start_with_tokens(rate_limit="5/hour")).headers if name.startswith("ratelimit")]
 
 
-def test_without_a_limit_nothing_is_told_of_one(start: StartGateway) -> None:
+def test_without_a_limit_there_are_no_rate_limit_headers(start: StartGateway) -> None:
     assert not [name for name in ask(start()).headers if name.startswith("ratelimit")]
 
 
-def test_gateways_that_share_a_redis_share_the_limit(start: StartGateway, server: RedisServer) -> None:
+def test_gateways_at_the_same_redis_share_the_limit(start: StartGateway, server: RedisServer) -> None:
     shared = {"rate_limit": "3/hour", "cache_url": server.url, "cache_secret": SECRET, "cache_timeout": 5}
     one, other = start(**shared), start(**shared)
     assert [*statuses(one, 2), *statuses(other, 2), *statuses(one, 1)] == [200, 200, 200, 429, 429]
 
 
-async def test_redis_down_or_frozen_means_no_limit_rather_than_no_answer() -> None:
+async def test_while_redis_is_down_there_is_no_limit() -> None:
     counts, clock = Counts(), Clock()
     with RedisServer() as server:
         shared = _shared(server, cache_timeout=0.2)
@@ -256,12 +256,12 @@ async def test_redis_down_or_frozen_means_no_limit_rather_than_no_answer() -> No
         server.freeze()
         assert await rate.take("a") is None
         assert await rate.take("a") is None
-        assert counts["rate_limit_store_failures"] == 1, "it is left alone for a moment"
+        assert counts["rate_limit_store_failures"] == 1, "Redis is not tried again during the pause"
         server.thaw()
         clock.now += 2
         standing = await rate.take("a")
         assert standing is not None
-        assert not standing.allowed, "and what it knew counts again"
+        assert not standing.allowed, "the counts from before are used again"
         server.stop()
         assert await rate.take("a") is None
         server.start()
@@ -274,8 +274,8 @@ def _shared(server: RedisServer, cache_timeout: float) -> Settings:
     return settings(cache_url=server.url, cache_secret=SECRET, cache_timeout=cache_timeout)
 
 
-def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise(start: StartGateway) -> None:
-    """Only what the proxy itself added counts: whatever stands before that came from the client."""
+def test_the_address_is_the_sockets_unless_a_trusted_proxy_forwards_another(start: StartGateway) -> None:
+    """Only the address that the proxy added counts: the client wrote those before it."""
     forwarded = {"x_forwarded_for": "203.0.113.9, 198.51.100.7"}
     spoofed = {"x_forwarded_for": "203.0.113.10, 198.51.100.7"}
     other = {"x_forwarded_for": "198.51.100.8"}
@@ -288,8 +288,8 @@ def test_the_address_is_the_sockets_unless_a_trusted_proxy_says_otherwise(start:
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
-def test_a_proxy_is_trusted_on_a_socket_for_both_kinds_of_addresses(start: StartGateway, trusted: str) -> None:
-    """There an IPv4 address looks like ``::ffff:127.0.0.1``, also where one proxy tells of another."""
+def test_a_proxy_is_trusted_on_a_dual_stack_socket(start: StartGateway, trusted: str) -> None:
+    """An IPv4 address is ``::ffff:127.0.0.1`` there, also in the header of a second proxy."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     gateway = start(rate_limit="1/hour", trusted_proxies=trusted, host="::")
@@ -299,16 +299,16 @@ def test_a_proxy_is_trusted_on_a_socket_for_both_kinds_of_addresses(start: Start
     url = gateway.url.replace("127.0.0.1", "[::1]") + "/graphql"
     spoofed = [{"x-forwarded-for": each} for each in ("192.0.2.4", "192.0.2.5")]
     answers = [gateway.http.post(url, json={"query": THREAD}, headers=each).status_code for each in spoofed]
-    assert answers == [200, 429], "no proxy is trusted there"
+    assert answers == [200, 429], "that address is not a trusted proxy"
 
 
-def test_the_last_octets_of_ipv6_make_no_new_client(start: StartGateway) -> None:
+def test_addresses_of_one_ipv6_network_are_one_client(start: StartGateway) -> None:
     gateway = start(rate_limit="1/hour", trusted_proxies="127.0.0.1")
     addresses = ("2001:db8::1", "2001:db8::2:0:0:1", "2001:db8:0:1::1")
     assert [ask(gateway, x_forwarded_for=each).status_code for each in addresses] == [200, 429, 200]
 
 
-def test_wrong_credentials_are_limited_by_the_address_that_the_proxy_names(
+def test_wrong_credentials_are_limited_by_the_forwarded_address(
     start_with_tokens: StartGateway,
 ) -> None:
     gateway = start_with_tokens(auth_failure_limit="1/hour", trusted_proxies="127.0.0.0/8")

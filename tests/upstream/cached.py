@@ -1,4 +1,4 @@
-"""A REST client with a cache, in front of the sandbox, and what it says of each answer."""
+"""A REST client with a cache, in front of the sandbox, and its answer to each call."""
 
 import asyncio
 import base64
@@ -36,8 +36,8 @@ OWNER = Viewer(basic(USERNAME, PASSWORD))
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An answer, decoded, and the report of its call."""
+class Answer:
+    """A decoded response, and the report of its call."""
 
     body: Any
     report: CallReport
@@ -49,8 +49,8 @@ class Told:
 
 async def ask(
     client: UpstreamClient, ident: str = "th-1", *, route: str = "thread", viewer: Viewer = OWNER, seconds: float = 20
-) -> Told:
-    """Make one call, and return its answer; raises what the client raises."""
+) -> Answer:
+    """Make one call, and return its response; raises what the client raises."""
     caller = CallContext(viewer, asyncio.get_running_loop().time() + seconds)
     match route:
         case "thread":
@@ -59,7 +59,7 @@ async def ask(
             body = await client.messages(caller, ident, 0, 10)
         case _:
             body = await client.customer(caller, ident)
-    return Told(None if body is None else json.loads(body), caller.trace[-1])
+    return Answer(None if body is None else json.loads(body), caller.trace[-1])
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Cached:
 
 
 def new_store(redis: RedisServer | None, clock: Clock, counts: Counts | None = None) -> Store:
-    """Return a store in this process, or in ``redis``. The time-out is longer than any stall of a busy machine."""
+    """Return a store in memory, or in ``redis``. The timeout is longer than any stall of a busy machine."""
     if redis is None:
         return MemoryStore(2**25, clock)
     return RedisStore(redis.url, 5, Counts() if counts is None else counts, clock)

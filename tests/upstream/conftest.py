@@ -1,4 +1,4 @@
-"""Where the response cache keeps its entries: most of what it promises holds for both stores."""
+"""The stores of the response cache: most tests run with both."""
 
 from collections.abc import Iterator
 
@@ -16,14 +16,14 @@ def _shared_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def server(_shared_server: RedisServer) -> RedisServer:
-    """An empty Redis that keeps running: a test that stops it starts its own."""
+    """An empty Redis that all tests share; a test that stops Redis starts its own."""
     _shared_server.flush()
     return _shared_server
 
 
 @pytest.fixture(params=["memory", "redis"])
 def redis(request: pytest.FixtureRequest) -> RedisServer | None:
-    """The Redis to keep entries in, or None: in memory."""
+    """The Redis that stores the entries, or None for memory."""
     return None if request.param == "memory" else request.getfixturevalue("server")
 
 

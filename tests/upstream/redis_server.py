@@ -1,4 +1,4 @@
-"""A Redis of a test's own: a process on a free port of 127.0.0.1 that can be stopped, killed and started again."""
+"""A Redis for tests: a process on a free port of 127.0.0.1 that can be stopped, killed and restarted."""
 
 import signal
 import subprocess
@@ -24,13 +24,13 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Its address, with the password where it has one."""
+        """Its address, with the password if it has one."""
         login = f":{self._password}@" if self._password else ""
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     def start(self) -> Self:
         """Start, and return when it accepts connections; RuntimeError if it ends before."""
-        # Protocol warnings and the like go to standard output, its log, which is read up to the line that counts.
+        # Redis logs to standard output, which is read up to the line that says it is ready.
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         options += ["--requirepass", self._password] if self._password else []
         self._process = subprocess.Popen(  # noqa: S603 - the arguments are ours
@@ -43,32 +43,32 @@ class RedisServer:
         raise RuntimeError(f"{PROGRAM} ended with {self._process.wait()}")
 
     def stop(self) -> None:
-        """Stop in good order: its clients' connections are closed, and new ones refused."""
+        """Stop gracefully: client connections are closed, and new ones refused."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Stop in the middle of whatever it does."""
+        """Stop at once, without closing anything."""
         self._end(signal.SIGKILL)
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Delete every entry."""
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
 
     def freeze(self) -> None:
-        """Let it accept connections and answer nothing, until `thaw`."""
+        """Accept connections and answer nothing until `thaw`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on after `freeze`."""
+        """Continue after `freeze`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGCONT)  # one that is frozen would never take the other signal
+        self._process.send_signal(signal.SIGCONT)  # a frozen process does not handle the other signal
         self._process.send_signal(how)
         self._process.communicate(timeout=5)
         self._process = None

@@ -42,11 +42,11 @@ def test_a_caller_who_corrects_the_password_is_served_at_once(start: StartGatewa
             "/graphql", json={"query": QUERY}, headers={"authorization": basic(USERNAME, password)}
         ).json()
         assert [error["extensions"]["code"] for error in response.get("errors", [])] == ([code] if code else [])
-    assert sandbox.count() == 3, "callers' own credentials are tried anew by each operation"
+    assert sandbox.count() == 3, "each operation tries a caller's own credentials again"
 
 
 def test_a_cached_response_does_not_prove_a_password(start: StartGateway, sandbox: Sandbox) -> None:
-    """It was changed upstream since: the answer in the cache is of before that."""
+    """The password may have changed upstream after the response was cached."""
     headers = {"authorization": basic(USERNAME, PASSWORD)}
     gateway = start(headers, upstream_identity="passthrough", cache_url="memory://", cache_ttl_thread=300)
     assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}

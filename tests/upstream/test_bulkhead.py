@@ -1,4 +1,4 @@
-"""Load shedding: a bounded number of calls, a bounded queue, and a clear answer beyond."""
+"""The bulkhead: a bounded number of calls, a bounded queue, and a clear error beyond."""
 
 import asyncio
 
@@ -12,25 +12,25 @@ from tests.harness import StartGateway
 
 
 class Gate(httpx.AsyncBaseTransport):
-    """An upstream that answers when it is told to."""
+    """An upstream that answers once ``opened`` is set."""
 
     def __init__(self) -> None:
-        self.under_way = 0
+        self.in_flight = 0
         self.most = 0
         self.opened = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         try:
             await self.opened.wait()
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         return httpx.Response(200, request=request)
 
 
-def send(limit: Bulkhead) -> asyncio.Task[httpx.Response]:
-    return asyncio.create_task(limit.handle_async_request(httpx.Request("GET", "http://x/")))
+def send(bulkhead: Bulkhead) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(bulkhead.handle_async_request(httpx.Request("GET", "http://x/")))
 
 
 async def settled() -> None:
@@ -38,10 +38,10 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_beyond_the_queue_calls_fail_at_once_and_the_others_are_served() -> None:
+async def test_calls_beyond_the_queue_fail_at_once_and_the_others_succeed() -> None:
     gate = Gate()
-    limit = Bulkhead(gate, limit=2, queue=3)
-    calls = [send(limit) for _ in range(8)]
+    bulkhead = Bulkhead(gate, limit=2, queue=3)
+    calls = [send(bulkhead) for _ in range(8)]
     await settled()
     refused = [task for task in calls if task.done()]
     assert len(refused) == 3
@@ -55,33 +55,33 @@ async def test_beyond_the_queue_calls_fail_at_once_and_the_others_are_served() -
     assert gate.most == 2
 
 
-async def test_one_who_leaves_the_queue_makes_room() -> None:
+async def test_a_cancelled_waiting_call_frees_its_place_in_the_queue() -> None:
     gate = Gate()
-    limit = Bulkhead(gate, limit=1, queue=1)
-    served, waiting = send(limit), send(limit)
+    bulkhead = Bulkhead(gate, limit=1, queue=1)
+    served, waiting = send(bulkhead), send(bulkhead)
     await settled()
     waiting.cancel()
     await settled()
-    instead = send(limit)
+    instead = send(bulkhead)
     await settled()
     assert not instead.done()
     gate.opened.set()
     assert (await served).status_code == (await instead).status_code == 200
 
 
-async def test_a_slot_comes_back_however_the_call_ends() -> None:
+async def test_a_cancelled_call_releases_its_slot() -> None:
     gate = Gate()
-    limit = Bulkhead(gate, limit=1, queue=0)
+    bulkhead = Bulkhead(gate, limit=1, queue=0)
     for _ in range(3):
-        call = send(limit)
+        call = send(bulkhead)
         await settled()
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
     gate.opened.set()
-    assert (await send(limit)).status_code == 200
+    assert (await send(bulkhead)).status_code == 200
 
 
-def test_a_full_queue_is_unavailable_to_a_client_and_the_rest_stands(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_full_queue_is_an_error_at_its_field_only(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_max_concurrency=1, upstream_max_queue=2, operation_timeout=2)
     gateway.data('{ thread(id: "th-1") { id } }')
     sandbox.faults.add(Fault("thread", "th-100", times=1, delay=0.05))

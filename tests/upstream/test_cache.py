@@ -1,4 +1,4 @@
-"""What the response cache keeps, for how long, and for whom; what it serves late is in test_stale.py."""
+"""What the response cache stores, for how long, and for which caller; stale responses are in test_stale.py."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ def sandbox() -> Sandbox:
 
 
 def client_of(upstream: str, clock: Clock, **overrides: Any) -> UpstreamClient:
-    """Return the whole stack, as an operator gets it."""
+    """Return the whole stack, as in production."""
     given = {"upstream_url": upstream, "upstream_identity": "passthrough", "cache_url": "memory://", **overrides}
     return build_client(settings(**given), timing=clock.timing)
 
 
-class Watched:
-    """A store that notes what passes: every key and every value."""
+class RecordingStore:
+    """A store that records every key and every value."""
 
     def __init__(self, following: Store) -> None:
         self._following = following
@@ -61,10 +61,10 @@ class Watched:
         await self._following.aclose()
 
 
-# how long
+# how long a response is served
 
 
-async def test_nothing_is_cached_unless_the_operator_says_so(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_nothing_is_cached_by_default(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     async with client_of(upstream, clock, cache_url=None) as client:
         answers = [await ask(client) for _ in range(3)]
     assert [each.origin for each in answers] == [Origin.FETCHED] * 3
@@ -72,7 +72,7 @@ async def test_nothing_is_cached_unless_the_operator_says_so(upstream: str, sand
 
 
 @pytest.mark.parametrize("route", IDS)
-async def test_a_fresh_answer_is_served_without_a_call(
+async def test_a_fresh_response_is_served_without_a_call(
     upstream: str, sandbox: Sandbox, clock: Clock, redis: RedisServer | None, route: str
 ) -> None:
     async with Cached(upstream, new_store(redis, clock), clock) as client:
@@ -85,7 +85,7 @@ async def test_a_fresh_answer_is_served_without_a_call(
     assert sandbox.count() == 1
 
 
-async def test_each_route_has_its_own_time(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_each_route_has_its_own_ttl(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     overrides = {"cache_ttl_thread": 5, "cache_ttl_messages": 0, "cache_ttl_customer": 30}
     fetched: dict[str, list[float]] = {route: [] for route in IDS}
     start = clock.now
@@ -99,13 +99,13 @@ async def test_each_route_has_its_own_time(upstream: str, sandbox: Sandbox, cloc
     assert sandbox.count() == 10
 
 
-async def test_many_who_miss_at_once_are_one_call(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_many_misses_at_once_are_one_call(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     async with client_of(upstream, clock) as client:
         await asyncio.gather(*(ask(client) for _ in range(100)))
     assert sandbox.count() == 1
 
 
-# what is not kept
+# what is not stored
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_many_who_miss_at_once_are_one_call(upstream: str, sandbox: Sandbo
     ],
     ids=lambda fault: f"{fault.status} {(fault.body or b'')[:16]!r}",
 )
-async def test_only_a_whole_success_is_kept(upstream: str, sandbox: Sandbox, clock: Clock, fault: Fault) -> None:
+async def test_only_a_complete_success_is_stored(upstream: str, sandbox: Sandbox, clock: Clock, fault: Fault) -> None:
     cached = Cached(upstream, new_store(None, clock), clock)
     sandbox.faults.add(fault)
     async with cached as client:
@@ -134,13 +134,15 @@ async def test_only_a_whole_success_is_kept(upstream: str, sandbox: Sandbox, clo
             try:
                 await ask(client)
             except (GatewayError, ValueError, RecursionError):
-                continue  # the last two are of this test's decoder: the client hands on bytes
+                continue  # the last two come from this test's decoder: the client returns bytes
         assert sandbox.count() == 2
         sandbox.faults.clear()
         assert (await ask(client)).origin is Origin.FETCHED
 
 
-async def test_an_answer_over_the_limit_is_served_but_not_kept(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_a_response_over_the_limit_is_served_but_not_stored(
+    upstream: str, sandbox: Sandbox, clock: Clock
+) -> None:
     limit = len(sandbox.store.thread("th-1", "gateway@sandbox.example"))
     for max_entry, calls in ((limit, 1), (limit - 1, 2)):
         sandbox.clear()
@@ -150,10 +152,10 @@ async def test_an_answer_over_the_limit_is_served_but_not_kept(upstream: str, sa
         assert sandbox.count() == calls
 
 
-# for whom
+# for which caller
 
 
-async def test_nobody_is_served_what_another_was_sent(
+async def test_no_caller_gets_the_entry_of_another(
     upstream: str, sandbox: Sandbox, clock: Clock, redis: RedisServer | None
 ) -> None:
     async with Cached(upstream, new_store(redis, clock), clock) as client:
@@ -163,8 +165,8 @@ async def test_nobody_is_served_what_another_was_sent(
 
 
 async def test_keys_differ_by_credential_method_and_url(upstream: str, clock: Clock) -> None:
-    """What is asked here is never there: each key is looked up once, and with it the generation of its subject."""
-    store = Watched(MemoryStore(2**20))
+    """None of these threads exists: each key is looked up once, together with the generation of its subject."""
+    store = RecordingStore(MemoryStore(2**20))
     cached = Cached(upstream, store, clock)
 
     async def send(credential: str, url: str, account: str | None = None) -> None:
@@ -188,9 +190,9 @@ async def test_keys_differ_by_credential_method_and_url(upstream: str, clock: Cl
     assert len(keys) == len(set(keys)) == len(asked)
 
 
-async def test_the_store_never_learns_a_credential(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_no_credential_reaches_the_store(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     token = str(sandbox.accounts.issue(*OTHER)["access_token"])
-    store = Watched(MemoryStore(2**25))
+    store = RecordingStore(MemoryStore(2**25))
     cached = Cached(upstream, store, clock)
     async with cached as client:
         for credential in (f"Bearer {token}", basic(*OTHER)):
@@ -203,7 +205,7 @@ async def test_the_store_never_learns_a_credential(upstream: str, sandbox: Sandb
         assert secret.encode() not in seen
 
 
-async def test_a_service_account_keeps_its_entries_when_its_token_changes(
+async def test_a_new_token_of_the_service_account_keeps_its_entries(
     upstream: str, sandbox: Sandbox, clock: Clock
 ) -> None:
     async with client_of(upstream, clock, **SERVICE, cache_ttl_thread=10_000) as client:
@@ -213,10 +215,10 @@ async def test_a_service_account_keeps_its_entries_when_its_token_changes(
     assert (sandbox.count("token"), sandbox.count("thread")) == (2, 1)
 
 
-async def test_a_caller_cannot_pass_for_a_service_account(
+async def test_a_caller_cannot_impersonate_the_service_account(
     upstream: str, sandbox: Sandbox, clock: Clock, server: RedisServer
 ) -> None:
-    """Two gateways share a Redis and a secret; one of them sends whatever its callers send."""
+    """Two gateways share a Redis and a secret; one of them passes its callers' headers through."""
     shared = {"cache_url": server.url, "cache_secret": "a secret that is long enough", "cache_timeout": 5}
     async with client_of(upstream, clock, **shared, **SERVICE) as service:
         await ask(service, viewer=Viewer(None))
@@ -227,7 +229,7 @@ async def test_a_caller_cannot_pass_for_a_service_account(
 
 
 @pytest.mark.parametrize(("secret", "calls"), [("the same secret of all", 1), ("another secret, just mine", 2)])
-async def test_gateways_share_a_redis_where_they_share_the_secret(
+async def test_gateways_share_entries_only_with_the_same_secret(
     upstream: str, sandbox: Sandbox, clock: Clock, server: RedisServer, secret: str, calls: int
 ) -> None:
     for each in ("the same secret of all", secret):

@@ -1,4 +1,4 @@
-"""The circuit breaker: opens, gives the upstream a pause, and closes again; extra load stays small."""
+"""The circuit breaker: it opens, gives the upstream a pause, and closes again; retries add little load."""
 
 import asyncio
 from collections import Counter
@@ -40,7 +40,7 @@ def test_it_opens_at_the_failure_rate_with_enough_calls() -> None:
     for failed in (False, True):
         call(one, failed=failed)
         states.append(one.state)
-    # Three calls are too few to judge by, and a success opens nothing.
+    # Three calls are below the minimum volume, and a success does not open the circuit.
     assert states == [State.CLOSED, State.CLOSED, State.OPEN]
 
 
@@ -60,7 +60,7 @@ def test_failures_outside_the_window_do_not_count() -> None:
     assert one.state is State.CLOSED
 
 
-def test_while_open_calls_fail_at_once_and_are_told_when_to_come_back() -> None:
+def test_while_open_calls_fail_at_once_with_a_retry_after() -> None:
     clock = Clock()
     one = opened(clock)
     clock.now += 2
@@ -99,7 +99,7 @@ def test_a_probe_that_fails_opens_it_for_another_pause() -> None:
         one.admit()
 
 
-def test_a_probe_that_somebody_cancelled_lets_the_next_one_probe() -> None:
+def test_after_a_cancelled_probe_the_next_call_probes() -> None:
     clock = Clock()
     one = opened(clock)
     clock.now += POLICY.pause
@@ -151,42 +151,42 @@ async def ask(client: UpstreamClient, thread_id: str = "th-1", seconds: float = 
     return "ok"
 
 
-async def test_a_brown_out_costs_little_and_ends(client: UpstreamClient, sandbox: Sandbox, clock: Clock) -> None:
-    """Half of the calls fail for a while, then all is well: the circuit opens and closes, retries stay few."""
+async def test_partial_failures_add_little_load_and_recovery_is_complete(
+    client: UpstreamClient, sandbox: Sandbox, clock: Clock
+) -> None:
+    """Half of the calls fail for a while, then none: the circuit opens and closes, and there are few retries."""
     await ask(client)
     sandbox.clear()
-    made, codes = 0, Counter[str]()
+    asked, codes = 0, Counter[str]()
     for _ in range(20):
         sandbox.faults.add(Fault("thread", times=10, status=503))
         codes.update(await asyncio.gather(*(ask(client, f"th-{100 + number}") for number in range(20))))
         sandbox.faults.clear()
-        made += 20
+        asked += 20
         clock.now += 1
     assert set(codes) == {"ok", "UPSTREAM_UNAVAILABLE"}
-    assert sum(codes.values()) == made
-    assert sandbox.count("thread") <= made * 1.1 + 10, "no more than a tenth above what was asked for, and the floor"
-    assert sandbox.count("thread") < made * 0.8, "an open circuit takes load off the upstream"
+    assert sum(codes.values()) == asked
+    assert sandbox.count("thread") <= asked * 1.1 + 10, "at most a tenth more than the calls, plus the floor"
+    assert sandbox.count("thread") < asked * 0.8, "an open circuit takes load off the upstream"
     clock.now += 5
     assert await ask(client) == "ok", "the probe"
     assert [await ask(client, f"th-{number}") for number in range(100, 150)] == ["ok"] * 50
 
 
-async def test_an_open_circuit_is_its_routes_own_and_is_not_retried(
+async def test_an_open_circuit_affects_its_route_only_and_is_not_retried(
     client: UpstreamClient, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.faults.add(Fault("thread", status=500))
     codes = [await ask(client, f"th-{number}") for number in range(100, 130)]
     assert codes == ["UPSTREAM_ERROR"] * 20 + ["UPSTREAM_UNAVAILABLE"] * 10
-    assert sandbox.count("thread") == 20, "one circuit for all threads, not one for each"
+    assert sandbox.count("thread") == 20, "one circuit for all threads, not one per thread"
     assert clock.slept == []
     deadline = asyncio.get_running_loop().time() + 5
     assert await client.customer(CallContext(Viewer(None), deadline), "cu-1") is not None
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
-async def test_what_the_caller_did_wrong_opens_no_circuit(
-    client: UpstreamClient, sandbox: Sandbox, status: int
-) -> None:
+async def test_client_errors_do_not_open_the_circuit(client: UpstreamClient, sandbox: Sandbox, status: int) -> None:
     sandbox.faults.add(Fault("thread", status=status, headers={"retry-after": "3600"}))
     for number in range(100, 150):
         await ask(client, f"th-{number}")
@@ -194,7 +194,7 @@ async def test_what_the_caller_did_wrong_opens_no_circuit(
     assert await ask(client) == "ok"
 
 
-async def test_calls_that_outlast_their_deadline_open_the_circuit(client: UpstreamClient, sandbox: Sandbox) -> None:
+async def test_calls_that_exceed_the_deadline_open_the_circuit(client: UpstreamClient, sandbox: Sandbox) -> None:
     await ask(client)
     sandbox.faults.add(Fault("thread", hold="for ever"))
     codes = await asyncio.gather(*(ask(client, f"th-{number}", seconds=0.3) for number in range(100, 125)))
@@ -203,7 +203,7 @@ async def test_calls_that_outlast_their_deadline_open_the_circuit(client: Upstre
     assert await ask(client) == "UPSTREAM_UNAVAILABLE"
 
 
-async def test_callers_who_leave_say_nothing_of_the_upstream(client: UpstreamClient, sandbox: Sandbox) -> None:
+async def test_cancelled_calls_do_not_count(client: UpstreamClient, sandbox: Sandbox) -> None:
     await ask(client)
     sandbox.faults.add(Fault("thread", hold="for ever"))
     waiting = [asyncio.create_task(ask(client, f"th-{number}")) for number in range(100, 140)]
@@ -215,8 +215,8 @@ async def test_callers_who_leave_say_nothing_of_the_upstream(client: UpstreamCli
     assert await ask(client) == "ok"
 
 
-async def test_a_caller_in_a_hurry_shuts_the_circuit_for_nobody(gateway: Gateway, sandbox: Sandbox) -> None:
-    """How long a caller waits is theirs to say; whether the REST API is too slow is the gateway's."""
+async def test_a_short_deadline_of_a_caller_does_not_open_the_circuit(gateway: Gateway, sandbox: Sandbox) -> None:
+    """The caller chooses how long to wait; the gateway's own timeout decides whether the REST API is too slow."""
     gateway.data('{ thread(id: "th-1") { id } }')
     sandbox.faults.add(Fault("thread", hold="for ever"))
     ids = [f"th-{number}" for number in range(100, 140)]

@@ -1,4 +1,4 @@
-"""Identical calls at the same moment are one; nobody's leaving disturbs the others."""
+"""Identical calls at the same time are one, and a cancelled caller does not affect the others."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ async def client(upstream: str) -> AsyncIterator[UpstreamClient]:
 
 
 def viewers(sandbox: Sandbox) -> list[Viewer]:
-    """Return one viewer for each user, with a token of their own."""
+    """Return a viewer for each user, each with its own token."""
     return [Viewer(f"Bearer {sandbox.accounts.issue(*user)['access_token']}") for user in USERS.items()]
 
 
@@ -42,7 +42,7 @@ async def ask(client: UpstreamClient, viewer: Viewer, seconds: float = 20) -> An
     return json.loads(body)
 
 
-async def test_many_callers_make_one_call_for_each_credential(client: UpstreamClient, sandbox: Sandbox) -> None:
+async def test_identical_calls_are_one_call_per_credential(client: UpstreamClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="all"))
     callers = viewers(sandbox)
     waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(100) for viewer in callers]
@@ -54,7 +54,7 @@ async def test_many_callers_make_one_call_for_each_credential(client: UpstreamCl
         assert f"caller:{list(USERS)[number % len(USERS)]}" in answer["tags"]
 
 
-async def test_a_failure_reaches_all_who_share_the_call_and_is_not_kept(
+async def test_a_failure_reaches_all_that_share_the_call_and_is_not_cached(
     client: UpstreamClient, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("thread", times=1, status=500, hold="one"))
@@ -68,8 +68,8 @@ async def test_a_failure_reaches_all_who_share_the_call_and_is_not_kept(
     assert sandbox.count("thread") == 2
 
 
-async def test_one_who_leaves_does_not_disturb_the_others(client: UpstreamClient, sandbox: Sandbox) -> None:
-    """Not even the one who came first."""
+async def test_a_cancelled_caller_does_not_affect_the_others(client: UpstreamClient, sandbox: Sandbox) -> None:
+    """Not even the first caller, whose call the others share."""
     sandbox.faults.add(Fault("thread", times=1, hold="one"))
     viewer = viewers(sandbox)[0]
     first, second, third = (asyncio.create_task(ask(client, viewer)) for _ in range(3))
@@ -82,7 +82,7 @@ async def test_one_who_leaves_does_not_disturb_the_others(client: UpstreamClient
     await asyncio.gather(first, third, return_exceptions=True)
 
 
-async def test_a_call_that_nobody_waits_for_any_more_is_cancelled(client: UpstreamClient, sandbox: Sandbox) -> None:
+async def test_a_call_without_waiting_callers_is_cancelled(client: UpstreamClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", times=1, hold="for ever"))
     viewer = viewers(sandbox)[0]
     waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(3)]
@@ -92,12 +92,10 @@ async def test_a_call_that_nobody_waits_for_any_more_is_cancelled(client: Upstre
     await asyncio.gather(*waiting, return_exceptions=True)
     await asyncio.to_thread(sandbox.wait_until_idle)
     assert [call.cancelled for call in sandbox.calls] == [True]
-    assert (await ask(client, viewer))["id"] == "th-1", "who comes later starts anew"
+    assert (await ask(client, viewer))["id"] == "th-1", "a later call starts a new request"
 
 
-async def test_the_shared_call_lasts_as_long_as_the_most_patient_caller(
-    client: UpstreamClient, sandbox: Sandbox
-) -> None:
+async def test_the_shared_call_runs_until_the_latest_deadline(client: UpstreamClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", times=1, hold="one"))
     viewer = viewers(sandbox)[0]
     hurried = asyncio.create_task(ask(client, viewer, seconds=0.2))
@@ -122,7 +120,7 @@ async def test_it_can_be_switched_off(upstream: str, sandbox: Sandbox) -> None:
 
 
 def _post(gateway: Gateway) -> socket.socket:
-    """Send a request and return its connection, before the answer."""
+    """Send a request and return its connection before the response."""
     host, port = gateway.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
     body = json.dumps({"query": '{ thread(id: "th-1") { id } }'})
@@ -131,7 +129,7 @@ def _post(gateway: Gateway) -> socket.socket:
     return connection
 
 
-def test_a_client_that_hangs_up_takes_its_call_with_it(start: StartGateway, sandbox: Sandbox) -> None:
+def test_the_call_of_a_disconnected_client_is_cancelled(start: StartGateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="for ever"))
     gateway = start()
     with _post(gateway):
@@ -140,14 +138,14 @@ def test_a_client_that_hangs_up_takes_its_call_with_it(start: StartGateway, sand
     assert [call.cancelled for call in sandbox.calls if call.route == "thread"] == [True]
 
 
-def test_a_client_that_hangs_up_leaves_those_who_share_its_call(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_disconnected_client_does_not_cancel_a_shared_call(start: StartGateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="one"))
     gateway = start()
     with ThreadPoolExecutor() as pool:
         with _post(gateway):
             sandbox.wait_for_calls(1, "thread")
             other = pool.submit(gateway.data, '{ shared: thread(id: "th-1") { id } __typename }')
-            assert gateway.data('{ thread(id: "th-2") { id } }'), "the other request is under way as well"
+            assert gateway.data('{ thread(id: "th-2") { id } }'), "the other request is in flight as well"
         sandbox.release("one")
         assert other.result()["shared"] == {"id": "th-1"}
     assert sandbox.count("thread") == 2

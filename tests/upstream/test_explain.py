@@ -1,4 +1,4 @@
-"""What a developer is told of an operation's REST calls, and how a caller sets its time."""
+"""The report of an operation's REST calls, and the timeout that a caller sets."""
 
 from typing import Any
 
@@ -15,11 +15,13 @@ def explained(gateway: Gateway, document: str, **headers: str) -> Any:
     return response.json()
 
 
-def test_each_rest_call_is_told_without_an_id(start: StartGateway, sandbox: Sandbox) -> None:
+def test_each_rest_call_is_reported_without_an_id(start: StartGateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", times=1, status=503))
     extensions = explained(start(explain=True), QUERY)["extensions"]
-    told = sorted((each["route"], each["status"], each["attempts"], each["source"]) for each in extensions["upstream"])
-    assert told == [
+    reports = sorted(
+        (each["route"], each["status"], each["attempts"], each["source"]) for each in extensions["upstream"]
+    )
+    assert reports == [
         ("/api/v1/thread/{id}", 200, 1, "fetched"),
         ("/api/v1/thread/{id}", 404, 1, "fetched"),
         ("/api/v1/thread/{id}/messages", 200, 2, "fetched"),
@@ -29,14 +31,14 @@ def test_each_rest_call_is_told_without_an_id(start: StartGateway, sandbox: Sand
 
 
 @pytest.mark.parametrize(("setting", "header"), [(False, "1"), (True, "0"), (True, "")])
-def test_it_is_told_only_where_setting_and_header_ask_for_it(start: StartGateway, setting: bool, header: str) -> None:
+def test_the_report_needs_both_the_setting_and_the_header(start: StartGateway, setting: bool, header: str) -> None:
     gateway = start(explain=setting)
     response = gateway.http.post("/graphql", json={"query": QUERY}, headers={"gateway-explain": header})
     assert "extensions" not in response.json()
 
 
-def test_a_caller_may_ask_for_less_time_but_never_for_more(start: StartGateway, sandbox: Sandbox) -> None:
-    """The client of this test would give up long before either of the longer times."""
+def test_a_caller_can_shorten_the_timeout_but_not_extend_it(start: StartGateway, sandbox: Sandbox) -> None:
+    """The timeout of this test's client is far below the longer times."""
     for setting, asked in ((300, "0.1"), (0.3, "300")):
         gateway = start(operation_timeout=setting, upstream_read_timeout=300)
         gateway.data(QUERY)
@@ -47,7 +49,7 @@ def test_a_caller_may_ask_for_less_time_but_never_for_more(start: StartGateway, 
 
 
 @pytest.mark.parametrize("value", ["", "soon", "0", "-1", "nan", "inf", "1s"])
-def test_a_time_that_is_none_is_refused(gateway: Gateway, sandbox: Sandbox, value: str) -> None:
+def test_an_invalid_timeout_is_rejected(gateway: Gateway, sandbox: Sandbox, value: str) -> None:
     response = gateway.http.post("/graphql", json={"query": QUERY}, headers={"gateway-timeout": value})
     assert response.status_code == 400
     assert "Gateway-Timeout" in response.json()["errors"][0]["message"]

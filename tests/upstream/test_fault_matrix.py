@@ -1,4 +1,4 @@
-"""Every fault on every route: what the caller is told, and how often the upstream was tried and called."""
+"""Every fault on every route: the error that the caller gets, and the number of attempts and calls."""
 
 import asyncio
 import socket
@@ -54,7 +54,7 @@ class Outcome:
     calls: int
 
 
-# What a GET comes to, whichever route it is of.
+# The outcome of a GET on any route.
 GET = {
     "reset before a byte": Outcome("UPSTREAM_UNAVAILABLE", 3, 3),
     "reset mid-body": Outcome("UPSTREAM_UNAVAILABLE", 3, 3),
@@ -76,7 +76,7 @@ GET = {
     "HTML": Outcome("UPSTREAM_INVALID_RESPONSE", 1, 1),
     "wrong shape": Outcome("UPSTREAM_INVALID_RESPONSE", 1, 1),
 }
-# What the login call comes to: a POST, so whatever was sent is sent once.
+# The outcome of the login call: a POST, so it is never sent twice.
 LOGIN = {
     "reset before a byte": "UPSTREAM_UNAVAILABLE",
     "reset mid-body": "UPSTREAM_UNAVAILABLE",
@@ -110,7 +110,7 @@ def ask(gateway: Gateway, document: str) -> tuple[list[str], list[dict[str, Any]
 
 
 def explaining(start: StartGateway, fault: str) -> Gateway:
-    """Start a gateway; where nothing comes, it waits for less than those who run the tests would."""
+    """Start a gateway; it has a short read timeout where the upstream sends nothing."""
     read_timeout = 0.3 if fault in {"no answer", "slow body"} else 30
     return start(timing=Clock().timing, explain=True, upstream_read_timeout=read_timeout)
 
@@ -119,7 +119,7 @@ def explaining(start: StartGateway, fault: str) -> Gateway:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_of_a_get(start: StartGateway, sandbox: Sandbox, name: str, route: str) -> None:
     gateway = explaining(start, name)
-    assert ask(gateway, QUERIES[route])[0] == [], "the token is there, and all is well"
+    assert ask(gateway, QUERIES[route])[0] == [], "the gateway has a token, and the call succeeds"
     sandbox.clear()
     sandbox.faults.add(Fault(route, **FAULTS[name]))
     codes, reports = ask(gateway, QUERIES[route])
@@ -139,12 +139,12 @@ def test_a_fault_of_the_login(start: StartGateway, sandbox: Sandbox, name: str) 
     codes, reports = ask(gateway, QUERIES["thread"])
     assert codes == [LOGIN[name]]
     assert sandbox.count("token") == sandbox.count() == 1
-    assert [report["attempts"] for report in reports] == [0], "without a login the call itself is not made"
+    assert [report["attempts"] for report in reports] == [0], "without a token the call itself is not sent"
 
 
 @pytest.fixture
 def stalled() -> Iterator[str]:
-    """Give the address of a server that never takes a connection: its backlog is full."""
+    """Give the address of a server that never accepts a connection: its backlog is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -158,17 +158,17 @@ def stalled() -> Iterator[str]:
 
 @pytest.fixture
 def refusing() -> str:
-    """Return the address of a port on which nobody listens."""
+    """Return the address of a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-# The login is a POST, and is repeated all the same where no connection was made for it.
+# The login is a POST, but it is retried if no connection was established.
 @pytest.mark.parametrize("identity", ["passthrough", "service"])
 @pytest.mark.parametrize(("fault", "code"), [("refusing", "UPSTREAM_UNAVAILABLE"), ("stalled", "UPSTREAM_TIMEOUT")])
 @pytest.mark.parametrize("route", ["thread", "customer"])
-def test_a_connection_that_is_never_made(
+def test_a_connection_that_cannot_be_established(
     start: StartGateway, request: pytest.FixtureRequest, route: str, fault: str, code: str, identity: str
 ) -> None:
     clock = Clock()
@@ -184,14 +184,14 @@ def test_a_connection_that_is_never_made(
     codes, reports = ask(gateway, QUERIES[route])
     assert codes == [code]
     assert [report["attempts"] for report in reports] == [3 if identity == "passthrough" else 0]
-    assert clock.slept == [0.05, 0.1], "twice repeated, each time after twice the wait"
+    assert clock.slept == [0.05, 0.1], "two retries, the second after twice the wait"
 
 
 @pytest.mark.parametrize(("fault", "code"), [("refusing", "UPSTREAM_UNAVAILABLE"), ("stalled", "UPSTREAM_TIMEOUT")])
-async def test_a_connection_that_is_never_made_for_messages(
+async def test_a_connection_that_cannot_be_established_for_messages(
     request: pytest.FixtureRequest, fault: str, code: str
 ) -> None:
-    """Asked of the client itself: at such a server a query would not get past the thread."""
+    """Calls the client directly: a query would fail at the thread already."""
     url = request.getfixturevalue(fault)
     configured = settings(upstream_url=url, upstream_identity="passthrough", upstream_connect_timeout=0.1)
     caller = CallContext(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60)

@@ -1,4 +1,4 @@
-"""No caller ever sees another's data: callers, ids, faults and moments mixed, and every answer held to its owner."""
+"""No caller ever gets another's data: a property test over callers, ids, faults and timing."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from gateway.upstream.stack import build_client
 from gateway.upstream.transports.coalescing import Coalescing
 from gateway.upstream.transports.http import HttpTransport
 from tests.harness import Clock, settings
-from tests.upstream.cached import TIMEOUT, Cached, Told, ask, basic, new_store
+from tests.upstream.cached import TIMEOUT, Answer, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
 USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(3)}
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One moment: the faults that begin, the questions that are asked together, and the seconds that pass then."""
+    """One step: the faults that begin, the calls made at the same time, and the seconds that pass afterwards."""
 
     faults: list[dict[str, Any]]
     questions: list[Question]
@@ -80,7 +80,7 @@ STEPS = st.lists(
 
 
 class World:
-    """A sandbox that says whose each answer is, and its users' credentials."""
+    """A sandbox whose responses name the caller, and the credentials of its users."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
         self.sandbox = sandbox
@@ -93,7 +93,7 @@ class World:
                 self.viewers[user[0], kind] = Viewer(f"Bearer {sandbox.accounts.issue(*user)['access_token']}")
 
     def live(self, build: Callable[[Clock], UpstreamClient], steps: list[Step]) -> None:
-        """Go through the steps with a client of its own; AssertionError where somebody gets what is not theirs."""
+        """Run the steps with a new client; AssertionError if a caller gets another's response."""
         self.sandbox.clear()
         try:
             asyncio.run(self._live(build, steps))
@@ -107,7 +107,7 @@ class World:
                 self.sandbox.faults.add(Fault("token", hold="step"), *(Fault(**f) for f in step.faults))
                 asked = [asyncio.create_task(self._ask(client, question)) for question in step.questions]
                 for _ in range(20):
-                    await asyncio.sleep(0)  # all are on their way, or share one that is
+                    await asyncio.sleep(0)  # every call is sent, or shares one that is
                 self.sandbox.release("step")
                 await asyncio.gather(*asked)
                 self.sandbox.faults.clear()
@@ -117,30 +117,28 @@ class World:
         viewer = self.viewers[question.name, question.kind]
         status: int | None = None
         try:
-            told = await ask(client, question.ident, route=question.route, viewer=viewer)
+            answer = await ask(client, question.ident, route=question.route, viewer=viewer)
         except GatewayError as exc:
             status = exc.upstream.status if exc.upstream is not None else None
         except json.JSONDecodeError:
             status = 200
         else:
-            self._check(question, viewer, told)
-        assert status is None or self._was_answered(viewer, status), f"{question}: not their failure"
+            self._check(question, viewer, answer)
+        assert status is None or self._was_answered(viewer, status), f"{question}: a failure of another caller"
 
-    def _check(self, question: Question, viewer: Viewer, told: Told) -> None:
-        if told.body is None:
-            assert self._was_answered(viewer, 404), f"{question}: not their 404"
+    def _check(self, question: Question, viewer: Viewer, answer: Answer) -> None:
+        if answer.body is None:
+            assert self._was_answered(viewer, 404), f"{question}: a 404 of another caller"
             return
-        assert question.kind != "revoked", f"{question}: an answer without a valid credential"
+        assert question.kind != "revoked", f"{question}: a response without a valid credential"
         if question.route == "thread":
-            ident, owner = told.body["id"], told.body["tags"][-1]
+            ident, owner = answer.body["id"], answer.body["tags"][-1]
         else:
-            ident, owner = told.body["customer"]["external_id"], told.body["customer"]["comment"]
-        assert (ident, owner) == (question.ident, f"caller:{question.name}"), (
-            f"{question}: was told of {ident}, {owner}"
-        )
+            ident, owner = answer.body["customer"]["external_id"], answer.body["customer"]["comment"]
+        assert (ident, owner) == (question.ident, f"caller:{question.name}"), f"{question}: got {ident}, {owner}"
 
     def _was_answered(self, viewer: Viewer, status: int) -> bool:
-        """Whether the REST API gave such an answer to this very credential."""
+        """Whether the REST API gave such a response to this credential."""
         return any(
             call.status == status and call.headers.get("authorization") == viewer.authorization
             for call in self.sandbox.calls
@@ -160,7 +158,7 @@ def quiet(examples: int) -> rules:
 
 @given(steps=STEPS)
 @quiet(30)
-def test_every_answer_and_every_error_is_the_callers_own(
+def test_every_response_and_every_error_belongs_to_its_caller(
     world: World, redis: RedisServer | None, steps: list[Step]
 ) -> None:
     def build(clock: Clock) -> UpstreamClient:
@@ -172,7 +170,7 @@ def test_every_answer_and_every_error_is_the_callers_own(
     world.live(build, steps)
 
 
-async def test_five_hundred_callers_of_one_thread_are_one_call_for_each_credential(
+async def test_five_hundred_calls_for_one_thread_are_one_call_per_credential(
     world: World, clock: Clock, redis: RedisServer | None
 ) -> None:
     world.sandbox.clear()
@@ -182,21 +180,21 @@ async def test_five_hundred_callers_of_one_thread_are_one_call_for_each_credenti
         asked = [asyncio.create_task(ask(client, viewer=world.viewers[each])) for _ in range(100) for each in callers]
         await asyncio.to_thread(world.sandbox.wait_for_calls, 5)
         world.sandbox.release("all")
-        told = await asyncio.gather(*asked)
+        answers = await asyncio.gather(*asked)
         world.sandbox.faults.clear()
         again = await asyncio.gather(*(ask(client, viewer=world.viewers[each]) for each in callers))
     assert world.sandbox.count() == 5
-    for number, each in enumerate(told):
+    for number, each in enumerate(answers):
         assert each.body["tags"][-1] == f"caller:{callers[number % 5][0]}"
     assert {each.origin for each in again} == {Origin.CACHED}
     assert [each.body["tags"][-1] for each in again] == [f"caller:{name}" for name, _kind in callers]
 
 
-# that the tests above would notice
+# the tests above find such mistakes
 
 
 class Hidden(httpx.AsyncBaseTransport):
-    """A mistake: those who come after do not see the credential, up to `Shown`."""
+    """A mistake on purpose: the layers down to `Shown` do not see the credential."""
 
     def __init__(self, following: httpx.AsyncBaseTransport) -> None:
         self._following = following
@@ -210,7 +208,7 @@ class Hidden(httpx.AsyncBaseTransport):
 
 
 class Shown(Hidden):
-    """Gives the credential back."""
+    """Restores the credential."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["authorization"] = request.extensions["hidden"]
@@ -218,7 +216,7 @@ class Shown(Hidden):
 
 
 @pytest.mark.parametrize("layer", ["coalescing", "cache"])
-def test_a_layer_that_overlooks_the_credential_is_found_out(world: World, layer: str) -> None:
+def test_the_property_test_finds_a_layer_that_ignores_the_credential(world: World, layer: str) -> None:
     def build(clock: Clock) -> UpstreamClient:
         careful: httpx.AsyncBaseTransport = Shown(HttpTransport(2**25))
         if layer == "coalescing":
@@ -234,5 +232,5 @@ def test_a_layer_that_overlooks_the_credential_is_found_out(world: World, layer:
             return True
         return False
 
-    # A smaller example would be nicer to read, but takes long to find, and nobody reads it.
+    # Shrinking the example would take long, and its content does not matter.
     assert find(STEPS, goes_wrong, settings=rules(quiet(200), phases=[Phase.generate], derandomize=True))

@@ -33,7 +33,7 @@ def shared(redis: RedisServer) -> dict[str, object]:
 
 
 def ask_from_everywhere(url: str, times: int = 24) -> list[str]:
-    """Ask on that many connections at once, so that every worker is asked; return the codes of the errors."""
+    """Ask on many connections at once, so that every worker gets a request; return the codes of the errors."""
 
     def ask(_: int) -> str:
         answer = httpx.post(url, json=THREAD, trust_env=False, timeout=60).json()
@@ -47,7 +47,7 @@ def ask_from_everywhere(url: str, times: int = 24) -> list[str]:
 def test_the_workers_of_a_gateway_try_a_wrong_password_once(
     begin: Start, upstream: str, sandbox: Sandbox, auth: str
 ) -> None:
-    """Without Redis, and also after one of them has died and another taken its place."""
+    """Without Redis, and also after a worker has died and been replaced."""
     settings = {**WRONG, "upstream_url": upstream, "upstream_auth": auth, "shutdown_delay": "0"}
     program = begin("serve", "--port", "0", "--workers", "3", **settings)
     url = serving(program)
@@ -66,10 +66,8 @@ def test_the_workers_of_a_gateway_try_a_wrong_password_once(
     assert program.end() == 0
 
 
-def test_workers_with_another_password_are_not_kept_from_trying_it(
-    begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """Corrected in `.env`, it counts from a SIGHUP on."""
+def test_workers_with_a_new_password_try_it(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A password corrected in `.env` counts after a SIGHUP."""
     (tmp_path / ".env").write_text("GATEWAY_UPSTREAM_PASSWORD=wrong\n")
     settings = {name: value for name, value in SERVICE.items() if name != "upstream_password"}
     program = begin("serve", "--port", "0", "--workers", "2", upstream_url=upstream, shutdown_delay="0", **settings)
@@ -99,7 +97,7 @@ def test_gateways_at_the_same_redis_try_a_wrong_password_once(
     assert second.http.get("/ready").status_code == 503
 
 
-def test_a_gateway_waits_for_the_verdict_of_one_that_tries(
+def test_a_gateway_waits_for_the_result_of_another_gateways_login(
     start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
 ) -> None:
     first, second = (start(**WRONG, **shared) for _ in range(2))
@@ -113,45 +111,41 @@ def test_a_gateway_waits_for_the_verdict_of_one_that_tries(
     assert sandbox.count("token") == 1
 
 
-def test_a_rejection_that_is_over_is_tried_again_by_one(
+def test_after_the_pause_one_gateway_tries_again(
     start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
 ) -> None:
     pause = {"upstream_login_pause": 0.2}
     first, second = (start(**WRONG, **shared, **pause) for _ in range(2))
     assert first.code(QUERY) == "UNAUTHENTICATED"
-    until(lambda: second.code(QUERY) == "UNAUTHENTICATED" and sandbox.count("token") > 1, "it is tried again")
+    until(lambda: second.code(QUERY) == "UNAUTHENTICATED" and sandbox.count("token") > 1, "a gateway tries again")
     assert sandbox.count("token") == 2
 
 
-def test_right_credentials_are_everybodys_and_no_entry_stays(
+def test_valid_credentials_block_no_other_gateway(
     start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
 ) -> None:
     gateways = [start(**SERVICE, **shared) for _ in range(3)]
     with ThreadPoolExecutor(9) as pool:
         answers = list(pool.map(lambda gateway: gateway.data(QUERY), gateways * 3))
     assert answers == [{"thread": {"id": "th-1"}}] * 9
-    assert sandbox.count("token") == 3, "each has a token of its own"
+    assert sandbox.count("token") == 3, "each gateway has its own token"
 
 
-def test_another_password_or_account_is_another_matter(
-    start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
-) -> None:
+def test_another_password_or_account_is_tried(start: StartGateway, sandbox: Sandbox, shared: dict[str, object]) -> None:
     assert start(**WRONG, **shared).code(QUERY) == "UNAUTHENTICATED"
     assert start(**{**WRONG, "upstream_password": "also wrong"}, **shared).code(QUERY) == "UNAUTHENTICATED"
     assert sandbox.accounts.wrong_logins() == 2
     assert start(**SERVICE, **shared).data(QUERY) == {"thread": {"id": "th-1"}}
 
 
-def test_without_redis_a_gateway_tries_alone(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_gateway_logs_in_while_redis_is_down(start: StartGateway, sandbox: Sandbox) -> None:
     nowhere = {"cache_url": "redis://127.0.0.1:1/0", "cache_secret": CACHE_SECRET}
     gateway = start(timing=Clock().timing, **SERVICE, **nowhere)
     assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}
     assert sandbox.accounts.wrong_logins(USERNAME) == 0
 
 
-def test_what_stands_in_redis_tells_nobody_the_password(
-    start: StartGateway, redis: RedisServer, shared: dict[str, object]
-) -> None:
+def test_the_password_is_not_in_redis(start: StartGateway, redis: RedisServer, shared: dict[str, object]) -> None:
     import redis as library  # noqa: PLC0415 - the fixture has its name
 
     assert start(**WRONG, **shared).code(QUERY) == "UNAUTHENTICATED"

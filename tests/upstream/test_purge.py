@@ -1,4 +1,4 @@
-"""Purging: what a webhook says has changed is not served again, to nobody, not even where it was under way."""
+"""Purging: an entry that has changed is not served again to any caller, also if it was being fetched."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ def cached(upstream: str, clock: Clock, redis: RedisServer | None) -> Cached:
         ("thread:th", set()),
     ],
 )
-async def test_a_purge_takes_every_callers_entries_about_its_subject_and_no_others(
+async def test_a_purge_removes_every_callers_entries_about_its_subject_only(
     cached: Cached, subject: str, purged: set[tuple[str, str]]
 ) -> None:
     asked = [(route, ident) for route in ("thread", "messages") for ident in ("th-1", "th-100")]
@@ -47,27 +47,27 @@ async def test_a_purge_takes_every_callers_entries_about_its_subject_and_no_othe
                 await ask(client, ident, route=route, viewer=viewer)
         await cached.cache.purge(subject)
         for viewer in VIEWERS:
-            told = {each: await ask(client, each[1], route=each[0], viewer=viewer) for each in asked}
-            assert {each for each in asked if told[each].origin is Origin.FETCHED} == purged
+            answers = {each: await ask(client, each[1], route=each[0], viewer=viewer) for each in asked}
+            assert {each for each in asked if answers[each].origin is Origin.FETCHED} == purged
             again = [(await ask(client, ident, route=route, viewer=viewer)).origin for route, ident in asked]
-            assert set(again) == {Origin.CACHED}, "what was fetched after the purge is kept"
+            assert set(again) == {Origin.CACHED}, "responses fetched after the purge are stored"
 
 
-async def test_an_answer_that_was_under_way_during_a_purge_is_not_served_afterwards(
-    cached: Cached, sandbox: Sandbox
-) -> None:
+async def test_a_response_in_flight_during_a_purge_is_not_served_afterwards(cached: Cached, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old", patch={"status": "before the change"}))
     async with cached as client:
         early = asyncio.create_task(ask(client))
         await asyncio.to_thread(sandbox.wait_for_calls, 1)
         await cached.cache.purge("thread:th-1")
         sandbox.release("old")
-        assert (await early).body["status"] == "before the change", "who asked before the change may be told of before"
+        assert (await early).body["status"] == "before the change", (
+            "a call from before the change may get the old response"
+        )
         late = await ask(client)
     assert (late.origin, late.body["status"]) == (Origin.FETCHED, "Open")
 
 
-async def test_nobody_joins_a_call_that_was_under_way_during_a_purge(cached: Cached, sandbox: Sandbox) -> None:
+async def test_no_call_joins_one_that_was_in_flight_during_a_purge(cached: Cached, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old", patch={"status": "before the change"}))
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="new"))
     sandbox.faults.add(Fault("thread", "th-100", times=1, hold="new"))
@@ -84,10 +84,10 @@ async def test_nobody_joins_a_call_that_was_under_way_during_a_purge(cached: Cac
         await asyncio.sleep(0)
         sandbox.release("new")
         assert "before the change" not in {(await each).body["status"] for each in (*late, other)}
-    assert sandbox.count() == 3, "those who come after the purge share a call of their own, also when the old one ends"
+    assert sandbox.count() == 3, "calls after the purge share a new call, also when the old one ends"
 
 
-async def test_two_purges_during_one_call_are_no_way_around_either(cached: Cached, sandbox: Sandbox) -> None:
+async def test_two_purges_during_one_call_count_as_well(cached: Cached, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
     async with cached as client:
         early = asyncio.create_task(ask(client))
@@ -99,8 +99,8 @@ async def test_two_purges_during_one_call_are_no_way_around_either(cached: Cache
         assert (await ask(client)).origin is Origin.FETCHED
 
 
-async def test_a_purge_holds_though_the_store_forgets_it(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
-    """A store that is full drops what was used longest ago: that may well be what a purge left there."""
+async def test_a_purge_holds_if_the_store_evicts_it(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+    """A full store evicts the least recently used entry, which may be the new generation."""
     store = MemoryStore(2**17, clock)
     cached = Cached(upstream, store, clock)
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
@@ -115,7 +115,7 @@ async def test_a_purge_holds_though_the_store_forgets_it(upstream: str, sandbox:
         assert (await ask(client)).origin is Origin.FETCHED
 
 
-async def test_a_purge_outlives_every_answer_that_was_under_way(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
+async def test_a_purge_holds_for_responses_of_any_age(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     cached = Cached(upstream, MemoryStore(2**25, clock), clock)
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
     async with cached as client:
@@ -128,8 +128,10 @@ async def test_a_purge_outlives_every_answer_that_was_under_way(upstream: str, s
         assert (await ask(client)).origin is Origin.FETCHED
 
 
-async def test_gateways_that_share_a_redis_share_its_purges(upstream: str, clock: Clock, server: RedisServer) -> None:
-    """Also those with another secret: a webhook reaches one of them."""
+async def test_a_purge_counts_for_all_gateways_at_the_same_redis(
+    upstream: str, clock: Clock, server: RedisServer
+) -> None:
+    """Also with another secret: a webhook reaches only one gateway."""
     here, there = (
         Cached(upstream, new_store(server, clock), clock, secret=secret) for secret in (b"one secret", b"another one")
     )

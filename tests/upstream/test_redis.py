@@ -1,4 +1,4 @@
-"""The cache's Redis down, slow, full of rubbish or just busy: a slower gateway, never an error or a wrong answer."""
+"""Redis is down, slow, busy or holds invalid values: responses are slower, never errors and never wrong."""
 
 import asyncio
 import socket
@@ -46,7 +46,7 @@ async def raw(server: RedisServer) -> AsyncIterator[redis_asyncio.Redis]:
         yield client
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the log lines about Redis."""
     lines = [record.getMessage() for record in caplog.records if "Redis" in record.getMessage()]
     return [line.partition(" (")[0] for line in lines]
@@ -54,22 +54,22 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.fixture
 def own_server() -> Iterator[RedisServer]:
-    """A Redis to stop and to freeze."""
+    """A Redis that this test may stop and freeze."""
     with RedisServer() as running:
         yield running
 
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of something that accepts connections, and says nothing."""
+    """The address of a server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
-# what is kept there
+# entries
 
 
-async def test_entries_are_private_bytes_with_an_end(upstream: str, sandbox: Sandbox, server: RedisServer) -> None:
+async def test_entries_expire_and_contain_no_secrets(upstream: str, sandbox: Sandbox, server: RedisServer) -> None:
     clock = Clock()
     token = str(sandbox.accounts.issue(*next(iter(USERS.items())))["access_token"])
     secrets = [token, *USERS.values(), *(basic(*user).removeprefix("Basic ") for user in USERS.items())]
@@ -87,13 +87,13 @@ async def test_entries_are_private_bytes_with_an_end(upstream: str, sandbox: San
     assert b"th-1" in seen
     for secret in secrets:
         assert secret.encode() not in seen
-    assert b"th-1" not in b"".join(keys), "an id is nothing for those who may list keys"
+    assert b"th-1" not in b"".join(keys), "keys must not contain ids"
 
 
-async def test_many_calls_at_once_are_no_failure_of_redis(
+async def test_more_calls_than_connections_are_no_failure(
     server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More of them than there are connections to Redis."""
+    """There are more calls than connections to Redis."""
     store = RedisStore(server.url, 5, counts, clock)
     for _ in range(2):
         await asyncio.gather(*(store.set(f"key-{number}", b"%d" % number, 60) for number in range(300)))
@@ -101,13 +101,13 @@ async def test_many_calls_at_once_are_no_failure_of_redis(
     await store.aclose()
     assert values == [[b"%d" % number, None] for number in range(300)]
     assert counts == {}
-    assert told(caplog) == []
+    assert logged(caplog) == []
 
 
-async def test_a_look_up_that_is_given_up_leaves_its_answer_to_nobody_else(
+async def test_the_reply_to_a_cancelled_look_up_reaches_no_other_look_up(
     own_server: RedisServer, clock: Clock, counts: Counts
 ) -> None:
-    """The answer to an abandoned command must not be taken for the answer to the next one on that connection."""
+    """The reply to a cancelled command must not be read as the reply to the next one on that connection."""
     store = RedisStore(own_server.url, 5, counts, clock)
     names = [f"key-{number}" for number in range(20)]
     for name in names:
@@ -136,7 +136,7 @@ async def test_a_look_up_that_is_given_up_leaves_its_answer_to_nobody_else(
 # down
 
 
-async def test_redis_stopped_and_started_under_load_fails_no_operation(
+async def test_a_restart_of_redis_under_load_fails_no_operation(
     upstream: str, own_server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: asyncio.Queue[None] = asyncio.Queue()
@@ -157,14 +157,14 @@ async def test_redis_stopped_and_started_under_load_fails_no_operation(
     async with client_of(upstream, own_server.url, counts, clock, cache_timeout=5) as client:
         load = [asyncio.create_task(keep_asking(client, name, f"th-{n}")) for name in USERS for n in (1, 100, 101)]
         await more(50)
-        assert told(caplog) == []
+        assert logged(caplog) == []
         for end in (own_server.stop, own_server.kill):
             await asyncio.to_thread(end)
             for _ in range(3):
                 await more(20)
-                clock.now += 1.1  # its pause is over, and it is tried again
+                clock.now += 1.1  # the pause is over, and Redis is tried again
             await asyncio.to_thread(own_server.start)
-            while told(caplog)[-1] == FAILING:  # a look-up from before may fail yet, and begin another pause
+            while logged(caplog)[-1] == FAILING:  # an earlier look-up may still fail, and start another pause
                 clock.now += 1.1
                 await more(20)
             await more(50)
@@ -172,27 +172,27 @@ async def test_redis_stopped_and_started_under_load_fails_no_operation(
         for task in load:
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
-    assert told(caplog) == [FAILING, RECOVERED] * 2
+    assert logged(caplog) == [FAILING, RECOVERED] * 2
     assert counts["cache_store_failures"] >= 4
 
 
-async def test_connections_from_before_a_restart_are_no_failure(
+async def test_stale_connections_after_a_restart_are_no_failure(
     own_server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(own_server.url, 5, counts, clock)
     await asyncio.gather(*(store.get(["a"]) for _ in range(5)))
-    # Not in a thread: the event loop learns of the broken connections only when they are used again.
+    # Not in a thread, so that the event loop notices the broken connections only when they are used again.
     own_server.kill()
     own_server.start()
     await asyncio.gather(*(store.set("a", b"1", 60) for _ in range(5)))
     assert await store.get(["a"]) == [b"1"]
     await store.aclose()
     assert counts == {}
-    assert told(caplog) == []
+    assert logged(caplog) == []
 
 
-class Line:
-    """Stands between a gateway and its Redis, and can hold back answers and drop a connection."""
+class RedisProxy:
+    """A proxy between a gateway and its Redis that can hold back replies and drop a connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -225,31 +225,31 @@ class Line:
         writer.close()
 
 
-async def test_an_answer_from_before_a_failure_is_no_recovery(
+async def test_a_reply_from_before_a_failure_is_no_recovery(
     server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = Line(server.port)
-    async with await asyncio.start_server(line, "127.0.0.1", 0) as between:
+    proxy = RedisProxy(server.port)
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as between:
         store = RedisStore(f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0", 5, counts, clock)
         await store.set("a", b"1", 60)
         await asyncio.gather(store.get(["a"]), store.get(["a"]))
-        line.flows.clear()
+        proxy.flows.clear()
         lookups = [asyncio.create_task(store.get(["a"])) for _ in range(2)]
-        first, _second = [await line.held.get() for _ in range(2)]
-        line.refuses = True
+        first, _second = [await proxy.held.get() for _ in range(2)]
+        proxy.refuses = True
         first.transport.abort()
         await asyncio.wait(lookups, return_when=asyncio.FIRST_COMPLETED)
-        line.refuses = False
-        line.flows.set()
+        proxy.refuses = False
+        proxy.flows.set()
         assert sorted(str(each) for each in await asyncio.gather(*lookups)) == ["[None]", "[b'1']"]
-        assert told(caplog) == [FAILING]
+        assert logged(caplog) == [FAILING]
         clock.now += 1.1
         assert await store.get(["a"]) == [b"1"]
-        assert told(caplog) == [FAILING, RECOVERED]
+        assert logged(caplog) == [FAILING, RECOVERED]
         await store.aclose()
 
 
-async def test_a_purge_is_tried_while_redis_is_left_alone_and_says_whether_it_was_taken(
+async def test_a_purge_is_tried_during_the_pause_and_reports_its_result(
     upstream: str, own_server: RedisServer, clock: Clock, counts: Counts
 ) -> None:
     store = RedisStore(own_server.url, 0.2, counts, clock)
@@ -262,24 +262,24 @@ async def test_a_purge_is_tried_while_redis_is_left_alone_and_says_whether_it_wa
         own_server.thaw()
         assert await cached.cache.purge("thread:th-1")
         clock.now += 1.1
-        assert (await ask(client)).origin is Origin.FETCHED, "the entry from before is there, but counts no more"
+        assert (await ask(client)).origin is Origin.FETCHED, "the old entry is still there, but is invalid"
 
 
-async def test_redis_that_was_never_there_is_noticed_and_left_alone_for_a_moment(
+async def test_a_missing_redis_is_reported_and_paused(
     upstream: str, sandbox: Sandbox, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client_of(upstream, "redis://127.0.0.1:1/0", counts, clock) as client:
         for ident in ("th-1", "th-1", "th-100"):
             assert (await ask(client, ident)).origin is Origin.FETCHED
-        assert counts["cache_store_failures"] == 1, "not one for each call"
+        assert counts["cache_store_failures"] == 1, "not one per call"
         clock.now += 1.1
         await ask(client)
     assert counts["cache_store_failures"] == 2
-    assert told(caplog) == [FAILING]
+    assert logged(caplog) == [FAILING]
     assert sandbox.count() == 4
 
 
-async def test_a_host_name_that_does_not_exist_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
+async def test_an_unknown_redis_host_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
     async with client_of(upstream, "redis://no-such-host.invalid:6379/0", counts, clock) as client:
         assert (await ask(client)).body["id"] == "th-1"
     assert counts["cache_store_failures"] == 1
@@ -288,7 +288,7 @@ async def test_a_host_name_that_does_not_exist_is_no_error(upstream: str, counts
 # slow
 
 
-async def test_redis_that_never_answers_costs_its_time_out_once(
+async def test_a_silent_redis_costs_its_timeout_once(
     upstream: str, silent: str, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -296,15 +296,15 @@ async def test_redis_that_never_answers_costs_its_time_out_once(
         await ask(client, "th-100", route="messages")  # opens the connection
         clock.now += 1.1
         started = loop.time()
-        told_of = await asyncio.gather(*(ask(client, f"th-{number}") for number in range(100, 130)))
+        answers = await asyncio.gather(*(ask(client, f"th-{number}") for number in range(100, 130)))
         took = loop.time() - started
-    assert {each.origin for each in told_of} == {Origin.FETCHED}
-    assert max(each.report.milliseconds for each in told_of) >= 50
-    assert took < 2, "each of them waited for Redis at most once, and all at the same time"
-    assert told(caplog) == [FAILING]
+    assert {each.origin for each in answers} == {Origin.FETCHED}
+    assert max(each.report.milliseconds for each in answers) >= 50
+    assert took < 2, "each call waited for Redis at most once, and all at the same time"
+    assert logged(caplog) == [FAILING]
 
 
-async def test_redis_that_falls_silent_in_the_middle_is_a_miss(
+async def test_redis_that_stops_answering_is_a_miss(
     upstream: str, own_server: RedisServer, counts: Counts, clock: Clock
 ) -> None:
     async with client_of(upstream, own_server.url, counts, clock, cache_timeout=0.2) as client:
@@ -319,10 +319,10 @@ async def test_redis_that_falls_silent_in_the_middle_is_a_miss(
     assert counts["cache_store_failures"] == 1
 
 
-# strange
+# invalid
 
 
-async def test_a_wrong_password_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
+async def test_a_wrong_redis_password_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
     with RedisServer(password="right") as guarded:
         for url in (guarded.url.replace("right", "wrong"), guarded.url.replace(":right@", "")):
             async with client_of(upstream, url, counts, clock, cache_timeout=5) as client:
@@ -333,10 +333,10 @@ async def test_a_wrong_password_is_no_error(upstream: str, counts: Counts, clock
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"x", bytes(24), bytes(24) + b"{}", b"\xff" * 100, None], ids=repr)
-async def test_rubbish_in_redis_is_a_miss(
+async def test_an_invalid_value_in_redis_is_a_miss(
     upstream: str, server: RedisServer, clock: Clock, counts: Counts, rubbish: bytes | None
 ) -> None:
-    """None stands for a value of another type: a list."""
+    """None stands for a value of another type, a list."""
     cached = Cached(upstream, new_store(server, clock, counts), clock)
     async with cached as client, raw(server) as redis:
         for spoilt in ("entries", "generations", "all"):
@@ -355,7 +355,7 @@ async def test_rubbish_in_redis_is_a_miss(
 @pytest.mark.parametrize(
     "says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b":x\r\n", b"*x\r\n", b"$-9\r\n", b"\x00" * 64, b""]
 )
-async def test_what_is_no_redis_at_all_is_no_error(
+async def test_a_server_that_is_not_redis_is_no_error(
     upstream: str, counts: Counts, clock: Clock, says: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -370,4 +370,4 @@ async def test_what_is_no_redis_at_all_is_no_error(
                 assert (await ask(client)).origin is Origin.FETCHED
                 clock.now += 1.1
     assert counts["cache_store_failures"] >= 2
-    assert told(caplog) == [FAILING]
+    assert logged(caplog) == [FAILING]

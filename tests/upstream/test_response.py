@@ -1,4 +1,4 @@
-"""What goes wrong upstream is one clear error at its own place; the rest of the response stands."""
+"""An upstream failure is one clear error at its field; the rest of the response is complete."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +14,7 @@ ERRORS = b'{"errors": [{"code": "old", "deprecated": true}, {"code": "new"}, {"c
 
 
 def broken(gateway: Gateway, fault: Fault, sandbox: Sandbox) -> dict[str, Any]:
-    """Return the one error of a query of which another part succeeds."""
+    """Return the only error of a query whose other field succeeds."""
     sandbox.faults.add(fault)
     answer = gateway.query(QUERY)
     assert answer["data"] == {"broken": None, "whole": {"id": "th-100"}}
@@ -50,7 +50,7 @@ def test_each_status_has_its_code(gateway: Gateway, sandbox: Sandbox, status: in
     assert error["extensions"]["requestId"]
 
 
-def test_a_401_to_the_callers_own_credentials_is_theirs_to_know(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_401_to_the_callers_own_credentials_is_reported_to_the_caller(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start({"authorization": "Bearer theirs"}, upstream_identity="passthrough")
     answer = gateway.query('{ thread(id: "th-1") { id } }')
     assert answer["data"] == {"thread": None}
@@ -81,7 +81,7 @@ def test_a_401_to_the_callers_own_credentials_is_theirs_to_know(start: StartGate
         (Fault("thread", "th-1", patch={"id": ABSENT}), "UPSTREAM_INVALID_RESPONSE"),
     ],
 )
-def test_each_broken_answer_has_its_code(gateway: Gateway, sandbox: Sandbox, fault: Fault, code: str) -> None:
+def test_each_broken_response_has_its_code(gateway: Gateway, sandbox: Sandbox, fault: Fault, code: str) -> None:
     error = broken(gateway, fault, sandbox)
     expected = {} if fault.status is None else {"upstream": {"status": fault.status, "codes": []}}
     assert {key: value for key, value in error["extensions"].items() if key != "requestId"} == {
@@ -90,27 +90,27 @@ def test_each_broken_answer_has_its_code(gateway: Gateway, sandbox: Sandbox, fau
     }
 
 
-def test_an_upstream_that_is_not_there_is_unavailable(start: StartGateway) -> None:
+def test_an_upstream_that_refuses_connections_is_unavailable(start: StartGateway) -> None:
     gateway = start(upstream_url="http://127.0.0.1:1")
     assert gateway.code('{ thread(id: "th-1") { id } }') == "UPSTREAM_UNAVAILABLE"
 
 
-def test_a_host_that_does_not_exist_is_unavailable(start: StartGateway) -> None:
+def test_an_unknown_host_is_unavailable(start: StartGateway) -> None:
     gateway = start(upstream_url="http://nowhere.invalid")
     assert gateway.code('{ thread(id: "th-1") { id } }') == "UPSTREAM_UNAVAILABLE"
 
 
-def test_an_operation_that_runs_out_of_time_returns_what_it_has(start: StartGateway, sandbox: Sandbox) -> None:
+def test_an_operation_at_its_deadline_returns_partial_data(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(operation_timeout=0.3)
     sandbox.faults.add(Fault("thread", "th-1", hold="for ever"))
     answer = gateway.query(QUERY)
     assert answer["data"] == {"broken": None, "whole": {"id": "th-100"}}
     assert answer["errors"][0]["extensions"]["code"] == "UPSTREAM_TIMEOUT"
     sandbox.wait_until_idle()
-    assert any(call.cancelled for call in sandbox.calls), "the call is not left under way"
+    assert any(call.cancelled for call in sandbox.calls), "the call is cancelled"
 
 
-def test_an_upstream_that_sends_nothing_for_too_long_times_out(start: StartGateway, sandbox: Sandbox) -> None:
+def test_an_upstream_that_sends_nothing_times_out(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_read_timeout=0.2)
     sandbox.faults.add(Fault("thread", "th-1", hold="for ever"))
     assert gateway.query(QUERY)["errors"][0]["extensions"]["code"] == "UPSTREAM_TIMEOUT"
@@ -130,7 +130,7 @@ def test_a_body_over_the_limit_is_refused(start: StartGateway, sandbox: Sandbox)
     assert error["message"] == "The REST API's answer is larger than 4096 bytes."
 
 
-def test_rate_limited_says_when_to_come_back(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_rate_limited_has_a_retry_after(gateway: Gateway, sandbox: Sandbox) -> None:
     fault = Fault("thread", "th-1", status=429, headers={"retry-after": "30"})
     assert broken(gateway, fault, sandbox)["extensions"]["retryAfter"] == 30
 
@@ -172,7 +172,7 @@ def test_a_wrong_value_is_one_error_at_its_nearest_nullable_field(
 
 
 @pytest.mark.parametrize("patch", [{"customers": "none"}, {"customers": [None]}, {"tags": [None]}])
-def test_a_wrong_list_of_the_thread_itself_costs_the_thread_alone(
+def test_an_invalid_list_of_a_thread_nulls_this_thread_only(
     gateway: Gateway, sandbox: Sandbox, patch: dict[str, Any]
 ) -> None:
     sandbox.faults.add(Fault("thread", "th-1", patch=patch))
@@ -185,8 +185,8 @@ def test_a_wrong_list_of_the_thread_itself_costs_the_thread_alone(
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["UPSTREAM_INVALID_RESPONSE"]
 
 
-def test_what_the_upstream_wrote_never_reaches_a_client(start: StartGateway, sandbox: Sandbox, upstream: str) -> None:
-    """Neither its values, nor its messages, nor its address, nor the credentials."""
+def test_upstream_text_never_reaches_a_client(start: StartGateway, sandbox: Sandbox, upstream: str) -> None:
+    """Neither values, messages, the address nor credentials."""
     gateway = start()
     secret = "sEcReT-marker"
     faults = [
@@ -220,7 +220,7 @@ def test_unknown_fields_of_the_upstream_are_ignored(gateway: Gateway, sandbox: S
         ("customers.0.account_type", "customers { accountType }"),
     ],
 )
-def test_open_values_pass_unchanged(
+def test_values_of_open_enumerations_pass_unchanged(
     gateway: Gateway, sandbox: Sandbox, key: str, document: str, value: str | int
 ) -> None:
     sandbox.faults.add(Fault("thread", patch={key: value}))
@@ -237,14 +237,14 @@ def test_file_sizes_beyond_32_bits_work(gateway: Gateway, sandbox: Sandbox, size
     assert data["thread"]["lastMessage"]["attachments"][0] == {"fileSize": size}
 
 
-def test_a_failure_is_told_at_every_place_that_asked_for_it(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_failure_is_an_error_at_every_field_that_needs_the_call(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", status=500))
     answer = gateway.query('{ a: thread(id: "th-1") { id } b: thread(id: "th-1") { id } }')
     assert sorted(error["path"][0] for error in answer["errors"]) == ["a", "b"]
     assert sandbox.count("thread") == 1
 
 
-def test_a_client_that_comes_later_is_served_while_another_waits(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_later_request_is_served_while_another_waits(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", hold="one"))
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(gateway.query, '{ thread(id: "th-1") { id } }')

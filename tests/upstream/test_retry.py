@@ -1,4 +1,4 @@
-"""Retries: what is repeated, when, and when no more."""
+"""Retries: what is retried, when, and how often."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ from tests.harness import Clock
 
 
 class Script(httpx.AsyncBaseTransport):
-    """An upstream that answers by a script; the last line is repeated."""
+    """An upstream that answers from a script; it repeats the last line."""
 
     def __init__(self, *lines: int | Exception | tuple[int, str]) -> None:
         self.lines = list(lines)
@@ -32,7 +32,7 @@ class Script(httpx.AsyncBaseTransport):
 
 
 async def send(script: Script, clock: Clock, *, method: str = "GET", seconds: float = 60, **policy: Any) -> int:
-    """Return the status of the answer."""
+    """Return the status of the response."""
     deadline = asyncio.get_running_loop().time() + seconds
     request = httpx.Request(method, "http://x/", extensions={EXTENSION: Call("route", deadline)})
     response = await Retry(script, RetryPolicy(**policy), clock.timing).handle_async_request(request)
@@ -41,26 +41,26 @@ async def send(script: Script, clock: Clock, *, method: str = "GET", seconds: fl
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-async def test_a_failure_for_a_moment_is_repeated(status: int) -> None:
+async def test_a_temporary_failure_is_retried(status: int) -> None:
     clock = Clock()
     assert await send(Script(status, status, 200), clock) == 200
     assert clock.slept == [0.05, 0.1]
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 409, 422, 500, 501])
-async def test_any_other_answer_is_final(status: int) -> None:
+async def test_any_other_response_is_final(status: int) -> None:
     script = Script(status)
     assert await send(script, Clock()) == status
     assert script.sent == 1
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ReadError, httpx.ConnectTimeout, httpx.ReadTimeout])
-async def test_a_get_is_repeated_after_connection_errors_and_timeouts(kind: type[httpx.TransportError]) -> None:
+async def test_a_get_is_retried_after_connection_errors_and_timeouts(kind: type[httpx.TransportError]) -> None:
     assert await send(Script(kind("x"), 200), Clock()) == 200
 
 
 @pytest.mark.parametrize("kind", [httpx.LocalProtocolError, httpx.RemoteProtocolError])
-async def test_what_would_fail_again_is_not_repeated(kind: type[httpx.TransportError]) -> None:
+async def test_a_protocol_error_is_not_retried(kind: type[httpx.TransportError]) -> None:
     script = Script(kind("x"), 200)
     with pytest.raises(kind):
         await send(script, Clock())
@@ -68,14 +68,14 @@ async def test_what_would_fail_again_is_not_repeated(kind: type[httpx.TransportE
 
 
 @pytest.mark.parametrize("line", [429, 502, 503, 504, httpx.ReadError("x"), httpx.ReadTimeout("x")])
-async def test_what_may_have_changed_something_is_never_repeated(line: int | Exception) -> None:
+async def test_a_post_that_was_sent_is_never_retried(line: int | Exception) -> None:
     script = Script(line, 200)
     await asyncio.gather(send(script, Clock(), method="POST"), return_exceptions=True)
     assert script.sent == 1
 
 
 @pytest.mark.parametrize("line", [httpx.ConnectError("x"), httpx.ConnectTimeout("x")])
-async def test_a_post_is_repeated_where_no_connection_was_made(line: Exception) -> None:
+async def test_a_post_is_retried_if_no_connection_was_established(line: Exception) -> None:
     assert await send(Script(line, 200), Clock(), method="POST") == 200
 
 
@@ -93,13 +93,13 @@ async def test_retry_after_is_honoured_in_both_forms(retry_after: str, waited: l
     assert clock.slept == waited
 
 
-async def test_a_wait_that_does_not_fit_before_the_deadline_is_not_begun() -> None:
+async def test_no_wait_begins_that_would_exceed_the_deadline() -> None:
     clock = Clock()
     assert await send(Script((429, "30"), 200), clock, seconds=10) == 429
     assert clock.slept == []
 
 
-async def test_waits_never_pass_the_longest() -> None:
+async def test_waits_are_bounded() -> None:
     clock = Clock()
     await send(Script(503), clock, attempts=8, longest_wait=1.0)
     assert clock.slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
@@ -117,7 +117,7 @@ def test_the_budget_is_a_tenth_of_the_calls_and_a_small_floor() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=60))
-def test_a_rolling_count_is_that_of_the_window_to_a_tenth_of_its_length(events: list[tuple[float, bool]]) -> None:
+def test_a_rolling_count_is_exact_to_a_tenth_of_the_window(events: list[tuple[float, bool]]) -> None:
     clock = Clock()
     counts = RollingCounts(10, clock)
     seen: list[tuple[float, bool]] = []

@@ -1,4 +1,4 @@
-"""What the cache serves after its time: while it is fetched anew, and where the REST API fails (RFC 5861)."""
+"""Stale responses: served during a refresh, and if the REST API fails (RFC 5861)."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.stack import build_client
 from tests.harness import Clock, StartGateway, settings
-from tests.upstream.cached import Told, ask
+from tests.upstream.cached import Answer, ask
 from tests.upstream.redis_server import RedisServer
 
 WHILE_RENEWED = {"cache_stale_while_revalidate": 60}
@@ -49,10 +49,10 @@ async def build(upstream: str, clock: Clock, counts: Counts) -> AsyncIterator[Bu
         await client.aclose()
 
 
-# while it is fetched anew
+# stale-while-revalidate
 
 
-async def test_a_stale_answer_is_served_at_once_and_renewed_once_for_all(
+async def test_a_stale_response_is_served_at_once_and_refreshed_once(
     build: Build, sandbox: Sandbox, clock: Clock, redis: RedisServer | None
 ) -> None:
     place = {"cache_url": redis.url, "cache_secret": "sixteen or more letters", "cache_timeout": 5} if redis else {}
@@ -60,9 +60,9 @@ async def test_a_stale_answer_is_served_at_once_and_renewed_once_for_all(
     await ask(client)
     clock.now += 6
     sandbox.faults.add(Fault("thread", times=1, hold="renewal", patch=NEW))
-    told = await asyncio.gather(*(ask(client) for _ in range(50)))
-    told += [await ask(client) for _ in range(5)]
-    assert {(each.origin, each.report.age, each.body["status"]) for each in told} == {(Origin.STALE, 6, "Open")}
+    answers = await asyncio.gather(*(ask(client) for _ in range(50)))
+    answers += [await ask(client) for _ in range(5)]
+    assert {(each.origin, each.report.age, each.body["status"]) for each in answers} == {(Origin.STALE, 6, "Open")}
     await asyncio.to_thread(sandbox.wait_for_calls, 2)
     sandbox.release("renewal")
     while (renewed := await ask(client)).origin is Origin.STALE:
@@ -71,7 +71,7 @@ async def test_a_stale_answer_is_served_at_once_and_renewed_once_for_all(
     assert sandbox.count() == 2
 
 
-async def test_after_that_time_callers_wait_for_a_new_answer(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+async def test_after_the_window_callers_wait_for_a_new_response(build: Build, sandbox: Sandbox, clock: Clock) -> None:
     client = build(**WHILE_RENEWED)
     await ask(client)
     clock.now += 65
@@ -80,7 +80,7 @@ async def test_after_that_time_callers_wait_for_a_new_answer(build: Build, sandb
 
 
 @pytest.mark.parametrize("fault", [Fault(status=500), Fault(drop="before"), Fault(body=b" " * 2000 + b"{}")], ids=str)
-async def test_a_renewal_that_fails_is_counted_and_tried_again_with_the_next_call(
+async def test_a_failed_refresh_is_counted_and_repeated_with_the_next_call(
     build: Build, sandbox: Sandbox, clock: Clock, counts: Counts, caplog: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
     client = build(**WHILE_RENEWED, upstream_retries=0, upstream_max_body=1500)
@@ -96,9 +96,7 @@ async def test_a_renewal_that_fails_is_counted_and_tried_again_with_the_next_cal
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
-async def test_a_renewal_that_nobody_waits_for_ends_with_the_client(
-    build: Build, sandbox: Sandbox, clock: Clock
-) -> None:
+async def test_a_refresh_is_cancelled_with_the_client(build: Build, sandbox: Sandbox, clock: Clock) -> None:
     client = build(**WHILE_RENEWED)
     await ask(client)
     clock.now += 6
@@ -110,7 +108,7 @@ async def test_a_renewal_that_nobody_waits_for_ends_with_the_client(
     assert sandbox.calls[-1].cancelled
 
 
-# where the REST API fails
+# stale-if-error
 
 
 @pytest.mark.parametrize(
@@ -126,21 +124,21 @@ async def test_a_renewal_that_nobody_waits_for_ends_with_the_client(
     ],
     ids=lambda fault: f"{fault.status} {(fault.body or b'')[:16]!r} {fault.drop}",
 )
-async def test_a_failure_of_the_rest_api_is_covered_by_a_stale_answer(
+async def test_a_stale_response_covers_a_failure_of_the_rest_api(
     build: Build, sandbox: Sandbox, clock: Clock, fault: Fault
 ) -> None:
     client = build(**IF_ERROR, upstream_max_body=65_536)
     await ask(client)
     sandbox.faults.add(fault)
     clock.now += 10
-    told = await ask(client)
-    assert (told.origin, told.report.age, told.body["status"]) == (Origin.STALE, 10, "Open")
-    assert told.report.attempts == sandbox.count() - 1, "it is tried as often as without the cache"
+    answer = await ask(client)
+    assert (answer.origin, answer.report.age, answer.body["status"]) == (Origin.STALE, 10, "Open")
+    assert answer.report.attempts == sandbox.count() - 1, "it is retried as often as without the cache"
     sandbox.faults.clear()
     assert (await ask(client)).origin is Origin.FETCHED
 
 
-async def test_an_upstream_that_is_gone_is_covered_too(clock: Clock, counts: Counts, sandbox: Sandbox) -> None:
+async def test_a_stale_response_covers_an_upstream_that_is_down(clock: Clock, counts: Counts, sandbox: Sandbox) -> None:
     given = {"upstream_identity": "passthrough", "cache_url": "memory://", **IF_ERROR}
     with BackgroundServer(sandbox_config(sandbox.app)) as server:
         client = build_client(settings(upstream_url=server.url, **given), counts, clock.timing)
@@ -151,22 +149,26 @@ async def test_an_upstream_that_is_gone_is_covered_too(clock: Clock, counts: Cou
 
 
 @pytest.mark.parametrize("fault", [Fault(hold="for ever"), Fault(trickle=30)], ids=["silent", "slow"])
-async def test_a_stale_answer_comes_before_the_caller_runs_out_of_time(
+async def test_a_stale_response_is_served_before_the_deadline(
     build: Build, sandbox: Sandbox, clock: Clock, fault: Fault
 ) -> None:
     client = build(**IF_ERROR, upstream_read_timeout=60, breaker_min_volume=1)
     await ask(client)
     sandbox.faults.add(fault)
     clock.now += 10
-    told = await asyncio.gather(*(ask(client, seconds=0.3) for _ in range(5)))
-    assert {each.origin for each in told} == {Origin.STALE}
+    answers = await asyncio.gather(*(ask(client, seconds=0.3) for _ in range(5)))
+    assert {each.origin for each in answers} == {Origin.STALE}
     calls = sandbox.count()
     assert (await ask(client)).origin is Origin.STALE
-    assert sandbox.count() == calls, "the circuit is open: a call that took too long is a failure, cached answer or not"
+    assert sandbox.count() == calls, (
+        "the circuit is open: a call that took too long is a failure, also with a stale response"
+    )
     sandbox.faults.clear()
 
 
-async def test_an_open_circuit_is_covered_without_a_call(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+async def test_a_stale_response_covers_an_open_circuit_without_a_call(
+    build: Build, sandbox: Sandbox, clock: Clock
+) -> None:
     client = build(**IF_ERROR, breaker_min_volume=1, upstream_retries=0)
     await ask(client)
     await ask(client, "th-100")
@@ -179,7 +181,7 @@ async def test_an_open_circuit_is_covered_without_a_call(build: Build, sandbox: 
     assert sandbox.count() == calls
 
 
-async def test_the_window_ends(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+async def test_a_stale_response_expires(build: Build, sandbox: Sandbox, clock: Clock) -> None:
     client = build(**IF_ERROR)
     await ask(client)
     sandbox.faults.add(Fault(status=500))
@@ -190,7 +192,7 @@ async def test_the_window_ends(build: Build, sandbox: Sandbox, clock: Clock) -> 
         await ask(client)
 
 
-async def test_without_the_window_a_failure_is_told(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+async def test_without_stale_if_error_a_failure_is_an_error(build: Build, sandbox: Sandbox, clock: Clock) -> None:
     client = build()
     await ask(client)
     sandbox.faults.add(Fault(status=500))
@@ -200,10 +202,8 @@ async def test_without_the_window_a_failure_is_told(build: Build, sandbox: Sandb
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429])
-async def test_what_the_rest_api_says_of_the_call_is_never_covered(
-    build: Build, sandbox: Sandbox, clock: Clock, status: int
-) -> None:
-    """RFC 5861, section 4 names 500, 502, 503 and 504. Nor is 429 a failure: callers are to slow down, so are told."""
+async def test_a_client_error_is_never_covered(build: Build, sandbox: Sandbox, clock: Clock, status: int) -> None:
+    """RFC 5861, section 4 names 500, 502, 503 and 504. A 429 asks callers to slow down, so they must get it."""
     client = build(**IF_ERROR)
     await ask(client)
     sandbox.faults.add(Fault(status=status))
@@ -218,7 +218,7 @@ async def test_what_the_rest_api_says_of_the_call_is_never_covered(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_what_the_rest_api_took_back_is_not_served_when_it_fails_later(
+async def test_a_withdrawn_entry_is_not_served_when_the_rest_api_fails_later(
     build: Build, sandbox: Sandbox, clock: Clock, status: int
 ) -> None:
     client = build(**IF_ERROR)
@@ -226,27 +226,29 @@ async def test_what_the_rest_api_took_back_is_not_served_when_it_fails_later(
     clock.now += 10
     sandbox.faults.add(Fault(times=1, status=status), Fault(status=500))
     (first,) = await asyncio.gather(ask(client), return_exceptions=True)
-    assert isinstance(first, (Unauthenticated, Forbidden)) or (isinstance(first, Told) and first.body is None)
+    assert isinstance(first, (Unauthenticated, Forbidden)) or (isinstance(first, Answer) and first.body is None)
     with pytest.raises(UpstreamError):
         await ask(client)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_what_a_renewal_finds_taken_back_is_not_served_any_more(
+async def test_an_entry_that_a_refresh_finds_withdrawn_is_not_served(
     build: Build, sandbox: Sandbox, clock: Clock, status: int
 ) -> None:
     client = build(**WHILE_RENEWED)
     await ask(client)
     clock.now += 10
     sandbox.faults.add(Fault(times=1, status=status))
-    while (told := await ask(client)).origin is Origin.STALE:
+    while (answer := await ask(client)).origin is Origin.STALE:
         await asyncio.to_thread(sandbox.wait_for_calls, 2)
         await asyncio.to_thread(sandbox.wait_until_idle)
-    assert told.origin is Origin.FETCHED
+    assert answer.origin is Origin.FETCHED
 
 
 @pytest.mark.parametrize("status", [408, 429, 500])
-async def test_a_passing_failure_takes_nothing_back(build: Build, sandbox: Sandbox, clock: Clock, status: int) -> None:
+async def test_a_temporary_failure_withdraws_no_entry(
+    build: Build, sandbox: Sandbox, clock: Clock, status: int
+) -> None:
     client = build(**IF_ERROR, upstream_retries=0)
     await ask(client)
     clock.now += 10
@@ -259,7 +261,7 @@ async def test_a_passing_failure_takes_nothing_back(build: Build, sandbox: Sandb
     assert (await ask(client)).origin is Origin.STALE
 
 
-async def test_a_caller_without_a_stale_answer_waits_the_whole_time(build: Build, sandbox: Sandbox) -> None:
+async def test_a_caller_without_a_stale_response_waits_until_the_deadline(build: Build, sandbox: Sandbox) -> None:
     client = build(**IF_ERROR)
     sandbox.faults.add(Fault(hold="for ever"))
     with pytest.raises(UpstreamTimeout):
@@ -267,10 +269,10 @@ async def test_a_caller_without_a_stale_answer_waits_the_whole_time(build: Build
     sandbox.faults.clear()
 
 
-# what the client is told
+# the report to the client
 
 
-def test_a_stale_answer_is_marked_in_the_response(start: StartGateway, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_stale_response_is_marked_in_the_extensions(start: StartGateway, sandbox: Sandbox, clock: Clock) -> None:
     gateway = start(timing=clock.timing, cache_url="memory://", explain=True, upstream_retries=0, **IF_ERROR)
     document = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
     assert "extensions" not in gateway.query(document)
@@ -280,6 +282,6 @@ def test_a_stale_answer_is_marked_in_the_response(start: StartGateway, sandbox: 
     assert "errors" not in response
     assert response["data"]["thread"]["id"] == "th-1"
     assert response["extensions"]["stale"] == [{"route": "/api/v1/thread/{id}", "ageSeconds": 12}]
-    told = {each["route"]: (each["source"], each["attempts"]) for each in response["extensions"]["upstream"]}
-    assert told == {"/api/v1/thread/{id}": ("stale", 1), "/api/v1/thread/{id}/messages": ("fetched", 1)}
-    assert "stale" in gateway.query(document)["extensions"], "also without being asked to explain"
+    answers = {each["route"]: (each["source"], each["attempts"]) for each in response["extensions"]["upstream"]}
+    assert answers == {"/api/v1/thread/{id}": ("stale", 1), "/api/v1/thread/{id}/messages": ("fetched", 1)}
+    assert "stale" in gateway.query(document)["extensions"], "also without the header Gateway-Explain"

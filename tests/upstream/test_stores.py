@@ -1,4 +1,4 @@
-"""The store in memory: it stays within its bounds, and returns what was kept or nothing."""
+"""The memory store: it stays within its bound, and returns what was stored or nothing."""
 
 import asyncio
 import secrets
@@ -13,11 +13,11 @@ from tests.harness import Clock
 
 BOUND = 20_000
 KEYS = st.text("abc", min_size=1, max_size=2)
-VALUES = (st.integers(0, BOUND) | st.just(BOUND)).map(bytes)  # the last is more than fits
+VALUES = (st.integers(0, BOUND) | st.just(BOUND)).map(bytes)  # the last is too large for the store
 
 
 class MemoryStoreMachine(RuleBasedStateMachine):
-    """Anything done to a store, next to a dictionary that forgets nothing but what has had its time."""
+    """Any operations on a store, compared with a dictionary that only drops expired entries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class MemoryStoreMachine(RuleBasedStateMachine):
         self.runner.run(self.store.set(key, value, lifetime))
         self.kept[key] = (value, self.clock.now + lifetime)
         fits = len(value) < BOUND - 1000
-        assert not fits or self.present([key]) == {key: value}, "what was kept last is there"
+        assert not fits or self.present([key]) == {key: value}, "the last stored entry is there"
 
     @rule(key=KEYS, value=st.binary(max_size=16), lifetime=st.integers(1, 100))
     def claim(self, key: str, value: bytes, lifetime: int) -> None:
@@ -66,8 +66,8 @@ TestMemoryStore = MemoryStoreMachine.TestCase
 TestMemoryStore.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 
 
-async def test_the_memory_it_takes_is_bounded_whatever_is_kept() -> None:
-    """What an entry costs beside its bytes counts, and long keys do: ids are the callers'."""
+async def test_memory_is_bounded_for_any_sizes_of_keys_and_values() -> None:
+    """The overhead of an entry counts, and so do long keys: callers choose the ids."""
     bound = 2**19
     for key_size, value_size in ((24, 16), (24, 4096), (500, 16), (24, 2**16)):
         store = MemoryStore(bound)

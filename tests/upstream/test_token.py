@@ -25,7 +25,7 @@ async def test_a_token_is_renewed_before_it_expires(upstream: str, sandbox: Sand
         clock.now += 3500
         await ask(client)
         assert sandbox.count("token") == 1
-        clock.now += 45  # 55 seconds are left: renewed behind the scenes, the old one still serves
+        clock.now += 45  # 55 seconds are left: renewed in the background, the old token is still used
         await ask(client)
         await asyncio.to_thread(sandbox.wait_for_calls, 2, "token")
         clock.now += 56
@@ -82,7 +82,7 @@ async def test_ten_thousand_calls_with_a_wrong_password_are_one_login(upstream: 
         assert sandbox.count() == 1
         clock.now += 1
         await outcomes([ask(client) for _ in range(10)])
-    assert sandbox.count("token") == 2, "after the pause it is tried once more"
+    assert sandbox.count("token") == 2, "after the pause there is one more login"
 
 
 async def test_a_rejected_renewal_stops_all_logins_and_the_old_token_is_used_until_it_expires(
