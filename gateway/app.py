@@ -17,8 +17,7 @@ from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import build_persisted
 from gateway.execution.documents.trusted import build_trusted
-from gateway.execution.engine import Engine
-from gateway.execution.metrics import engine_metrics
+from gateway.execution.engine import Engine, engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import Settings

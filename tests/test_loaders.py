@@ -48,7 +48,7 @@ async def test_one_awaiter_that_is_cancelled_does_not_disturb_the_others() -> No
     upstream.answer.set()
     document = await stayer
     assert document is not None
-    assert document.body == b"a"
+    assert document.content == b"a"
     with pytest.raises(asyncio.CancelledError):
         await leaver
     assert await loader.load("a") is document, "a later load of the key is served as well"

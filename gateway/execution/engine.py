@@ -1,37 +1,51 @@
 """Runs an operation: find the document, choose the operation, run its plan or else the reference executor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
 from typing import Any
 
 import msgspec
 from graphql import GraphQLError, execute
+from prometheus_client.core import Metric
 
 from gateway.compat.graphql_core import execute_incrementally
 from gateway.compat.strawberry import graphql_schema
 from gateway.errors import GatewayError
-from gateway.execution.cost.policy import Admission, CostPolicy
-from gateway.execution.documents.cache import RequestError, ValidDocument
-from gateway.execution.documents.incremental_directives import in_one_part
+from gateway.execution.cost.policy import CostLimiter, CostPolicy
+from gateway.execution.documents.cache import DocumentCache, RequestError, ValidDocument
+from gateway.execution.documents.incremental_directives import without_incremental_directives
 from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments
-from gateway.execution.incremental import execute_in_parts
+from gateway.execution.incremental import deliver_incrementally
 from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanCounters, Planner, StoodAside
 from gateway.execution.result import Result, completed, refused
 from gateway.execution.selection import NotPlannable
-from gateway.execution.traced import documents_class, planner_of
+from gateway.execution.variables import Variables
 from gateway.schema import FederatedSchema
 from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import logger
+from gateway.telemetry.metrics import counter, gauge
 from gateway.telemetry.tracing import Tracing
 
 
-class Engine:
-    """Executes operations. Strawberry's schema on graphql-core is the truth about what they mean: the reference.
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """An operation that may begin, with its document, its variables and its predicted cost."""
 
-    With ``plans``, an ordinary operation is answered by a compiled plan; the answer is the same, byte for byte.
+    operation: Operation
+    document: ValidDocument
+    variables: Variables
+    predicted: int | None
+
+
+class Engine:
+    """Executes operations. The reference executor, Strawberry's schema on graphql-core, defines what they mean.
+
+    With ``plans``, an ordinary operation is answered by a compiled plan. The response is the same, byte for byte.
     """
 
     def __init__(  # noqa: PLR0913 - all but the schema are options by name, most of them settings
@@ -48,72 +62,72 @@ class Engine:
         tracing: Tracing | None = None,
     ) -> None:
         self._schema = graphql_schema(schema)
-        self.documents = documents_class(tracing)(
+        self.documents = DocumentCache(
             self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
         )
-        # The one refuses a schema with @defer; the other takes it, and has one part for who does not defer.
+        # `execute` refuses a schema with @defer. The other accepts it, and returns one result if nothing is deferred.
         reference: Callable[..., Any] = execute_incrementally if incremental else execute
         self._reference = partial(reference, hide_suggestions=not introspection)
-        self._admission = Admission(self._schema, costs or CostPolicy())
+        self._costs = CostLimiter(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
-        self._planner = planner_of(self._schema, tracing) if plans else None
+        self._planner = Planner(self._schema) if plans else None
+        self._step: Callable[[str], AbstractContextManager[None]] = _untraced if tracing is None else tracing.step
 
-    async def execute(self, operation: Operation, context: OperationContext, *, in_parts: bool = False) -> Result:
-        """Return the result of ``operation``; every failure is inside it. Calls left under way are given up.
+    async def execute(self, operation: Operation, context: OperationContext, *, incremental: bool = False) -> Result:
+        """Return the result of ``operation``, with every failure in it. Calls that are still running are cancelled.
 
-        With ``in_parts`` it may be the first part, with others to follow, which the caller has to close.
+        With ``incremental`` it may be the first of several payloads. The caller has to close the others.
         """
         try:
-            document, predicted = self._admitted(operation, context)
+            admitted = self._admit(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
-        if in_parts and document.asks_for_parts:
-            return await self._run_in_parts(document, predicted, operation, context)
-        try:
-            result = await self._run(document, operation, context)
-        finally:
-            context.loaders.close()
-        return result if predicted is None else self._admission.with_cost(result, predicted, context)
+        if incremental and admitted.document.is_incremental:
+            result = await self._run_incrementally(admitted, context)
+        else:
+            try:
+                result = await self._run(admitted, context)
+            finally:
+                context.loaders.close()
+        return self._costs.with_cost(result, admitted.predicted, context)
 
-    async def _run_in_parts(
-        self, document: ValidDocument, predicted: int | None, operation: Operation, context: OperationContext
-    ) -> Result:
-        context.execution.executor, context.execution.reason = "reference", "in parts"
-        result = await execute_in_parts(self._schema, document.node, operation.variables, operation.name, context)
-        return result if predicted is None else self._admission.with_cost(result, predicted, context)
-
-    def _admitted(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, int | None]:
-        """Return the document of an operation that may begin, and its predicted cost; RequestError for any other."""
+    def _admit(self, operation: Operation, context: OperationContext) -> _Admitted:
+        """Return what is needed to execute an operation; raise RequestError if it may not begin."""
         execution = context.execution
-        document = self.documents.get(operation.document)
+        with self._step("document"):
+            document = self.documents.get(operation.document)
         execution.name, execution.document = operation.name, document.digest
         node = document.operation(operation.name)
         execution.type = node.operation.value
         if node.name is not None:
             execution.name = node.name.value
-        self.documents.check_variables(document, operation.name, operation.variables)
-        return document, self._admission.predict(document, operation.name, operation.variables, context)
+        variables = self.documents.variables(document, operation.name, operation.variables)
+        predicted = self._costs.predict(document, operation.name, variables, context)
+        return _Admitted(operation, document, variables, predicted)
 
-    async def _run(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+    async def _run_incrementally(self, admitted: _Admitted, context: OperationContext) -> Result:
+        context.execution.executor, context.execution.reason = "reference", "in parts"
+        return await deliver_incrementally(self._schema, admitted.document.node, admitted.operation, context)
+
+    async def _run(self, admitted: _Admitted, context: OperationContext) -> Result:
         if self._planner is not None:
-            result = await self._run_plan(self._planner, document, operation, context)
+            result = await self._run_plan(self._planner, admitted, context)
             if result is not None:
                 return result
-        return await self._run_reference(document, operation, context)
+        return await self._run_reference(admitted, context)
 
-    async def _run_plan(
-        self, planner: Planner, document: ValidDocument, operation: Operation, context: OperationContext
-    ) -> Result | None:
-        """Return the plan's result, None where the operation is for the reference."""
+    async def _run_plan(self, planner: Planner, admitted: _Admitted, context: OperationContext) -> Result | None:
+        """Return the plan's result, None where the reference has to execute the operation."""
         try:
-            plan, variables = planner.choose(document, operation.name, operation.variables)
+            with self._step("plan"):
+                plan, values = planner.choose(admitted.document, admitted.operation.name, admitted.variables)
             if not plan.scopes <= context.viewer.scopes:
-                raise StoodAside("scope")  # noqa: TRY301 - told and counted like every other reason
-            data = await plan.run(context, variables)
+                raise StoodAside("scope")  # noqa: TRY301 - logged and counted like every other reason
+            data = await plan.run(context, values)
         except NotPlannable as exc:
             reason = str(exc)
             self.counters.not_plannable[reason] += 1
-        except Exception as exc:  # noqa: BLE001 - whatever a plan cannot do, the reference can say what is wrong
+        except Exception as exc:  # noqa: BLE001 - the reference reports whatever a plan cannot do
             reason = _reason(exc)
             self.counters.stood_aside[reason] += 1
         else:
@@ -123,22 +137,27 @@ class Engine:
         context.execution.reason = reason
         return None
 
-    async def _run_reference(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Result:
+    async def _run_reference(self, admitted: _Admitted, context: OperationContext) -> Result:
         context.execution.executor = "reference"
+        document = admitted.document
         outcome = self._reference(
             self._schema,
-            in_one_part(document.node) if document.asks_for_parts else document.node,
+            without_incremental_directives(document.node) if document.is_incremental else document.node,
             context_value=context,
-            variable_values=operation.variables,
-            operation_name=operation.name,
+            variable_values=admitted.operation.variables,
+            operation_name=admitted.operation.name,
         )
         if isawaitable(outcome):
             outcome = await outcome
         return completed(outcome.data, outcome.errors, context.request_id)
 
 
+def _untraced(_name: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def _reason(exc: Exception) -> str:
-    """Return why a plan stood aside; a surprise that no upstream answer explains is a bug, and is logged."""
+    """Return why a plan stood aside. An exception that no upstream response explains is a bug, and is logged."""
     match exc:
         case StoodAside():
             return str(exc)
@@ -150,3 +169,18 @@ def _reason(exc: Exception) -> str:
             return "arguments"
     logger.warning("a plan failed; the reference answers", exc_info=exc)
     return "failure"
+
+
+def engine_metrics(engine: Engine) -> Iterator[Metric]:
+    """Yield how operations were executed, and how many documents are cached. They are read at each scrape."""
+    counters = engine.counters
+    executions: dict[tuple[str, ...], float] = {("planned", ""): counters.planned}
+    for result, reasons in (("stood_aside", counters.stood_aside), ("not_plannable", counters.not_plannable)):
+        executions.update({(result, reason): number for reason, number in reasons.copy().items()})
+    yield counter(
+        "plans",
+        "Operations by whether a plan answered them, and for what reason not.",
+        ("result", "reason"),
+        executions,
+    )
+    yield gauge("documents_kept", "Documents that are kept, parsed and validated.", (), {(): engine.documents.kept})

@@ -1,9 +1,8 @@
-"""``@defer`` and ``@stream``: an answer in parts, the slow ones later (graphql-spec, proposal #742).
+"""Incremental delivery: ``@defer`` and ``@stream`` send the slow parts of a response later (graphql-spec, #742).
 
-A part is in the proposal's newer form (``pending``, ``incremental`` by ``id``, ``completed``). Each also tells the
-whole ``path`` and the ``label`` of what it brings, which is all that clients of the older form need
-(``deferSpec=20220824``).
-A client that takes no parts gets everything at once, which the proposal allows.
+A payload has the proposal's newer form (``pending``, ``incremental`` by ``id``, ``completed``). It also has the whole
+``path`` and the ``label`` of its data, which is all that clients of the older form need (``deferSpec=20220824``).
+A client that accepts no incremental delivery gets everything at once, which the proposal allows.
 """
 
 from collections.abc import AsyncGenerator
@@ -21,29 +20,26 @@ from graphql import (
 )
 
 from gateway.compat.graphql_core import PendingResult, execute_incrementally
+from gateway.execution.operation import Operation
 from gateway.execution.result import Result, completed, format_error
 from gateway.schema.resolvers.context import OperationContext
 
-Part = dict[str, Any]
+Payload = dict[str, Any]
 
 
-async def execute_in_parts(
-    schema: GraphQLSchema,
-    document: DocumentNode,
-    variables: dict[str, Any] | None,
-    name: str | None,
-    context: OperationContext,
+async def deliver_incrementally(
+    schema: GraphQLSchema, document: DocumentNode, operation: Operation, context: OperationContext
 ) -> Result:
-    """Return the result, or its first part with the others to follow. Deferred calls begin at once, like all others.
+    """Return the result, or its first payload with the others to follow. Deferred calls begin at once.
 
-    Whoever gets ``following`` has to close it.
+    The caller has to close ``subsequent``.
     """
     outcome = execute_incrementally(
         schema,
         document,
         context_value=context,
-        variable_values=variables,
-        operation_name=name,
+        variable_values=operation.variables,
+        operation_name=operation.name,
         enable_early_execution=True,
     )
     try:
@@ -55,14 +51,14 @@ async def execute_in_parts(
     if isinstance(outcome, ExecutionResult):
         context.loaders.close()
         return completed(outcome.data, outcome.errors, context.request_id)
-    parts = _Parts(outcome.initial_result, outcome.subsequent_results, context)
+    delivery = _Delivery(outcome.initial_result, outcome.subsequent_results, context)
     first = completed(outcome.initial_result.data, outcome.initial_result.errors, context.request_id)
-    first.payload.update(parts.first())
-    return Result(first.payload, codes=first.codes, following=parts.following())
+    first.payload.update(delivery.first())
+    return Result(first.payload, codes=first.codes, subsequent=delivery.subsequent())
 
 
-class _Parts:
-    """The parts of one operation, with the paths and labels of those that are announced."""
+class _Delivery:
+    """The payloads of one operation, with the paths and labels of the pending ones."""
 
     def __init__(
         self,
@@ -75,47 +71,47 @@ class _Parts:
         self._context = context
         self._pending: dict[str, PendingResult] = {}
 
-    def first(self) -> Part:
-        """Return what the first part says beside its data."""
+    def first(self) -> Payload:
+        """Return what the first payload has beside its data."""
         return {"pending": self._announce(self._first.pending), "hasNext": True}
 
-    async def following(self) -> AsyncGenerator[Part, None]:
-        """Yield the other parts; where nobody wants more of them, the calls under way are given up."""
+    async def subsequent(self) -> AsyncGenerator[Payload, None]:
+        """Yield the other payloads. Closing this cancels the calls that are still running."""
         try:
             async for each in self._subsequent:
-                yield self._part(each)
+                yield self._payload(each)
         finally:
             await self._subsequent.aclose()
             self._context.loaders.close()
 
-    def _part(self, each: SubsequentIncrementalExecutionResult) -> Part:
-        part: Part = {}
+    def _payload(self, each: SubsequentIncrementalExecutionResult) -> Payload:
+        payload: Payload = {}
         if each.pending:
-            part["pending"] = self._announce(each.pending)
+            payload["pending"] = self._announce(each.pending)
         if each.incremental:
-            part["incremental"] = [self._incremental(one) for one in each.incremental]
+            payload["incremental"] = [self._incremental(one) for one in each.incremental]
         if each.completed:
-            part["completed"] = [{"id": one.id, **self._errors(one.errors)} for one in each.completed]
-        return {**part, "hasNext": each.has_next}
+            payload["completed"] = [{"id": one.id, **self._errors(one.errors)} for one in each.completed]
+        return {**payload, "hasNext": each.has_next}
 
-    def _incremental(self, one: Any) -> Part:
+    def _incremental(self, one: Any) -> Payload:
         pending = self._pending[one.id]
-        part: Part = {"id": one.id, "path": [*pending.path, *(one.sub_path or ())]}
+        payload: Payload = {"id": one.id, "path": [*pending.path, *(one.sub_path or ())]}
         if one.sub_path:
-            part["subPath"] = one.sub_path
+            payload["subPath"] = one.sub_path
         if pending.label is not None:
-            part["label"] = pending.label
-        return {**part, **_content(one), **self._errors(one.errors)}
+            payload["label"] = pending.label
+        return {**payload, **_content(one), **self._errors(one.errors)}
 
-    def _announce(self, pending: list[PendingResult]) -> list[Part]:
+    def _announce(self, pending: list[PendingResult]) -> list[Payload]:
         self._pending.update((each.id, each) for each in pending)
         return [dict(each.formatted) for each in pending]
 
-    def _errors(self, errors: list[GraphQLError] | None) -> Part:
+    def _errors(self, errors: list[GraphQLError] | None) -> Payload:
         if not errors:
             return {}
         return {"errors": [format_error(error, self._context.request_id) for error in errors]}
 
 
-def _content(one: Any) -> Part:
+def _content(one: Any) -> Payload:
     return {"items": one.items} if isinstance(one, IncrementalStreamResult) else {"data": one.data}

@@ -1,4 +1,7 @@
-"""Looks over the documents of a manifest: whether each fits the schema and the limits, and what it will cost."""
+"""Inspects the documents of a manifest: whether each fits the schema and the limits, and what it costs.
+
+Apart from `gateway.cli`, which only prints.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +9,9 @@ from dataclasses import dataclass
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
 from gateway.compat.strawberry import graphql_schema
-from gateway.execution.cost.estimate import BEYOND, most_calls
+from gateway.execution.cost.estimate import TOO_LARGE, most_calls
 from gateway.execution.cost.policy import CostPolicy
-from gateway.execution.documents.cache import Documents, RequestError
+from gateway.execution.documents.cache import DocumentCache, RequestError
 from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.manifest import TrustedDocument
 from gateway.execution.documents.size import size_of
@@ -18,7 +21,7 @@ from gateway.settings import CostMode
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What there is to say of one document."""
+    """The finding about one document."""
 
     ok: bool
     entry: str
@@ -34,7 +37,7 @@ def inspect(
 ) -> Iterator[Inspected]:
     """Yield one line for each document."""
     schema = graphql_schema(federated)
-    checked = Documents(schema, size=0, limits=limits)
+    checked = DocumentCache(schema, size=0, limits=limits)
     for each in documents:
         try:
             node = checked.get(each.text).node
@@ -54,8 +57,8 @@ def _described(entry: str, node: DocumentNode, schema: GraphQLSchema, limits: Li
     for operation, size in zip(operations, size_of(node).operations, strict=True):
         least, most = (most_calls(schema, node, operation, costs.list_size, items) for items in (1, limits.list))
         name = f" {operation.name.value}" if operation.name else ""
-        calls = str(least) if least == most else f"{least} to {'very many' if most >= BEYOND else most}"
+        calls = str(least) if least == most else f"{least} to {'very many' if most >= TOO_LARGE else most}"
         parts.append(f"{operation.operation.value}{name}, depth {size.depth}, cost {calls}")
-        fits = fits and (costs.mode is not CostMode.ENFORCE or least <= costs.most)
+        fits = fits and (costs.mode is not CostMode.ENFORCE or least <= costs.limit)
     text = "; ".join(parts)
-    return Inspected(ok=fits, entry=entry, text=text if fits else f"{text}: more than {costs.most}")
+    return Inspected(ok=fits, entry=entry, text=text if fits else f"{text}: more than {costs.limit}")

@@ -1,4 +1,4 @@
-"""The result of an operation, in the form a client gets it (GraphQL spec, section 7.1)."""
+"""The result of an operation, in the form that a client gets (GraphQL spec, section 7.1)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ from gateway.telemetry import logger
 
 
 class Cost(NamedTuple):
-    """REST calls: how many were predicted, and how many were made, None while they are being made."""
+    """The REST calls of an operation: the predicted number and the actual one, None while there are more to come."""
 
     predicted: int
-    made: int | None
+    actual: int | None
     or_more: bool = False
-    """Whether there may be more than was predicted, for nobody counted on."""
+    """Whether there may be more than predicted, since the counting stopped at its limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an operation came to. A request error has no data, which is not the same as data that is null."""
+    """The result of an operation. A request error has no data, which is not the same as data that is null."""
 
     payload: dict[str, Any]
-    """What msgspec encodes as the answer. ``data`` is a dict, or of a planned operation a struct."""
+    """The response, which msgspec encodes. ``data`` is a dict, or a struct if a plan built it."""
     is_request_error: bool = False
     is_unanswerable: bool = False
-    """Whether the request does not even say which operation to run."""
+    """Whether the request does not say which operation to run."""
     codes: tuple[str, ...] = ()
-    following: AsyncGenerator[dict[str, Any], None] | None = None
-    """The parts that follow the payload; whoever gets them has to close them."""
+    subsequent: AsyncGenerator[dict[str, Any], None] | None = None
+    """The payloads that follow, with incremental delivery. The caller has to close this."""
     cost: Cost | None = None
-    """The REST calls, where they are predicted."""
+    """The REST calls, if they are predicted."""
 
 
 def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, request_id: str) -> Result:
-    """Return the result of an operation that was executed, or that graphql-core refused to begin."""
+    """Return the result of an operation that was executed, or that graphql-core refused."""
     if not errors:
         return Result({"data": data})
-    # graphql-core lists errors as they happen. Which call fails first is chance, and the same failure reads the same.
+    # graphql-core lists errors as they happen, in any order. Sorted, the same failures give the same response.
     shown = [format_error(error, request_id) for error in sorted(errors, key=_place)]
     codes = tuple(error["extensions"]["code"] for error in shown)
     if data is None and all(error.path is None for error in errors):
@@ -49,13 +49,13 @@ def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, re
 
 
 def _place(error: GraphQLError) -> tuple[Any, ...]:
-    """Return where an error stands in the document and in the response, to be compared."""
+    """Return the sort key of an error: its place in the document and in the response."""
     locations = [(each.line, each.column) for each in error.locations or ()]
     return locations, [(isinstance(step, str), step) for step in error.path or ()]
 
 
 def refused(exc: RequestError, request_id: str) -> Result:
-    """Return the result of an operation that cannot begin."""
+    """Return the result of an operation that may not begin."""
     shown = [_shown(error, error.message, {"code": exc.code}, request_id) for error in exc.errors]
     return Result(
         {"errors": shown},
@@ -73,7 +73,7 @@ def failed(error: GatewayError, request_id: str, *, is_unanswerable: bool = Fals
 
 
 def format_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
-    """Return the JSON form of an error; what is not ours to show becomes an INTERNAL_ERROR and a log line."""
+    """Return the JSON form of an error; an error that may not be shown becomes an INTERNAL_ERROR and a log line."""
     gateway_error = _gateway_error(error, request_id)
     return _shown(error, gateway_error.message, gateway_error.extensions, request_id)
 
@@ -83,7 +83,7 @@ def _gateway_error(error: GraphQLError, request_id: str) -> GatewayError:
     if isinstance(original, GatewayError):
         return original
     if original is None or isinstance(original, GraphQLError):
-        # graphql-core raises these for variables and arguments alone: upstream values were checked before.
+        # graphql-core raises these only for variables and arguments: upstream values were checked before.
         return BadUserInput(error.message)
     logger.error(
         "a resolver failed",

@@ -1,11 +1,12 @@
-"""What an operation selects: merged fields of an object type, in the order of the response (GraphQL spec, 6.3.2).
+"""What an operation selects: the merged fields of an object type, in the order of the response (GraphQL spec, 6.3.2).
 
-The collecting is graphql-core's own, so that fragments, merged fields, ``@skip`` and ``@include`` mean to a plan what
-they mean to the reference.
+graphql-core collects the fields, so that fragments, merged fields, ``@skip`` and ``@include`` mean the same to plans
+and costs as to the reference executor.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from graphql import (
     DirectiveNode,
@@ -31,19 +32,22 @@ from gateway.compat.graphql_core import (
     variables_of_conditions,
 )
 
-_UNDERSTOOD = {GraphQLSkipDirective.name, GraphQLIncludeDirective.name}
+_CONDITIONAL = {GraphQLSkipDirective.name, GraphQLIncludeDirective.name}
 
-Selected = FieldDetailsList
+Selected: TypeAlias = FieldDetailsList
 """The occurrences of one response key, to be merged."""
+
+Conditions: TypeAlias = tuple[Any, ...]
+"""The values of the variables in ``@skip`` and ``@include``: operations with equal values select the same fields."""
 
 
 class NotPlannable(Exception):
-    """The operation uses something that no plan does. The reference executes it; the message is the reason."""
+    """The operation uses something that plans do not support. The reference executes it; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """An operation under one assignment of the variables that decide ``@skip`` and ``@include``."""
+    """An operation with fixed values of the variables in ``@skip`` and ``@include``."""
 
     schema: GraphQLSchema
     fragments: Fragments
@@ -69,35 +73,54 @@ def select(
     return Selection(schema, fragments_of(document), operation, variables_of_conditions(conditions))
 
 
-def condition_variables(document: DocumentNode) -> tuple[str, ...]:
-    """Return the variables that decide a ``@skip`` or an ``@include``; raise NotPlannable for other directives."""
-    finder = _Directives()
-    visit(document, finder)
-    return tuple(sorted(finder.variables))
+@dataclass(frozen=True, slots=True)
+class ConditionalOperation:
+    """An operation whose selection depends on the variables in its ``@skip`` and ``@include``."""
+
+    schema: GraphQLSchema
+    document: DocumentNode
+    node: OperationDefinitionNode
+    names: tuple[str, ...]
+    """The names of those variables."""
+
+    @classmethod
+    def of(cls, schema: GraphQLSchema, document: DocumentNode, node: OperationDefinitionNode) -> "ConditionalOperation":
+        """Return the operation ``node``; raise NotPlannable where the document has other directives."""
+        finder = _ConditionFinder()
+        visit(document, finder)
+        return cls(schema, document, node, tuple(sorted(finder.names)))
+
+    def conditions(self, values: VariableValues) -> Conditions:
+        """Return what the variables decide."""
+        return tuple(values.coerced.get(name) for name in self.names)
+
+    def select(self, conditions: Conditions) -> Selection:
+        """Return what the operation selects under these conditions."""
+        pairs = zip(self.names, conditions, strict=True)
+        known = {name: value for name, value in pairs if isinstance(value, bool)}
+        return select(self.schema, self.document, self.node, known)
 
 
-class _Directives(Visitor):
+class _ConditionFinder(Visitor):
     def __init__(self) -> None:
         super().__init__()
-        self.variables: set[str] = set()
+        self.names: set[str] = set()
 
     def enter_directive(self, node: DirectiveNode, *_: object) -> None:
-        if node.name.value not in _UNDERSTOOD:
+        if node.name.value not in _CONDITIONAL:
             raise NotPlannable("a directive other than @skip and @include")
-        self.variables |= {
-            each.value.name.value for each in node.arguments or () if isinstance(each.value, VariableNode)
-        }
+        self.names |= {each.value.name.value for each in node.arguments or () if isinstance(each.value, VariableNode)}
 
 
 def has_variable(nodes: Iterable[Node]) -> bool:
     """Return whether a variable occurs in one of ``nodes``."""
-    finder = _Variables()
+    finder = _VariableFinder()
     for node in nodes:
         visit(node, finder)
     return finder.found
 
 
-class _Variables(Visitor):
+class _VariableFinder(Visitor):
     found = False
 
     def enter_variable(self, *_: object) -> None:

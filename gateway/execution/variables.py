@@ -1,19 +1,20 @@
-"""The variables of an operation, coerced as graphql-core does it.
+"""The variables of an operation, coerced as graphql-core coerces them.
 
-graphql-core works out the types of the variables anew for every request. That is a third of a small plan's time, so
-values that are plainly right (a string for an ``ID!``, a list of them for ``[ID!]!``) are taken as they are.
+graphql-core works out the types of the variables at each request, which is a third of a small plan's time. So a value
+that coercion does not change (a string for an ``ID!``, a list of strings for ``[ID!]!``) is taken as it is.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from graphql import (
     GRAPHQL_MAX_INT,
     GRAPHQL_MIN_INT,
     GraphQLList,
-    GraphQLNonNull,
     GraphQLSchema,
     OperationDefinitionNode,
+    get_nullable_type,
 )
 from graphql.execution import VariableValues, get_variable_values
 
@@ -21,7 +22,7 @@ from gateway.compat.graphql_core import variable_signatures, variable_values
 
 IsPlain: TypeAlias = Callable[[Any], bool]
 
-# By scalar: whether coercion would return the very same value. Of exact types: bool is an int to Python.
+# By scalar: whether coercion returns the very same value. The types are exact, since a bool is an int in Python.
 _PLAIN: dict[str, IsPlain] = {
     "_Any": lambda value: value is not None,
     "ID": lambda value: type(value) is str,
@@ -31,29 +32,42 @@ _PLAIN: dict[str, IsPlain] = {
 }
 
 
-class Variables:
+class VariableCoercer:
     """Coerces the variables of one operation."""
 
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self._schema = schema
         self._definitions = operation.variable_definitions or ()
-        self._plain = [(each, _is_plain(each.type)) for each in variable_signatures(schema, operation)]
+        signatures = variable_signatures(schema, operation)
+        self._plain = [(each, _is_plain(each.type)) for each in signatures]
+        self.lists = tuple(each.name for each in signatures if isinstance(get_nullable_type(each.type), GraphQLList))
+        """The names of the variables that are lists."""
 
     def coerce(self, inputs: dict[str, Any]) -> VariableValues | None:
         """Return the values, None where the inputs are wrong."""
         assigned = [(signature, inputs.get(signature.name)) for signature, _ in self._plain]
         if all(is_plain(value) for (_, is_plain), (_, value) in zip(self._plain, assigned, strict=True)):
             return variable_values(assigned)
-        return self._coerce_any(inputs)
-
-    def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
-        # That one is wrong is enough to know here: whoever has to say what is wrong coerces them anew.
+        # One error is enough to know that they are wrong. The reference executor coerces them again and lists all.
         values = get_variable_values(self._schema, self._definitions, inputs, max_errors=0)
         return values if isinstance(values, VariableValues) else None
 
 
+class Variables:
+    """The variables of one request, coerced once, when they are first needed."""
+
+    def __init__(self, coercer: VariableCoercer, inputs: dict[str, Any] | None) -> None:
+        self._coercer = coercer
+        self._inputs = inputs or {}
+
+    @cached_property
+    def values(self) -> VariableValues | None:
+        """The coerced values, None where the inputs are wrong."""
+        return self._coercer.coerce(self._inputs)
+
+
 def _is_plain(graphql_type: Any) -> IsPlain:
-    nullable = graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
+    nullable = get_nullable_type(graphql_type)
     if isinstance(nullable, GraphQLList):
         is_plain_item = _is_plain(nullable.of_type)
         return lambda value: type(value) is list and all(map(is_plain_item, value))

@@ -12,7 +12,7 @@ from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.resolvers.context import ContextFactory
-from gateway.schema.resolvers.cooperative import LARGE
+from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.upstream.client import UpstreamClient
 
 Reply = httpx.Response | httpx.TransportError
@@ -57,15 +57,15 @@ async def run(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     viewer: Viewer = CALLER,
-    large: int = LARGE,
+    large_bytes: int = LARGE_BYTES,
 ) -> Seen:
     """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make.
 
-    Documents of ``large`` bytes or more are read by turns.
+    Documents of ``large_bytes`` or more are read by turns.
     """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
-    context = ContextFactory(client, 10, 100, large).build(viewer, "request")
+    context = ContextFactory(client, 10, 100, large_bytes).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.execution.operation import Operation
-from gateway.schema.resolvers.cooperative import LARGE, LongList, decode_in_turns, run_in_turns
+from gateway.schema.resolvers.cooperative import LARGE_BYTES, LongList, decode_cooperatively, run_cooperatively
 from gateway.schema.resolvers.records import RestBody
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
@@ -24,7 +24,7 @@ def answer(_target: str) -> httpx.Response:
 
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
 async def test_others_have_their_turn_while_a_large_document_is_read(plans: bool) -> None:
-    assert len(DOCUMENT) > LARGE
+    assert len(DOCUMENT) > LARGE_BYTES
     turns = 0
 
     async def another() -> None:
@@ -36,7 +36,7 @@ async def test_others_have_their_turn_while_a_large_document_is_read(plans: bool
     beside = asyncio.create_task(another())
     seen = await run(engine(plans=plans), OPERATION, answer)
     beside.cancel()
-    assert turns > len(DOCUMENT) // (LARGE // 2)
+    assert turns > len(DOCUMENT) // (LARGE_BYTES // 2)
     attachments = msgspec.json.decode(seen.body)["data"]["thread"]["attachments"]
     assert [each["id"] for each in attachments] == [f"attachment-{number}" for number in range(2_000)]
 
@@ -93,11 +93,11 @@ async def test_an_answer_is_freed_with_its_operation(plans: bool) -> None:
 )
 @pytest.mark.parametrize("turn", [0, 8, 1_000_000])
 async def test_what_is_decoded_by_turns_is_what_is_decoded_at_once(text: bytes, turn: int) -> None:
-    assert await run_in_turns(decode_in_turns(text, turn)) == msgspec.json.decode(text)
+    assert await run_cooperatively(decode_cooperatively(text, turn)) == msgspec.json.decode(text)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b'{"a": nul}', b'["\xff"]', b"[" * 5_000])
 @pytest.mark.parametrize("turn", [0, 1_000_000])
 async def test_what_is_no_json_is_refused_by_turns_too(text: bytes, turn: int) -> None:
     with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError, RecursionError)):
-        await run_in_turns(decode_in_turns(text, turn))
+        await run_cooperatively(decode_cooperatively(text, turn))

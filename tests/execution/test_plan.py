@@ -11,6 +11,7 @@ from gateway.compat.strawberry import graphql_schema
 from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanMemory, Planner
+from gateway.execution.plans.plan import Plan
 from tests.execution import upstream_bodies
 from tests.execution.common_queries import COMMON
 from tests.execution.comparison import SCHEMA, Reply, Seen, documents, engine, run
@@ -124,7 +125,7 @@ async def test_a_plan_is_compiled_once_for_each_way_its_conditions_turn_out() ->
         await run(planned, Operation(document, variables={"a": is_included}), UPSTREAM)
     assert planned.counters.planned == 4
     (plans,) = planned.documents.get(document).plans.values()
-    assert sorted(plans._variants) == [(False,), (True,)]  # noqa: SLF001 - what is kept is not seen from outside
+    assert sorted(plans._plans) == [(False,), (True,)]  # noqa: SLF001 - what is kept is not visible from outside
 
 
 async def test_too_many_combinations_of_conditions_go_to_the_reference() -> None:
@@ -141,18 +142,24 @@ async def test_too_many_combinations_of_conditions_go_to_the_reference() -> None
 
 async def test_all_plans_together_take_no_more_than_so_many_fields() -> None:
     """Their number alone says little: one can be as large as hundreds of others."""
-    memory = PlanMemory(most=20)
-    schema = engine().documents
+    memory = PlanMemory(max_fields=20)
+    documents = engine().documents
     planner = Planner(graphql_schema(SCHEMA), memory)
-    document = schema.get("query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags status createdAt } }")
-    others = [schema.get(f"query Q{number} {{ thread(id: 1) {{ id tags status createdAt }} }}") for number in range(10)]
-    first, _ = planner.choose(document, None, {"a": True})
+
+    def choose(text: str, inputs: dict[str, Any] | None = None) -> Plan:
+        document = documents.get(text)
+        plan, _ = planner.choose(document, None, documents.variables(document, None, inputs))
+        return plan
+
+    document = "query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags status createdAt } }"
+    others = [f"query Q{number} {{ thread(id: 1) {{ id tags status createdAt }} }}" for number in range(10)]
+    first = choose(document, {"a": True})
+    assert choose(document, {"a": True}) is first
     for other in others:
-        planner.choose(other, None, None)
-        assert memory.fields <= 20
-    again, _ = planner.choose(document, None, {"a": True})
-    assert again is not first, "it was let go, and made again"
-    assert planner.choose(others[-1], None, None)[0] is planner.choose(others[-1], None, None)[0]
+        choose(other)
+        assert memory.currsize <= 20
+    assert choose(document, {"a": True}) is not first, "it was dropped, and compiled again"
+    assert choose(others[-1]) is choose(others[-1])
 
 
 async def test_a_small_document_that_is_large_with_its_fragments_written_out_is_not_planned() -> None:
@@ -215,6 +222,6 @@ async def test_no_text_of_a_client_becomes_source() -> None:
     planned = engine()
     await run(planned, Operation(document, variables={"evil": "1"}), UPSTREAM)
     (plans,) = planned.documents.get(document).plans.values()
-    plan, _ = plans.choose({"evil": "1"})
+    plan, _ = plans.choose(planned.documents.variables(planned.documents.get(document), None, {"evil": "1"}))
     assert "tags_" in plan.source
     assert "evil" not in plan.source.lower()

@@ -12,7 +12,7 @@ from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.cooperative import LARGE
+from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from tests.execution.comparison import SCHEMA, engine, run
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
@@ -35,10 +35,10 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 def differs(
-    loop: asyncio.Runner, engine: Engine, operation: Operation, answer: World, *, large: int = LARGE
+    loop: asyncio.Runner, engine: Engine, operation: Operation, answer: World, *, large_bytes: int = LARGE_BYTES
 ) -> str | None:
     """Return how the engine's answer and the reference's differ, None where they do not."""
-    mine = loop.run(run(engine, operation, answer, large=large))
+    mine = loop.run(run(engine, operation, answer, large_bytes=large_bytes))
     theirs = loop.run(run(REFERENCE, operation, answer))
     return None if mine == theirs else f"{operation}\nplan:      {mine}\nreference: {theirs}"
 
@@ -57,14 +57,14 @@ def test_documents_read_by_turns_give_the_same_answers(
 ) -> None:
     """However large a document has to be to be read by turns: here each one is, by plan and reference."""
     for each in (PLANNED, REFERENCE):
-        assert not (difference := differs(loop, each, operation, world, large=0)), difference
+        assert not (difference := differs(loop, each, operation, world, large_bytes=0)), difference
 
 
 class Forgetful(Engine):
     """A seeded bug: it answers an empty list where the upstream has none, and null as well."""
 
-    async def execute(self, operation: Operation, context: OperationContext, *, in_parts: bool = False) -> Result:
-        result = await super().execute(operation, context, in_parts=in_parts)
+    async def execute(self, operation: Operation, context: OperationContext, *, incremental: bool = False) -> Result:
+        result = await super().execute(operation, context, incremental=incremental)
         body = msgspec.json.encode(result.payload)
         return Result(msgspec.json.decode(body.replace(b"[]", b"null")))
 

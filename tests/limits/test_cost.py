@@ -241,5 +241,5 @@ def test_no_more_is_made_than_was_predicted(loop: asyncio.Runner, operation: Ope
         if cost is None:
             assert made == 0
         else:
-            assert cost.made == made
+            assert cost.actual == made
             assert cost.predicted >= made

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from gateway.cli import app as command_line
 from gateway.compat.strawberry import graphql_schema
 from gateway.errors import ConfigurationError
-from gateway.execution.documents.cache import Documents
+from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.manifest import TrustedDocument, read_manifest
 from gateway.execution.documents.trusted import trust
 from gateway.sandbox import Sandbox
@@ -179,8 +179,8 @@ def test_a_document_that_the_manifest_has_in_two_spellings_stays_as_it_was_sent(
 @pytest.mark.parametrize("mode", TrustMode)
 def test_all_spellings_of_a_trusted_document_are_one_document_to_the_cache(mode: TrustMode) -> None:
     """No caller can push out others by white space, nor have the same document validated again and again."""
-    trusted = trust([TrustedDocument("entry", QUERY)], mode, most_characters=100_000)
-    documents = Documents(graphql_schema(build_schema()), size=10, trusted=trusted)
+    trusted = trust([TrustedDocument("entry", QUERY)], mode, max_characters=100_000)
+    documents = DocumentCache(graphql_schema(build_schema()), size=10, trusted=trusted)
     written = documents.get(QUERY)
     for spelling in (SAME, *(QUERY + " " * blanks for blanks in range(1, 20)), QUERY + "#" * 50_000):
         assert documents.get(spelling) is written

@@ -1,4 +1,4 @@
-"""Parses and validates GraphQL documents, and keeps those that were right."""
+"""Parses and validates GraphQL documents, and caches the valid ones."""
 
 import hashlib
 from collections.abc import Callable
@@ -23,24 +23,24 @@ from graphql import (
 
 from gateway.compat.graphql_core import bounded_merge_rule
 from gateway.errors import BadUserInput, DocumentNotTrusted, GatewayError, LimitExceeded
-from gateway.execution.documents.incremental_directives import asks_for_parts, wrong_counts
+from gateway.execution.documents.incremental_directives import invalid_initial_counts, is_incremental
 from gateway.execution.documents.limits import (
     Limits,
     check_lists,
-    list_variables,
     parse_within,
     require_comparable,
 )
 from gateway.execution.documents.trusted import TrustedDocuments, log_unknown
+from gateway.execution.variables import VariableCoercer, Variables
 
 DIGEST_LENGTH = 16
-"""How many hexadecimal digits name a document: enough to tell one from any other, and short enough for each line."""
+"""How many hexadecimal digits of its hash name a document: enough to be unique, and short enough for a log line."""
 
-# A long document is rare and its syntax tree large: one is not worth the memory of many short ones.
-_LONGEST_KEPT = 32 * 1024
-_MOST_VALIDATION_ERRORS = 20
-# A client that is wrong is wrong every time. There are few of them, and they must not push out those that are right.
-_MOST_REFUSED = 100
+# A long document is rare, and its syntax tree takes the memory of many short ones.
+_MAX_KEPT_CHARACTERS = 32 * 1024
+_MAX_VALIDATION_ERRORS = 20
+# A client repeats an invalid document. There are few of these, and they must not evict valid ones.
+_MAX_INVALID = 100
 
 
 class RequestError(Exception):
@@ -67,15 +67,15 @@ class ValidDocument:
     digest: str = ""
     """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
-    """Whether the same object is found again by the next request for the same text."""
-    asks_for_parts: bool = False
+    """Whether the next request with the same text gets the same object."""
+    is_incremental: bool = False
     """Whether ``@defer`` or ``@stream`` occurs in it."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
-    """What `gateway.execution.plans.cache` has compiled of it, by operation name; it is dropped with the document."""
+    """The plans of `gateway.execution.plans.cache`, by operation name: they are freed with the document."""
     costs: dict[str | None, Any] = field(default_factory=dict, compare=False)
-    """What `gateway.execution.cost.policy` knows of what it costs, by operation name."""
-    lists: dict[str | None, tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """The variables that are lists, by operation name."""
+    """The costs of `gateway.execution.cost.policy`, by operation name."""
+    coercers: dict[str | None, VariableCoercer] = field(default_factory=dict, compare=False)
+    """What coerces the variables, by operation name."""
 
     def operation(self, name: str | None) -> OperationDefinitionNode:
         """Return the operation called ``name``, or the only one (GraphQL spec, section 6.1, GetOperation)."""
@@ -91,25 +91,18 @@ class ValidDocument:
             raise UnknownOperation("The document has several operations: say which one with `operationName`.")
         raise UnknownOperation("The document has no operation.")
 
-    def list_variables(self, name: str | None) -> tuple[str, ...]:
-        """Return which variables of the operation called ``name`` are lists."""
-        names = self.lists.get(name)
-        if names is None:
-            names = self.lists[name] = list_variables(self.operation(name))
-        return names
-
     def is_query(self, name: str | None) -> bool:
-        """Return whether the operation called ``name`` only reads."""
+        """Return whether the operation called ``name`` is a query."""
         return self.operation(name).operation is OperationType.QUERY
 
 
 def digest_of(text: str) -> str:
-    """Return the beginning of a document's SHA-256, as clients that persist queries know it."""
+    """Return the first digits of a document's SHA-256, which clients with persisted queries use as well."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
 
 
-class Documents:
-    """Turns the text of a document into a ValidDocument; the last ``size`` of them are kept."""
+class DocumentCache:
+    """Turns the text of a document into a ValidDocument; the last ``size`` of them are cached."""
 
     def __init__(
         self,
@@ -120,11 +113,11 @@ class Documents:
         introspection: bool = True,
         trusted: TrustedDocuments | None = None,
     ) -> None:
-        """Take documents within ``limits``, without which there are none, and those that are ``trusted``."""
+        """Accept documents within ``limits``, by default without any, and those that are ``trusted``."""
         self.limits = limits or Limits()
         self._schema = schema
         self._trusted = trusted
-        self._longest_kept = max(_LONGEST_KEPT, trusted.longest if trusted else 0)
+        self._max_kept = max(_MAX_KEPT_CHARACTERS, trusted.longest if trusted else 0)
         self._keeps = size > 0
         self._introspection = introspection
         self._rules = [_bounded(each, self.limits) for each in (*specified_rules, *recommended_rules)]
@@ -132,46 +125,52 @@ class Documents:
             self._rules.append(NoSchemaIntrospectionCustomRule)
         self._as_written: Callable[[str], str] = lru_cache(maxsize=size)(trusted.as_written) if trusted else str
         self._kept = lru_cache(maxsize=size)(self._prepare)
-        self._refused: LRUCache[str, RequestError] = LRUCache(min(size, _MOST_REFUSED))
+        self._invalid: LRUCache[str, RequestError] = LRUCache(min(size, _MAX_INVALID))
 
     @property
     def kept(self) -> int:
-        """How many documents are kept now."""
+        """How many documents are cached."""
         return self._kept.cache_info().currsize
 
     def get(self, text: str) -> ValidDocument:
-        """Return the document; raise RequestError where it is too large, or does not parse or validate.
+        """Return the document; raise RequestError if it is too large, or does not parse or validate.
 
-        Where ``text`` is a spelling of a trusted document, that is returned: the places of errors are places there.
+        If ``text`` is a spelling of a trusted document, that is returned, and the locations of errors are in its text.
         """
-        if len(text) <= self._longest_kept:
+        if len(text) <= self._max_kept:
             return self._kept(self._as_written(text))
         written = self._trusted.as_written(text) if self._trusted else text
         return self._validated(text, is_kept=False) if written is text else self._kept(written)
 
-    def check_variables(self, document: ValidDocument, name: str | None, variables: dict[str, Any] | None) -> None:
-        """Raise RequestError where a list in ``variables`` is too long, or a ``@stream`` gets no number of items."""
-        names = document.list_variables(name)
-        if names:
-            try:
-                check_lists(names, variables, self.limits)
-            except LimitExceeded as exc:
-                raise _refusal(exc) from exc
-        if document.asks_for_parts:
-            errors = wrong_counts(self._schema, document.node, document.operation(name), variables)
+    def variables(self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None) -> Variables:
+        """Return the variables of an operation.
+
+        Raises RequestError if a list in ``inputs`` is too long, or the ``initialCount`` of a ``@stream`` is invalid.
+        """
+        coercer = document.coercers.get(name)
+        if coercer is None:
+            coercer = document.coercers[name] = VariableCoercer(self._schema, document.operation(name))
+        try:
+            check_lists(coercer.lists, inputs, self.limits)
+        except LimitExceeded as exc:
+            raise _request_error(exc) from exc
+        variables = Variables(coercer, inputs)
+        if document.is_incremental:
+            errors = invalid_initial_counts(document.node, variables)
             if errors:
                 raise RequestError(BadUserInput.code, errors)
+        return variables
 
     def _prepare(self, text: str) -> ValidDocument:
-        """Return what is kept, or raise what was raised for the same text before."""
-        known = self._refused.get(text)
+        """Return a document to be cached, or raise the error of the last request with the same text."""
+        known = self._invalid.get(text)
         if known is not None:
             raise RequestError(known.code, known.errors)
         try:
             return self._validated(text, is_kept=self._keeps)
         except RequestError as exc:
-            if self._refused.maxsize:
-                self._refused[text] = _without_tree(exc)
+            if self._invalid.maxsize:
+                self._invalid[text] = _without_tree(exc)
             raise
 
     def _validated(self, text: str, *, is_kept: bool) -> ValidDocument:
@@ -181,13 +180,13 @@ class Documents:
             else:
                 node = self._trusted_or_not(text, self._trusted)
         except (LimitExceeded, DocumentNotTrusted) as exc:
-            raise _refusal(exc) from exc
+            raise _request_error(exc) from exc
         except GraphQLSyntaxError as exc:
             raise RequestError("GRAPHQL_PARSE_FAILED", [exc]) from exc
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
-        return ValidDocument(node, digest_of(text), is_kept, asks_for_parts(text, node))
+        return ValidDocument(node, digest_of(text), is_kept, is_incremental(text, node))
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
         if trusted.knows(text):
@@ -204,8 +203,8 @@ class Documents:
             self._schema,
             node,
             self._rules if limits is self.limits else specified_rules,
-            max_errors=_MOST_VALIDATION_ERRORS,
-            hide_suggestions=not self._introspection,  # what a schema has can be asked for by misspelling it, too
+            max_errors=_MAX_VALIDATION_ERRORS,
+            hide_suggestions=not self._introspection,  # suggestions reveal the schema as well
         )
         require_comparable(errors, limits)
         if errors:
@@ -217,11 +216,11 @@ def _bounded(rule: Any, limits: Limits) -> Any:
     return bounded_merge_rule(limits.comparisons) if rule is OverlappingFieldsCanBeMergedRule else rule
 
 
-def _refusal(exc: GatewayError) -> RequestError:
+def _request_error(exc: GatewayError) -> RequestError:
     return RequestError(exc.code, [GraphQLError(exc.message)])
 
 
 def _without_tree(refusal: RequestError) -> RequestError:
-    """Return the same refusal with errors that keep only their places in the text, not the whole syntax tree."""
+    """Return the same error without the syntax tree: only the locations in the text are kept."""
     errors = [GraphQLError(each.message, source=each.source, positions=each.positions) for each in refusal.errors]
     return RequestError(refusal.code, errors)

@@ -1,7 +1,6 @@
-"""Which documents ask for an answer in parts, with ``@defer`` or ``@stream``, and what is wrong with how they do."""
+"""``@defer`` and ``@stream`` in a document: whether it has them, whether they are valid, and how to remove them."""
 
 from contextlib import suppress
-from typing import Any
 
 from graphql import (
     BREAK,
@@ -9,19 +8,19 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     GraphQLError,
-    GraphQLSchema,
     GraphQLStreamDirective,
-    OperationDefinitionNode,
     Visitor,
     VisitorAction,
     visit,
 )
-from graphql.execution import VariableValues, get_argument_values, get_variable_values
+from graphql.execution import VariableValues, get_argument_values
+
+from gateway.execution.variables import Variables
 
 _DIRECTIVES = ("defer", "stream")
 
 
-class _Parts(Visitor):
+class _Finder(Visitor):
     found = False
 
     def enter_directive(self, node: DirectiveNode, *_: object) -> VisitorAction:
@@ -31,25 +30,25 @@ class _Parts(Visitor):
         return None
 
 
-class _WithoutParts(Visitor):
+class _Remover(Visitor):
     def enter_directive(self, node: DirectiveNode, *_: object) -> VisitorAction:
         return REMOVE if node.name.value in _DIRECTIVES else None
 
 
-def asks_for_parts(text: str, document: DocumentNode) -> bool:
-    """Return whether a document, which was parsed from ``text``, asks for an answer in parts.
+def is_incremental(text: str, document: DocumentNode) -> bool:
+    """Return whether ``@defer`` or ``@stream`` occurs in a document, which was parsed from ``text``.
 
-    The tree says so: between ``@`` and the name there may be white space, commas and comments. A name can only be
-    written as it is, so that most trees need no looking through.
+    Only the tree can tell, since white space, commas and comments may stand between ``@`` and the name. But the name
+    itself has only one spelling, so that most trees need not be searched.
     """
     if not any(name in text for name in _DIRECTIVES):
         return False
-    finder = _Parts()
+    finder = _Finder()
     visit(document, finder)
     return finder.found
 
 
-class _WrongCounts(Visitor):
+class _InvalidCounts(Visitor):
     def __init__(self, variables: VariableValues) -> None:
         super().__init__()
         self._variables = variables
@@ -57,7 +56,7 @@ class _WrongCounts(Visitor):
 
     def enter_directive(self, node: DirectiveNode, *_: object) -> None:
         if node.name.value == GraphQLStreamDirective.name:
-            # An argument that is wrong itself, or a variable of another operation, is for the executor to judge.
+            # The executor reports an argument of the wrong type, and a variable of another operation.
             with suppress(GraphQLError):
                 values = get_argument_values(GraphQLStreamDirective, node, self._variables)
                 count = values["initialCount"]
@@ -65,23 +64,20 @@ class _WrongCounts(Visitor):
                     self.found.append(node)
 
 
-def wrong_counts(
-    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, inputs: dict[str, Any] | None
-) -> list[GraphQLError]:
-    """Return an error for each ``@stream`` that begins with less than no items; graphql-core fails at it, as a bug.
+def invalid_initial_counts(document: DocumentNode, variables: Variables) -> list[GraphQLError]:
+    """Return an error for each ``@stream`` with a negative ``initialCount``, at which graphql-core fails unexpectedly.
 
-    It is none of the executor's business in one part, but whether a request is right does not depend on ``Accept``.
+    Without incremental delivery it would do no harm. But whether a request is valid does not depend on ``Accept``.
     """
-    variables = get_variable_values(schema, operation.variable_definitions or (), inputs or {}, max_errors=0)
-    if not isinstance(variables, VariableValues):
-        return []  # the executor says what is wrong with them
-    finder = _WrongCounts(variables)
+    if variables.values is None:
+        return []  # the executor reports what is wrong with them
+    finder = _InvalidCounts(variables.values)
     visit(document, finder)
     message = "`initialCount` of @stream must be a number of items: 0 or more."
     return [GraphQLError(message, node) for node in finder.found]
 
 
-def in_one_part(document: DocumentNode) -> DocumentNode:
+def without_incremental_directives(document: DocumentNode) -> DocumentNode:
     """Return the document without ``@defer`` and ``@stream``."""
-    whole: DocumentNode = visit(document, _WithoutParts())
+    whole: DocumentNode = visit(document, _Remover())
     return whole

@@ -1,10 +1,10 @@
-"""What a document may ask for, and what a caller may put into its variables.
+"""The limits of a document and of its variables, and their checks.
 
     text ─▶ characters ─▶ parser: tokens ─▶ size: depth, fields … ─▶ validation: comparisons ─▶ variables: lists ─▶ cost
 
-All but the last two are held against a document once, and most of them before it is validated: to validate is what a
-small text can make expensive. Measured: a token costs 5 µs to parse and 10 to validate, a character of a comment or a
-string 0.25 µs, a unit of comparisons 1 µs. With the defaults that is below 50 ms for any document.
+All but the last two are checked once for a document, and most of them before it is validated, since a small text can
+be expensive to validate. Measured: a token costs 5 µs to parse and 10 µs to validate, a character of a comment or a
+string 0.25 µs, a comparison 1 µs. With the defaults, that is below 50 ms for any document.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,6 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSyntaxError,
-    ListTypeNode,
-    NonNullTypeNode,
-    OperationDefinitionNode,
     parse,
 )
 
@@ -43,7 +40,7 @@ _UNLIMITED = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that is allowed; each is the setting ``GATEWAY_MAX_<NAME>``, which says what it means."""
+    """The largest number that is allowed. Each is the setting ``GATEWAY_MAX_<NAME>``, which says what it means."""
 
     document: int = _UNLIMITED
     tokens: int = _UNLIMITED
@@ -51,7 +48,7 @@ class Limits:
     fields: int = _UNLIMITED
     aliases: int = _UNLIMITED
     introspection_aliases: int = _UNLIMITED
-    """This one is no setting: introspection answers much to few words, and no tool gives it aliases."""
+    """This one is not a setting: a short introspection query has a large response, and no tool uses aliases in it."""
     root_fields: int = _UNLIMITED
     directives: int = _UNLIMITED
     operations: int = _UNLIMITED
@@ -77,7 +74,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def parse_within(text: str, limits: Limits) -> DocumentNode:
-    """Return the parsed document; raise LimitExceeded where it is too large, GraphQLSyntaxError where it is none."""
+    """Return the parsed document; raise LimitExceeded if it is too large, GraphQLSyntaxError if it does not parse."""
     _require(DocumentTooLong, len(text), limits.document, "The document has {} characters")
     try:
         node = parse(text, max_tokens=limits.tokens)
@@ -109,12 +106,12 @@ _WITH = ", its fragments written out"
 
 def _require(error: type[LimitExceeded], found: int, most: int, says: str) -> None:
     if found > most:
-        # A number can have as many digits as a document has fragments.
+        # The number can have as many digits as the document has fragments.
         raise error(f"{says.format(found if found < _UNLIMITED else 'very many')}; at most {most} are allowed.")
 
 
 def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
-    """Raise TooManyComparisons where validation gave up."""
+    """Raise TooManyComparisons if the validation was aborted."""
     if is_validation_aborted(errors):
         raise TooManyComparisons(
             "The document has too many fields that overlap, or fragments that are nested too deeply, to be validated; "
@@ -122,17 +119,8 @@ def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
         )
 
 
-def list_variables(operation: OperationDefinitionNode) -> tuple[str, ...]:
-    """Return the names of the variables that are lists."""
-    return tuple(
-        each.variable.name.value
-        for each in operation.variable_definitions or ()
-        if isinstance(each.type.type if isinstance(each.type, NonNullTypeNode) else each.type, ListTypeNode)
-    )
-
-
 def check_lists(names: Iterable[str], variables: dict[str, Any] | None, limits: Limits) -> None:
-    """Raise ListTooLong where a variable has more items than it may, before anything looks at them."""
+    """Raise ListTooLong if a variable has too many items, before any of them is read."""
     for name in names:
         value = variables.get(name) if variables else None
         if type(value) is list and len(value) > limits.list:

@@ -1,7 +1,7 @@
-"""Reads a manifest of trusted documents: what the clients of a gateway were built with.
+"""Reads a manifest of trusted documents: those that the clients were built with.
 
-Three forms are known: Apollo's ``persisted-query-manifest``, Relay's JSON object from ids to documents, and a folder of
-``.graphql`` files, each of which is a document that needs no other file.
+It has one of three forms: Apollo's ``persisted-query-manifest``, Relay's JSON object from ids to documents, or a folder
+of ``.graphql`` files, each of which is a complete document.
 """
 
 import json
@@ -20,23 +20,23 @@ _SUFFIXES = {".graphql", ".gql"}
 
 @dataclass(frozen=True, slots=True)
 class TrustedDocument:
-    """One document of a manifest; ``entry`` says where in the manifest it stands."""
+    """One document of a manifest; ``entry`` is its place in the manifest."""
 
     entry: str
     text: str
     id: str | None = None
 
 
-class _Wrong(Exception):
-    """A manifest, or an entry of it, is not as it should be."""
+class _Invalid(Exception):
+    """A manifest, or an entry of it, is invalid."""
 
 
 def read_manifest(path: Path) -> tuple[TrustedDocument, ...]:
-    """Return the documents of the manifest at ``path``; ConfigurationError that names each entry that is wrong."""
+    """Return the documents of the manifest at ``path``; raise ConfigurationError that names each invalid entry."""
     try:
         documents = tuple(_from_folder(path) if path.is_dir() else _from_file(path))
         problems = [problem for each in documents if (problem := _syntax_problem(each))] + _clashes(documents)
-    except (_Wrong, OSError) as exc:
+    except (_Invalid, OSError) as exc:
         problems = [exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)]
     if problems:
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
@@ -46,7 +46,7 @@ def read_manifest(path: Path) -> tuple[TrustedDocument, ...]:
 def _from_folder(folder: Path) -> Iterator[TrustedDocument]:
     paths = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not paths:
-        raise _Wrong("there is no .graphql file in this folder.")
+        raise _Invalid("there is no .graphql file in this folder.")
     for path in paths:
         yield TrustedDocument(str(path.relative_to(folder)), _text(path))
 
@@ -55,34 +55,34 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise _Wrong(f"{path.name} is not UTF-8.") from None
+        raise _Invalid(f"{path.name} is not UTF-8.") from None
 
 
 def _from_file(path: Path) -> Iterator[TrustedDocument]:
     try:
         manifest = json.loads(_text(path))
     except json.JSONDecodeError as exc:
-        raise _Wrong(f"this is not JSON: {exc}.") from None
+        raise _Invalid(f"this is not JSON: {exc}.") from None
     except RecursionError:
-        raise _Wrong("this is nested too deeply.") from None
+        raise _Invalid("this is nested too deeply.") from None
     if not isinstance(manifest, dict):
-        raise _Wrong("this must be a JSON object: a manifest of Apollo, or ids with their documents (Relay).")
+        raise _Invalid("this must be a JSON object: a manifest of Apollo, or ids with their documents (Relay).")
     return _from_apollo(manifest) if "format" in manifest else _from_relay(manifest)
 
 
 def _from_apollo(manifest: dict[str, Any]) -> Iterator[TrustedDocument]:
     if (manifest["format"], manifest.get("version")) != (_APOLLO, 1):
-        raise _Wrong(f"`format` must be `{_APOLLO}`, and `version` 1.")
+        raise _Invalid(f"`format` must be `{_APOLLO}`, and `version` 1.")
     operations = manifest.get("operations")
     if not isinstance(operations, list):
-        raise _Wrong("`operations` must be a list.")
+        raise _Invalid("`operations` must be a list.")
     for index, operation in enumerate(operations):
         entry = f"operations[{index}]"
         if not isinstance(operation, dict):
-            raise _Wrong(f"{entry} must be an object.")
+            raise _Invalid(f"{entry} must be an object.")
         for key in ("id", "body"):
             if not isinstance(operation.get(key), str):
-                raise _Wrong(f"{entry} must have `{key}`, a string.")
+                raise _Invalid(f"{entry} must have `{key}`, a string.")
         name = operation.get("name")
         yield TrustedDocument(f"{entry} ({name})" if name else entry, operation["body"], operation["id"])
 
@@ -90,7 +90,7 @@ def _from_apollo(manifest: dict[str, Any]) -> Iterator[TrustedDocument]:
 def _from_relay(manifest: dict[str, Any]) -> Iterator[TrustedDocument]:
     for name, text in manifest.items():
         if not isinstance(text, str):
-            raise _Wrong(f"{name} must have a document, as a string.")
+            raise _Invalid(f"{name} must have a document, as a string.")
         yield TrustedDocument(name, text, name)
 
 

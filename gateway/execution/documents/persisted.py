@@ -1,19 +1,19 @@
 """Documents that a client names by their SHA-256 instead of sending them, in two forms.
 
-Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), in which clients teach the gateway:
+Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), which clients register as they go:
 
     hash            ──▶  known: it is executed
                     ◀──  unknown: PERSISTED_QUERY_NOT_FOUND
-    hash and query  ──▶  the hash is checked, the document validated, executed and kept
+    hash and query  ──▶  the hash is checked, the document validated, executed and stored
 
 Persisted documents (GraphQL over HTTP, appendix A), ``documentId: "sha256:<hash>"`` in place of ``query``: the same
-documents, but nothing is learned by it.
+documents, but such a request registers nothing.
 
-A name says what it stands for, so that no entry is ever out of date, and what one caller has taught is good for all. It
-is checked again when it comes out of a store that others may write to.
+The hash is computed from the document, so that an entry never becomes stale, and one caller can register it for all.
+It is checked again after it is read from a store, since others may write to that store.
 
-A store is bounded, or it is a Redis that has other things to remember: so nothing is learned of strangers. In
-passthrough mode only the REST API can say who is one, and an operation of which it answered a call says so.
+A store is bounded, or it is a Redis that is used for other things as well. So only known callers may register
+documents. In passthrough mode only the REST API can tell who is known: it has answered a call of the operation.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from typing import Any
 
 from gateway.clock import Timing
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
-from gateway.execution.documents.cache import Documents, RequestError
+from gateway.execution.documents.cache import DocumentCache, RequestError
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.context import OperationContext
@@ -35,7 +35,7 @@ from gateway.telemetry import Counts
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT_ID_PREFIX = "sha256:"
-_LONGEST_ID = 256
+_MAX_ID_CHARACTERS = 256
 _NO_DOCUMENT_ID = (
     "`documentId` must be `sha256:` and the document's SHA-256 in 64 lower-case hexadecimal digits, "
     "or the id of a trusted document."
@@ -44,9 +44,9 @@ _NO_DOCUMENT_ID = (
 
 @dataclass(frozen=True, slots=True)
 class DocumentName:
-    """What a client calls a document: the SHA-256 of its UTF-8 text, in lower-case hexadecimal digits.
+    """The name that a client sends for a document: the SHA-256 of its UTF-8 text, in lower-case hexadecimal digits.
 
-    As a ``documentId`` it can also be whatever a manifest of trusted documents calls it.
+    As a ``documentId`` it can also be an id of the manifest of trusted documents.
     """
 
     digest: str
@@ -56,23 +56,23 @@ class DocumentName:
 
 @dataclass(frozen=True, slots=True)
 class PersistedOperation(Operation):
-    """An operation whose document was named. ``document`` is empty where it did not come with the request."""
+    """An operation whose document is named. ``document`` is empty if the request did not contain it."""
 
     called: DocumentName = DocumentName("")
 
 
 class PersistedDocuments:
-    """Knows documents by their names. Of ``stores`` the nearest is the first; one further away is asked less often."""
+    """Finds documents by their names. The first of ``stores`` is the nearest, and is asked first."""
 
-    def __init__(self, stores: Sequence[Store], documents: Documents, lifetime: float) -> None:
+    def __init__(self, stores: Sequence[Store], documents: DocumentCache, lifetime: float) -> None:
         self._stores = stores
         self._documents = documents
         self._lifetime = lifetime
 
     async def resolve(self, operation: PersistedOperation) -> Operation:
-        """Return the operation with its document; PersistedQueryNotFound where that is unknown.
+        """Return the operation with its document; raise PersistedQueryNotFound if that is unknown.
 
-        Raises BadUserInput where the name is that of another document.
+        Raises BadUserInput if the name belongs to another document.
         """
         if not operation.called.is_hash:
             raise BadUserInput(_NO_DOCUMENT_ID)
@@ -83,10 +83,10 @@ class PersistedDocuments:
         document = await self._find(operation.called)
         return PersistedOperation(document, operation.name, operation.variables, operation.called)
 
-    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
-        """Keep the document of an operation that was executed, if it came with the request.
+    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Store the document of an operation that was executed, if the request contained it.
 
-        One that is not valid is not kept, nor one of a caller whom nobody knows.
+        An invalid document is not stored, nor one of an unknown caller.
         """
         if not operation.document or not _is_known(context):
             return
@@ -97,34 +97,34 @@ class PersistedDocuments:
         digest = operation.called.digest
         (present,) = await self._stores[0].get([_key(digest)])
         if present is None:
-            await self._keep(digest, operation.document.encode(), self._stores)
+            await self._store(digest, operation.document.encode(), self._stores)
 
     async def _find(self, called: DocumentName) -> str:
         for index, store in enumerate(self._stores):
             (text,) = await store.get([_key(called.digest)])
             if text is not None and _digest(text) == called.digest:
-                await self._keep(called.digest, text, self._stores[:index])
+                await self._store(called.digest, text, self._stores[:index])
                 return text.decode()
         raise PersistedQueryNotFound("No document is known by this `documentId`." if called.is_document_id else None)
 
-    async def _keep(self, digest: str, text: bytes, stores: Sequence[Store]) -> None:
+    async def _store(self, digest: str, text: bytes, stores: Sequence[Store]) -> None:
         for store in stores:
             await store.set(_key(digest), text, self._lifetime)
 
     async def aclose(self) -> None:
-        """Let go of the stores."""
+        """Close the stores."""
         for store in self._stores:
             await store.aclose()
 
 
 class NoPersistedDocuments:
-    """Says that there are none (``GATEWAY_PERSISTED_QUERIES=false``); Apollo's clients then go on without."""
+    """Refuses persisted documents (``GATEWAY_PERSISTED_QUERIES=false``); Apollo's clients then send documents."""
 
     async def resolve(self, operation: PersistedOperation) -> Operation:
         """Raise PersistedQueryNotSupported."""
         raise PersistedQueryNotSupported("`documentId` is not enabled." if operation.called.is_document_id else None)
 
-    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
+    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
         """Do nothing."""
 
     async def aclose(self) -> None:
@@ -132,40 +132,40 @@ class NoPersistedDocuments:
 
 
 class TrustedFirst:
-    """Knows trusted documents by their ids, and leaves others to ``otherwise``. They come from no store."""
+    """Finds trusted documents by their ids, without a store, and passes others to ``otherwise``."""
 
     def __init__(self, trusted: TrustedDocuments, otherwise: PersistedDocuments | NoPersistedDocuments) -> None:
         self._trusted = trusted
         self._otherwise = otherwise
 
     async def resolve(self, operation: PersistedOperation) -> Operation:
-        """Return the operation with its document; raise what ``otherwise`` raises where it is not trusted."""
+        """Return the operation with its document; ``otherwise`` resolves a document that is not trusted."""
         text = None if operation.document else self._trusted.by_id.get(operation.called.digest)
         if text is None:
             return await self._otherwise.resolve(operation)
         return PersistedOperation(text, operation.name, operation.variables, operation.called)
 
-    async def learn(self, operation: PersistedOperation, context: OperationContext) -> None:
-        """Let ``otherwise`` keep the document."""
-        await self._otherwise.learn(operation, context)
+    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
+        """Let ``otherwise`` store the document."""
+        await self._otherwise.register(operation, context)
 
     async def aclose(self) -> None:
-        """Let go of what ``otherwise`` holds."""
+        """Close ``otherwise``."""
         await self._otherwise.aclose()
 
 
 def build_persisted(
-    settings: Settings, documents: Documents, timing: Timing, trusted: TrustedDocuments | None = None
+    settings: Settings, documents: DocumentCache, timing: Timing, trusted: TrustedDocuments | None = None
 ) -> PersistedDocuments | NoPersistedDocuments | TrustedFirst:
-    """Return what ``settings`` ask for, and before it the documents that are trusted."""
+    """Return the store that ``settings`` ask for, and before it the trusted documents."""
     stored = _build_stored(settings, documents, timing)
     return stored if trusted is None else TrustedFirst(trusted, stored)
 
 
 def _build_stored(
-    settings: Settings, documents: Documents, timing: Timing
+    settings: Settings, documents: DocumentCache, timing: Timing
 ) -> PersistedDocuments | NoPersistedDocuments:
-    """Return a store in this process, and behind it the cache's Redis where there is one."""
+    """Return a store in this process and, behind it, the cache's Redis if there is one."""
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
@@ -176,7 +176,7 @@ def _build_stored(
 
 
 def document_name(document_id: Any, extensions: dict[str, Any] | None) -> DocumentName | None:
-    """Return what a request calls its document, None where it does not; BadUserInput where that is no name."""
+    """Return the name of a request's document, None if it has none; raise BadUserInput for an invalid name."""
     if document_id is not None:
         return _from_document_id(document_id)
     if extensions is None or extensions.get("persistedQuery") is None:
@@ -185,7 +185,7 @@ def document_name(document_id: Any, extensions: dict[str, Any] | None) -> Docume
 
 
 def _from_document_id(value: Any) -> DocumentName:
-    if not isinstance(value, str) or len(value) > _LONGEST_ID:
+    if not isinstance(value, str) or len(value) > _MAX_ID_CHARACTERS:
         raise BadUserInput(_NO_DOCUMENT_ID)
     digest = value.removeprefix(_DOCUMENT_ID_PREFIX)
     is_hash = digest != value and _SHA256.fullmatch(digest) is not None
@@ -204,7 +204,10 @@ def _from_extension(value: Any) -> DocumentName:
 
 
 def _is_known(context: OperationContext) -> bool:
-    """Return whether a caller was let in here, or else by the REST API: no cache has an answer that it did not give."""
+    """Return whether the gateway or the REST API has accepted the caller's credentials.
+
+    A response from the cache says the same: it was cached for these credentials.
+    """
     return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.trace)
 
 

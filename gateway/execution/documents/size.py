@@ -1,8 +1,8 @@
-"""How large a document is: how deep, how wide, with how many aliases, its fragments written out.
+"""How large a document is, with its fragments expanded: its depth, its fields, its aliases and more.
 
-A fragment that spreads fragments many times over is exponentially larger written out than its text, and one that
-spreads itself has no end. So each definition is walked once, and sums are made afterwards, of each fragment once.
-Nothing here recurses: how deep a document is nested is for the limits to say, not for the interpreter.
+Fragments that spread fragments can be exponentially larger expanded than their text, and a fragment that spreads
+itself has no end. So each definition is walked once, and then each fragment is summed up once. Nothing here recurses:
+the limits decide how deep a document may be nested, not the interpreter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _INTROSPECTION = {"__schema", "__type"}
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Where a fragment is spread: below how many fields, and whether one of those is introspection's."""
+    """Where a fragment is spread: below how many fields, and whether one of those belongs to introspection."""
 
     name: str
     depth: int
@@ -38,7 +38,7 @@ class _Spread:
 
 @dataclass(slots=True)
 class Size:
-    """What a definition comes to. The limits in the settings say what each number means."""
+    """The size of a definition. The limits in the settings say what each number means."""
 
     depth: int = 0
     root_fields: int = 0
@@ -47,10 +47,10 @@ class Size:
     introspection_aliases: int = 0
     directives: int = 0
     longest_list: int = 0
-    """This alone does not count fragments: each is looked at for itself."""
+    """This does not include fragments: each has its own."""
 
     def add(self, of: "Size", spread: _Spread) -> None:
-        """Write a fragment out where it is spread."""
+        """Add the size of a fragment where it is spread."""
         self.depth = max(self.depth, spread.depth + of.depth)
         self.root_fields += of.root_fields if spread.depth == 0 else 0
         self.fields += of.fields
@@ -61,20 +61,20 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSize:
-    """The sizes of a document's operations, fragments written out, and the longest list in it."""
+    """The sizes of a document's operations, with fragments expanded, and its longest list."""
 
     operations: tuple[Size, ...]
     longest_list: int
 
 
 def size_of(document: DocumentNode) -> DocumentSize:
-    """Return how large a document is that was parsed, and not validated yet."""
+    """Return the size of a document that is parsed but not validated."""
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     fragments = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
     walked = {each.name.value: _Walk.over(each) for each in fragments}
     roots = [_Walk.over(each) for each in operations]
     longest = max((walk.size.longest_list for walk in (*roots, *walked.values())), default=0)
-    _write_out(walked)
+    _expand(walked)
     for root in roots:
         _sum_up(root, walked)
     return DocumentSize(tuple(root.size for root in roots), longest)
@@ -82,7 +82,7 @@ def size_of(document: DocumentNode) -> DocumentSize:
 
 @dataclass(slots=True)
 class _Walk:
-    """One definition: what stands in it, and which fragments it spreads."""
+    """One definition: its own size, and the fragments that it spreads."""
 
     size: Size = field(default_factory=Size)
     spreads: list[_Spread] = field(default_factory=list)
@@ -90,7 +90,7 @@ class _Walk:
 
     @classmethod
     def over(cls, definition: OperationDefinitionNode | FragmentDefinitionNode) -> "_Walk":
-        """Walk over a definition."""
+        """Return the walk over a definition."""
         walk = cls()
         walk._directives(definition.directives)
         for variable in definition.variable_definitions or ():
@@ -144,14 +144,14 @@ class _Walk:
                     values.extend(each.value for each in fields)
 
 
-def _sum_up(walk: _Walk, written_out: Mapping[str, _Walk]) -> None:
+def _sum_up(walk: _Walk, expanded: Mapping[str, _Walk]) -> None:
     for spread in walk.spreads:
-        if spread.name in written_out:
-            walk.size.add(written_out[spread.name].size, spread)
+        if spread.name in expanded:
+            walk.size.add(expanded[spread.name].size, spread)
 
 
-def _write_out(fragments: Mapping[str, _Walk]) -> None:
-    """Sum up each fragment after those that it spreads; one that spreads itself, which is not valid, adds nothing."""
+def _expand(fragments: Mapping[str, _Walk]) -> None:
+    """Sum up each fragment after those that it spreads. One that spreads itself, which is invalid, adds nothing."""
     done: dict[str, _Walk] = {}
     entered: set[str] = set()
     for root in fragments:
@@ -168,6 +168,6 @@ def _write_out(fragments: Mapping[str, _Walk]) -> None:
 
 
 def _unentered(name: str, fragments: Mapping[str, _Walk], entered: set[str]) -> Iterator[str]:
-    """Enter a fragment, and yield those that it spreads and that nobody has entered by then."""
+    """Enter a fragment, and return those that it spreads and that are not entered when they are reached."""
     entered.add(name)
     return (each.name for each in fragments[name].spreads if each.name in fragments and each.name not in entered)

@@ -1,13 +1,13 @@
-"""Trusted documents: those that clients were built with, and what is done about others.
+"""Trusted documents: those that clients were built with, and what happens to others.
 
-    log      ──▶  others are executed, and each is logged once while it is kept
-    prefer   ──▶  likewise; trusted ones are held to no limit of documents, and may introspect
+    log      ──▶  others are executed, and each is logged once while it is cached
+    prefer   ──▶  likewise; limits do not apply to trusted documents, and these may use introspection
     require  ──▶  others are refused before they are parsed
 
-A document is matched by its tokens: white space, commas and comments may differ, and so may the way a string is quoted.
-Names, arguments and the order of fields may not. That takes no parser, so that a stranger's text costs no more than to
-be read up to the length of the longest document that is trusted. From there on the manifest's text stands for every
-spelling of it: else each would be parsed and validated anew, without limits, and push out other documents.
+A document is matched by its tokens: white space, commas, comments and the quotes of a string may differ; names,
+arguments and the order of fields may not. That takes no parser, so that an unknown text is only read, up to the length
+of the longest trusted document. After that, the manifest's text replaces every spelling of it. Otherwise each spelling
+would be parsed and validated again, without limits, and evict other documents.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from gateway.settings import Settings, TrustMode
 from gateway.telemetry import logger
 
 _STRINGS = {TokenKind.STRING, TokenKind.BLOCK_STRING}
-_MOST_NAMES = 5
-_LONGEST_NAME = 100
+_MAX_LOGGED_NAMES = 5
+_MAX_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +36,46 @@ class TrustedDocuments:
     """Their texts, by the ids of the manifest and by their SHA-256."""
     longest: int
     _texts: frozenset[str] = field(repr=False)
-    _spelt: dict[str, str] = field(repr=False)
+    _by_tokens: dict[str, str] = field(repr=False)
     """Their texts, by their tokens."""
-    _most_tokens: int
-    _most_characters: int
+    _max_tokens: int
+    _max_characters: int
 
     def knows(self, text: str) -> bool:
-        """Return whether ``text`` is one of them, as the manifest has it."""
+        """Return whether ``text`` is one of them, exactly as in the manifest."""
         return text in self._texts
 
     def as_written(self, text: str) -> str:
-        """Return the manifest's text of which ``text`` is a spelling; where there is none, ``text`` itself."""
-        if text in self._texts or len(text) > self._most_characters:
+        """Return the manifest's text of which ``text`` is a spelling; if there is none, ``text`` itself."""
+        if text in self._texts or len(text) > self._max_characters:
             return text
         try:
-            tokens = _tokens_of(text, self._most_tokens)
+            tokens = _tokens_of(text, self._max_tokens)
         except GraphQLError:
             return text
-        return text if tokens is None else self._spelt.get(" ".join(tokens), text)
+        return text if tokens is None else self._by_tokens.get(" ".join(tokens), text)
 
     @property
     def lifts_limits(self) -> bool:
-        """Whether trusted documents may be larger than others."""
+        """Whether limits do not apply to trusted documents."""
         return self.mode is not TrustMode.LOG
 
     @property
     def refuses_others(self) -> bool:
-        """Whether no other document is executed."""
+        """Whether other documents are refused."""
         return self.mode is TrustMode.REQUIRE
 
 
 def build_trusted(settings: Settings) -> TrustedDocuments | None:
-    """Return what ``settings`` trust, None where they name nothing; ConfigurationError where the manifest is wrong."""
+    """Return the trusted documents, None if no manifest is set; raise ConfigurationError if the manifest is invalid."""
     if settings.trusted_documents is None:
         return None
     documents = read_manifest(settings.trusted_documents)
     return trust(documents, settings.trusted_documents_mode, settings.max_document)
 
 
-def trust(documents: Iterable[TrustedDocument], mode: TrustMode, most_characters: int = 0) -> TrustedDocuments:
-    """Return what is known of ``documents``; a text of more than ``most_characters`` is looked at if one of them is."""
+def trust(documents: Iterable[TrustedDocument], mode: TrustMode, max_characters: int = 0) -> TrustedDocuments:
+    """Return these trusted documents. Texts up to ``max_characters``, or the longest of these, are compared to them."""
     texts = [each.text for each in documents]
     by_id = {hashlib.sha256(text.encode()).hexdigest(): text for text in texts}
     by_id.update({each.id: each.text for each in documents if each.id is not None})
@@ -88,16 +88,16 @@ def trust(documents: Iterable[TrustedDocument], mode: TrustMode, most_characters
         frozenset(texts),
         {" ".join(each): text for each, text in zip(tokens, texts, strict=True)},
         max(map(len, tokens), default=0),
-        max(longest, most_characters),
+        max(longest, max_characters),
     )
 
 
-def _tokens_of(text: str, most: int | None = None) -> list[str] | None:
-    """Return the tokens of a document, None where there are more than ``most``; GraphQLError where one is none."""
+def _tokens_of(text: str, limit: int | None = None) -> list[str] | None:
+    """Return the tokens of a document, None if there are more than ``limit``; raise GraphQLError for an invalid one."""
     lexer = Lexer(Source(text))
     tokens: list[str] = []
     while (token := lexer.advance()).kind is not TokenKind.EOF:
-        if most is not None and len(tokens) >= most:
+        if limit is not None and len(tokens) >= limit:
             return None
         value = token.value or ""
         tokens.append(canonical_string(value) if token.kind in _STRINGS else value or token.kind.value)
@@ -105,12 +105,12 @@ def _tokens_of(text: str, most: int | None = None) -> list[str] | None:
 
 
 def log_unknown(text: str, node: DocumentNode) -> None:
-    """Say in the log that a document is not trusted: by its hash and its operations, whose text is a client's own."""
+    """Log that a document is not trusted: its hash and its operations' names, which are a client's own text."""
     names = [
-        each.name.value[:_LONGEST_NAME]
+        each.name.value[:_MAX_NAME_CHARACTERS]
         for each in node.definitions
         if isinstance(each, OperationDefinitionNode) and each.name is not None
     ]
     digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
-    fields = {"document": digest, "operations": names[:_MOST_NAMES]}
+    fields = {"document": digest, "operations": names[:_MAX_LOGGED_NAMES]}
     logger.info("a document is not trusted", extra={"fields": fields})

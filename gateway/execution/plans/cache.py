@@ -1,30 +1,27 @@
-"""Chooses the plan of an operation: compiled when it is first wanted, and kept with its document."""
+"""Chooses the plan of an operation. A plan is compiled when it is first needed, and kept with its document."""
 
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode, OperationType
+from cachetools import FIFOCache
+from graphql import GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import VariableValues
 
 from gateway.execution.documents.cache import ValidDocument
 from gateway.execution.plans.plan import Plan, compile_plan
-from gateway.execution.selection import NotPlannable, condition_variables, select
+from gateway.execution.selection import ConditionalOperation, Conditions, NotPlannable
 from gateway.execution.variables import Variables
 
-# Each variable that decides a @skip or @include can double them.
-_MOST_VARIANTS = 16
+# Each variable in a @skip or an @include can double the number of plans.
+_MAX_PLANS_PER_OPERATION = 16
 # A plan takes some 1.7 KB for each of its fields: this is 85 MB, and 2,500 plans of 20 fields.
-_MOST_FIELDS = 50_000
-
-
-_Values: TypeAlias = tuple[Any, ...]
-"""How the variables decide each ``@skip`` and ``@include``."""
+_MAX_FIELDS = 50_000
 
 
 class StoodAside(Exception):
-    """The plan cannot answer this time; the message is the reason."""
+    """The plan cannot answer this request; the message is the reason."""
 
 
 @dataclass(slots=True)
@@ -33,94 +30,80 @@ class PlanCounters:
 
     planned: int = 0
     not_plannable: Counter[str] = field(default_factory=Counter)
-    """No plan can answer such an operation."""
+    """Operations that no plan can answer."""
     stood_aside: Counter[str] = field(default_factory=Counter)
-    """There was a plan, and the arguments or the upstream answers were not the ordinary case."""
+    """Operations with a plan whose arguments or upstream responses were not the ordinary case."""
 
 
-class PlanMemory:
-    """Bounds what all plans take together, in fields. The oldest goes first: to make it again costs milliseconds."""
+_Key: TypeAlias = tuple["weakref.ref[OperationPlans]", Conditions]
 
-    def __init__(self, most: int = _MOST_FIELDS) -> None:
-        self._most = most
-        self._kept: deque[tuple[weakref.ref[OperationPlans], _Values, int]] = deque()
-        self.fields = 0
-        """How many fields the plans have that are kept, or were when their document was dropped."""
 
-    def keep(self, plans: "OperationPlans", values: _Values, size: int) -> None:
-        """Take note of a new plan, and let the oldest go where they are too many."""
-        self._kept.append((weakref.ref(plans), values, size))
-        self.fields += size
-        while self.fields > self._most and len(self._kept) > 1:
-            reference, old, size = self._kept.popleft()
-            self.fields -= size
-            owner = reference()
-            if owner is not None:
-                owner.forget(old)
+class PlanMemory(FIFOCache[_Key, int]):
+    """Bounds the fields of all plans together. The oldest plan is dropped first; compiling it again takes milliseconds.
+
+    It holds sizes only. The plans belong to their documents, and are freed with them.
+    """
+
+    def __init__(self, max_fields: int = _MAX_FIELDS) -> None:
+        super().__init__(max_fields, getsizeof=lambda fields: fields)
+
+    def popitem(self) -> tuple[_Key, int]:
+        """Drop the oldest plan."""
+        (reference, conditions), fields = super().popitem()
+        plans = reference()
+        if plans is not None:
+            plans.drop(conditions)
+        return (reference, conditions), fields
 
 
 class OperationPlans:
-    """The plans of one operation: one for each way its variables decide ``@skip`` and ``@include``."""
+    """The plans of one operation: one for each combination of the variables in ``@skip`` and ``@include``."""
 
-    def __init__(
-        self, schema: GraphQLSchema, memory: PlanMemory, document: ValidDocument, operation: OperationDefinitionNode
-    ) -> None:
-        self._schema = schema
-        self._memory = memory
-        self._document = document
+    def __init__(self, operation: ConditionalOperation, memory: PlanMemory) -> None:
         self._operation = operation
-        self._variables = Variables(schema, operation)
-        self._variants: dict[_Values, Plan | NotPlannable] = {}
-        if operation.operation is not OperationType.QUERY:
-            raise NotPlannable(f"a {operation.operation.value}")
-        self._conditions = condition_variables(document.node)
+        self._memory = memory
+        self._plans: dict[Conditions, Plan | NotPlannable] = {}
 
-    def choose(self, inputs: dict[str, Any] | None) -> tuple[Plan, VariableValues]:
-        """Return the plan for these variables, and their coerced values."""
-        variables = self._variables.coerce(inputs or {})
-        if variables is None:
+    def choose(self, variables: Variables) -> tuple[Plan, VariableValues]:
+        """Return the plan for these variables, and their values."""
+        values = variables.values
+        if values is None:
             raise StoodAside("variables")
-        values = tuple(variables.coerced.get(name) for name in self._conditions)
-        return self._variant(values), variables
+        return self._plan(self._operation.conditions(values)), values
 
-    def _variant(self, values: _Values) -> Plan:
-        plan = self._variants.get(values)
+    def _plan(self, conditions: Conditions) -> Plan:
+        plan = self._plans.get(conditions)
         if plan is None:
-            if len(self._variants) >= _MOST_VARIANTS:
+            if len(self._plans) >= _MAX_PLANS_PER_OPERATION:
                 raise NotPlannable("too many combinations of @skip and @include")
-            plan = self._variants[values] = self._compile(values)
-            self._memory.keep(self, values, 1 if isinstance(plan, NotPlannable) else plan.size)
+            plan = self._plans[conditions] = self._compile(conditions)
+            self._memory[weakref.ref(self), conditions] = 1 if isinstance(plan, NotPlannable) else plan.size
         if isinstance(plan, NotPlannable):
             raise plan
         return plan
 
-    def forget(self, values: _Values) -> None:
-        """Let a plan go."""
-        self._variants.pop(values, None)
+    def drop(self, conditions: Conditions) -> None:
+        """Drop a plan."""
+        self._plans.pop(conditions, None)
 
-    def _compile(self, values: _Values) -> Plan | NotPlannable:
-        conditions = {
-            name: value for name, value in zip(self._conditions, values, strict=True) if isinstance(value, bool)
-        }
+    def _compile(self, conditions: Conditions) -> Plan | NotPlannable:
         try:
-            return compile_plan(select(self._schema, self._document.node, self._operation, conditions))
+            return compile_plan(self._operation.select(conditions))
         except NotPlannable as exc:
             return exc
         except (GraphQLError, RecursionError) as exc:
-            # Wrong arguments that are the same each time: the reference says what is wrong with them.
+            # These arguments are wrong at each request. The reference says what is wrong with them.
             return NotPlannable(type(exc).__name__)
 
 
 class Planner:
-    """Finds or makes the plan for each operation of a schema."""
+    """Finds or compiles the plan of each operation of a schema."""
 
     def __init__(self, schema: GraphQLSchema, memory: PlanMemory | None = None) -> None:
         self._schema = schema
-        self._memory = memory or PlanMemory()
+        self._memory = PlanMemory() if memory is None else memory  # an empty one is false
 
-    def choose(
-        self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None
-    ) -> tuple[Plan, VariableValues]:
+    def choose(self, document: ValidDocument, name: str | None, variables: Variables) -> tuple[Plan, VariableValues]:
         """Return the plan and the coerced variables; raise NotPlannable, or StoodAside for these variables."""
         plans = document.plans.get(name)
         if plans is None:
@@ -129,11 +112,14 @@ class Planner:
             plans = document.plans[name] = self._plans(document, name)
         if isinstance(plans, NotPlannable):
             raise plans
-        chosen: tuple[Plan, VariableValues] = plans.choose(inputs)
+        chosen: tuple[Plan, VariableValues] = plans.choose(variables)
         return chosen
 
     def _plans(self, document: ValidDocument, name: str | None) -> OperationPlans | NotPlannable:
+        node = document.operation(name)
+        if node.operation is not OperationType.QUERY:
+            return NotPlannable(f"a {node.operation.value}")
         try:
-            return OperationPlans(self._schema, self._memory, document, document.operation(name))
+            return OperationPlans(ConditionalOperation.of(self._schema, document.node, node), self._memory)
         except NotPlannable as exc:
             return exc

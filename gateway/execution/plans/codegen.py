@@ -1,21 +1,21 @@
-"""Writes the Python source of a plan: functions that build the response from decoded documents.
+"""Writes the Python source of a plan: functions that build the response from decoded REST bodies.
 
 For ``{ thread(id: 1) { id lastMessage { from } customers { id profile { customer { email } } } } }`` it is about
 
-    def object_3(v2, wait):
+    def object_3(v2, gaps):
         out = Output_2(v2.id_, None)
-        wait.append((step_1, out, 'r1', v2.external_id_ or None))
+        gaps.append((step_1, out, 'r1', v2.external_id_ or None))
         return out
 
-    def value_4(document, page, wait):
-        return Output_3(document.id_, None if (v1 := document.last_message_) is None else Output_1(v1.from_),
-                        [object_3(v2, wait) for v2 in document.customers_ or ()])
+    def value_4(body, page, gaps):
+        return Output_3(body.id_, None if (v1 := body.last_message_) is None else Output_1(v1.from_),
+                        [object_3(v2, gaps) for v2 in body.customers_ or ()])
 
-Every object of the response is a struct whose encoded names are the response keys: msgspec makes and encodes those
-faster than dicts (measured: a big thread in two thirds of the time). An object with a field that costs a REST call
-gets a function of its own, which leaves a gap in the struct and appends to ``wait`` what belongs there.
+Every object of the response is a struct whose encoded names are the response keys: msgspec creates and encodes structs
+faster than dicts (measured: a big thread in two thirds of the time). An object with a field that costs a REST call has
+a function of its own. It leaves that field of the struct empty, and appends to ``gaps`` what belongs there.
 
-No text of a client becomes source: names in the source are numbered or are the schema's own keys, and response keys
+No text of a client becomes source. Names in the source are numbered or are the schema's own keys, and response keys
 are only ever values.
 """
 
@@ -32,19 +32,19 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     get_named_type,
+    get_nullable_type,
     is_leaf_type,
 )
 
 from gateway.compat.graphql_core import GroupedFieldSet
-from gateway.execution.plans.decoders import Shape, attribute
-from gateway.execution.plans.turns import in_turns
+from gateway.execution.plans.decoders import RecordFields, attribute, build_items
 from gateway.execution.selection import NotPlannable, Selected, Selection
 from gateway.schema.resolvers.links import Link, RestSource, link_of
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, connection
 from gateway.schema.resolvers.records import upstream_key
 
-# A plan is as large as its document with all fragments written out, which can be exponentially larger than the text.
-_MOST_FIELDS = 2000
+# A plan is as large as its document with all fragments expanded, which can be exponentially larger than the text.
+_MAX_FIELDS = 2000
 
 
 class Place(Protocol):
@@ -61,35 +61,35 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class InDocument:
-    """An object that was decoded from a document: a struct. ``takes_turns`` where its lists are read by turns."""
+class InRecord:
+    """An object that was decoded from a REST body: a struct. If ``cooperative``, its lists are built item by item."""
 
     variable: str
-    shape: Shape
-    takes_turns: bool = False
+    fields: RecordFields
+    cooperative: bool = False
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> str:
         """Return an attribute."""
-        self.shape.read(key, graphql_type)
+        self.fields.read(key, graphql_type)
         return f"{self.variable}.{attribute(key)}"
 
     def read_text(self, key: str) -> str:
         """Return an attribute."""
-        self.shape.read_text(key)
+        self.fields.read_text(key)
         return f"{self.variable}.{attribute(key)} or None"
 
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the struct below."""
-        return InDocument(variable, self.shape.below[key], self.takes_turns)
+        return InRecord(variable, self.fields.below[key], self.cooperative)
 
 
 @dataclass(frozen=True, slots=True)
 class InConnection:
-    """An object that `connection` makes: a dict. The items in it are structs again."""
+    """An object that `connection` returns: a dict. The items in it are structs."""
 
     variable: str
     item_type: str
-    items: Shape
+    items: RecordFields
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> str:  # noqa: ARG002 - the protocol's signature
         """Return an item of the dict."""
@@ -102,7 +102,7 @@ class InConnection:
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the dict below, or an item of the list."""
         if type_name == self.item_type:
-            return InDocument(variable, self.items)
+            return InRecord(variable, self.items)
         return InConnection(variable, self.item_type, self.items)
 
 
@@ -114,39 +114,39 @@ class StepLink:
     link: Link
     field: GraphQLField
     selected: Selected
-    values: dict[RestSource, tuple[str, Shape]]
-    """By source, the name of the function and the shape of the document it takes."""
+    values: dict[RestSource, tuple[str, RecordFields]]
+    """By source, the name of the function and the fields that it reads of the body."""
 
 
 @dataclass(slots=True)
 class Writer:
     """Writes functions for one selection; ``names`` are the globals that they need.
 
-    With ``takes_turns``, the functions of whole documents are generators: see `gateway.execution.plans.turns`.
+    With ``cooperative``, the functions of whole bodies are generators: see `build_items`.
     """
 
     selection: Selection
-    takes_turns: bool = False
+    cooperative: bool = False
     functions: list[str] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=lambda: {"connection": connection, "in_turns": in_turns})
+    names: dict[str, Any] = field(default_factory=lambda: {"connection": connection, "build_items": build_items})
     steps: list[StepLink] = field(default_factory=list)
-    items: dict[str, tuple[Shape, str]] = field(default_factory=dict)
+    items: dict[str, tuple[RecordFields, str]] = field(default_factory=dict)
     """By the name of its decoder, the list whose items it decodes."""
     _count: int = 0
     size: int = 0
     """How many fields were written."""
 
     def root(self, query: GraphQLObjectType) -> str:
-        """Write the function that makes the response's ``data``, all gaps; return its name."""
+        """Write the function that builds the response's ``data``, in which all is a gap; return its name."""
         built = self._object(self.selection.root(query), query, None)
-        return self._function("root", "wait", [f"return {built}"])
+        return self._function("root", "gaps", [f"return {built}"])
 
     def _object(self, grouped: GroupedFieldSet, of: GraphQLObjectType, place: Place | None) -> str:
         """Return the expression for an object of the response."""
         values: list[str] = []
         gaps: list[str] = []
         self.size += len(grouped)
-        if self.size > _MOST_FIELDS:
+        if self.size > _MAX_FIELDS:
             raise NotPlannable("a document that is too large")
         for index, selected in enumerate(grouped.values()):
             name = selected[0].node.name.value
@@ -158,14 +158,14 @@ class Writer:
             text = "None"
             if link.parent_key is not None and place is not None:
                 text = place.read_text(link.parent_key)
-            gaps.append(f"wait.append(({self._step(link, of.fields[name], selected)}, out, 'r{index}', {text}))")
-        made = f"{self._output(grouped)}({', '.join(values)})"
-        return self._with_gaps(made, gaps, place) if gaps else made
+            gaps.append(f"gaps.append(({self._step(link, of.fields[name], selected)}, out, 'r{index}', {text}))")
+        built = f"{self._output(grouped)}({', '.join(values)})"
+        return self._with_gaps(built, gaps, place) if gaps else built
 
-    def _with_gaps(self, made: str, gaps: Iterable[str], place: Place | None) -> str:
-        parameters = "wait" if place is None else f"{place.variable}, wait"  # type: ignore[attr-defined]  # both have it
-        generator = isinstance(place, InDocument) and place.takes_turns
-        name = self._function("object", parameters, [f"out = {made}", *gaps, "return out"], generator=generator)
+    def _with_gaps(self, built: str, gaps: Iterable[str], place: Place | None) -> str:
+        parameters = "gaps" if place is None else f"{place.variable}, gaps"  # type: ignore[attr-defined]  # both have it
+        generator = isinstance(place, InRecord) and place.cooperative
+        name = self._function("object", parameters, [f"out = {built}", *gaps, "return out"], generator=generator)
         return f"(yield from {name}({parameters}))" if generator else f"{name}({parameters})"
 
     def _plain(self, name: str, selected: Selected, of: GraphQLObjectType, place: Place | None) -> str:
@@ -179,27 +179,27 @@ class Writer:
 
     def _value(self, key: str, graphql_type: GraphQLOutputType, selected: Selected, place: Place) -> str:
         access = place.read(key, graphql_type)
-        inner: Any = graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
+        inner: Any = get_nullable_type(graphql_type)
         if not isinstance(inner, GraphQLList):
             return access if is_leaf_type(inner) else self._nullable(key, access, inner, selected, place)
         items: Any = inner.of_type
         if is_leaf_type(get_named_type(items)):
             return f"{access} or []"
         variable = self._new("v")
-        of_items = replace(place, takes_turns=False) if isinstance(place, InDocument) else place
+        of_items = replace(place, cooperative=False) if isinstance(place, InRecord) else place
         if isinstance(items, GraphQLNonNull):
             item = self._below(key, variable, items.of_type, selected, of_items)
         else:
             item = f"None if {variable} is None else {self._below(key, variable, items, selected, of_items)}"
-        if isinstance(place, InDocument) and place.takes_turns:
-            decoder = self._item_decoder(place.shape, key)
-            return f"(yield from in_turns({access}, {decoder}, lambda {variable}: {item}, wait))"
+        if isinstance(place, InRecord) and place.cooperative:
+            decoder = self._item_decoder(place.fields, key)
+            return f"(yield from build_items({access}, {decoder}, lambda {variable}: {item}, gaps))"
         return f"[{item} for {variable} in {access} or ()]"
 
-    def _item_decoder(self, shape: Shape, key: str) -> str:
+    def _item_decoder(self, fields: RecordFields, key: str) -> str:
         name = self._new("decoder")
-        shape.raw_lists.add(key)
-        self.items[name] = (shape, key)
+        fields.raw_lists.add(key)
+        self.items[name] = (fields, key)
         return name
 
     def _nullable(self, key: str, access: str, of: Any, selected: Selected, place: Place) -> str:
@@ -218,13 +218,13 @@ class Writer:
         self.steps.append(StepLink(name, link, of, selected, values))
         return name
 
-    def _source(self, source: RestSource, selected: Selected) -> tuple[str, Shape]:
-        """Write the function that makes a value from the document of ``source``."""
+    def _source(self, source: RestSource, selected: Selected) -> tuple[str, RecordFields]:
+        """Write the function that builds a value from a body of ``source``."""
         of = self.selection.schema.type_map[source.type_name]
         if not isinstance(of, GraphQLObjectType):
             raise NotPlannable(f"the type {of}")
-        shape = Shape()
-        place = InDocument("document", shape, self.takes_turns)
+        fields = RecordFields()
+        place = InRecord("body", fields, self.cooperative)
         grouped = self.selection.below(selected, of)
         if source.items is not None:
             built = self._connection(source, source.items, grouped, of, place)
@@ -232,27 +232,27 @@ class Writer:
             built = self._nullable(source.part, place.read(source.part, of), of, selected, place)
         else:
             built = self._object(grouped, of, place)
-        parameters = "document, page, wait"
-        return self._function("value", parameters, [f"return {built}"], generator=self.takes_turns), shape
+        parameters = "body, page, gaps"
+        return self._function("value", parameters, [f"return {built}"], generator=self.cooperative), fields
 
     def _connection(
-        self, source: RestSource, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InDocument
+        self, source: RestSource, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InRecord
     ) -> str:
         item = self.selection.schema.type_map[source.item_type or ""]
         nodes = place.read(items, GraphQLList(GraphQLNonNull(item)))
         total = place.read(ITEMS_TOTAL, GraphQLInt)
         variable = self._new("v")
-        built = self._object(grouped, of, InConnection(variable, item.name, place.shape.below[items]))
+        built = self._object(grouped, of, InConnection(variable, item.name, place.fields.below[items]))
         fields = sorted(
             key
             for key in (upstream_key(of.fields[each[0].node.name.value]) for each in _known(grouped, of))
             if key is not None
         )
-        made = f"connection({nodes} or [], {total}, page, {tuple(fields)!r})"
-        return f"None if ({variable} := {made}) is None else {built}"
+        record = f"connection({nodes} or [], {total}, page, {tuple(fields)!r})"
+        return f"None if ({variable} := {record}) is None else {built}"
 
     def _output(self, keys: Iterable[str]) -> str:
-        """Make the struct for an object of the response, with these keys in this order; return its name."""
+        """Define the struct for an object of the response, with these keys in this order; return its name."""
         name = self._new("Output")
         rename = {f"r{index}": key for index, key in enumerate(keys)}
         self.names[name] = msgspec.defstruct(name, [(each, Any) for each in rename], gc=False, rename=rename)
@@ -261,7 +261,7 @@ class Writer:
     def _function(self, kind: str, parameters: str, body: list[str], *, generator: bool = False) -> str:
         name = self._new(kind)
         if generator:
-            body = [*body, "yield"]  # it is never reached, and makes the function one
+            body = [*body, "yield"]  # never reached: it only turns the function into a generator
         self.functions.append(f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in body))
         return name
 

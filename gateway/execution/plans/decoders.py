@@ -1,8 +1,9 @@
-"""The part of an upstream document that a plan reads, and the msgspec types that decode it and nothing else.
+"""The fields that a plan reads of a REST body, and the msgspec decoders that decode those fields and no others.
 
-The types are strict: a value that is not exactly what the schema promises fails to decode, and the plan stands aside.
+The types are strict. A value that is not exactly of its type in the schema fails to decode, and the plan stands aside.
 """
 
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,55 +15,56 @@ from graphql import (
     GraphQLOutputType,
     GraphQLScalarType,
     GraphQLString,
+    get_nullable_type,
 )
 
 from gateway.execution.selection import NotPlannable
+from gateway.schema.resolvers.cooperative import YIELD_BYTES
 from gateway.schema.scalars import WIRE_TYPES
 
 _TEXT = GraphQLString
 
 
 def _wire(graphql_type: GraphQLOutputType) -> Any:
-    nullable = graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
-    return WIRE_TYPES.get(str(nullable))
+    return WIRE_TYPES.get(str(get_nullable_type(graphql_type)))
 
 
 def attribute(key: str) -> str:
-    """Return the attribute that holds the value at ``key``: never a keyword, never a name of msgspec's own."""
+    """Return the attribute that holds the value at ``key``. It is never a keyword or a name of msgspec's own."""
     if not key.isidentifier():
         raise NotPlannable("a key that is no identifier")
     return f"{key}_"
 
 
 @dataclass(slots=True)
-class Shape:
-    """A JSON object of a document: the keys that are read of it, each with its GraphQL type and, of objects, its shape.
+class RecordFields:
+    """The keys that a plan reads of a JSON object, each with its GraphQL type and, of objects, the fields below.
 
-    Several response keys can read the same key, so a shape is the union of what they read. The items of ``raw_lists``
-    are left as they are, for a decoder of `item`.
+    Several response keys can read the same key, so this is the union of what they read. The items of ``raw_lists``
+    are not decoded with the object: each is decoded by the decoder that `item` returns.
     """
 
     types: dict[str, GraphQLOutputType] = field(default_factory=dict)
-    below: dict[str, "Shape"] = field(default_factory=dict)
+    below: dict[str, "RecordFields"] = field(default_factory=dict)
     raw_lists: set[str] = field(default_factory=set)
 
-    def read(self, key: str, graphql_type: GraphQLOutputType) -> "Shape":
-        """Note that ``key`` is read as ``graphql_type``; return the shape of the objects there."""
+    def read(self, key: str, graphql_type: GraphQLOutputType) -> "RecordFields":
+        """Add ``key``, which is read as ``graphql_type``; return the fields of the objects there."""
         known = self.types.get(key, graphql_type)
         if known is _TEXT and _wire(graphql_type) is str:
             known = graphql_type
         if str(known) != str(graphql_type):
             raise NotPlannable("a key that is read as two types")
         self.types[key] = known
-        return self.below.setdefault(key, Shape())
+        return self.below.setdefault(key, RecordFields())
 
     def read_text(self, key: str) -> None:
-        """Note that ``key`` is read as a text that may be missing, whatever else it is read as."""
+        """Add ``key``, which is read as a text that may be missing, whatever else it is read as."""
         if _wire(self.types.setdefault(key, _TEXT)) is not str:
             raise NotPlannable("a key that is read as two types")
 
     def struct(self) -> type[msgspec.Struct]:
-        """Return the type that decodes an object of this shape."""
+        """Return the type that decodes an object with these fields."""
         fields = [(attribute(key), *self._annotation(key, of)) for key, of in self.types.items()]
         return msgspec.defstruct(
             "Record",
@@ -74,24 +76,20 @@ class Shape:
 
     def item(self, key: str) -> Any:
         """Return the type that decodes an item of the list at ``key``."""
-        of: Any = self.types[key]
-        item = (of.of_type if isinstance(of, GraphQLNonNull) else of).of_type
-        if isinstance(item, GraphQLNonNull):
-            return self._required(key, item.of_type)
-        return self._type(key, item) | None
+        of: Any = get_nullable_type(self.types[key])
+        if isinstance(of.of_type, GraphQLNonNull):
+            return self._required(key, of.of_type.of_type)
+        return self._type(key, of.of_type) | None
 
     def _annotation(self, key: str, graphql_type: GraphQLOutputType) -> tuple[Any] | tuple[Any, None]:
         """Return the type of a value and its default: a value is None where it is null or absent."""
+        nullable = get_nullable_type(graphql_type)
+        if isinstance(nullable, GraphQLList):
+            item = msgspec.Raw if key in self.raw_lists else self.item(key)
+            return list[item] | None, None  # type: ignore[valid-type]  # a type that is built at run time
         if isinstance(graphql_type, GraphQLNonNull):
-            inner = graphql_type.of_type
-            return self._annotation(key, inner) if isinstance(inner, GraphQLList) else (self._required(key, inner),)
-        return self._nullable(key, graphql_type), None
-
-    def _nullable(self, key: str, graphql_type: Any) -> Any:
-        if not isinstance(graphql_type, GraphQLList):
-            return self._type(key, graphql_type) | None
-        item = msgspec.Raw if key in self.raw_lists else self.item(key)
-        return list[item] | None  # type: ignore[valid-type]  # a type made at run time
+            return (self._required(key, nullable),)
+        return self._type(key, nullable) | None, None
 
     def _required(self, key: str, graphql_type: Any) -> Any:
         kind = self._type(key, graphql_type)
@@ -107,3 +105,26 @@ class Shape:
         if isinstance(graphql_type, GraphQLObjectType):
             return self.below[key].struct()
         raise NotPlannable("a type that is neither scalar nor object")
+
+
+def build_items(
+    items: Sequence[msgspec.Raw] | None,
+    decoder: msgspec.json.Decoder[Any],
+    build: Callable[[Any], Any],
+    gaps: Sequence[object],
+) -> Generator[None, None, list[Any]]:
+    """Decode the items of a long list and return what ``build`` makes of each; yield after some bytes.
+
+    An item is encoded at once, unless ``gaps`` has grown: then a REST call will fill in a part of it.
+    """
+    built: list[Any] = []
+    size = 0
+    for item in items or ():
+        known = len(gaps)
+        value = build(decoder.decode(item))
+        built.append(value if len(gaps) > known else msgspec.Raw(msgspec.json.encode(value)))
+        size += len(memoryview(item))
+        if size >= YIELD_BYTES:
+            size = 0
+            yield
+    return built

@@ -1,13 +1,13 @@
 """A plan: an operation compiled to decoders of what is selected, and to functions that build the response.
 
-    root ──gaps──▶ load, all at the same time ──documents──▶ decode ─▶ build ──gaps──▶ load …
+    root ──gaps──▶ load, all at the same time ──bodies──▶ decode ─▶ build ──gaps──▶ load …
 
 A plan does the ordinary case and no other. Whatever is unusual (an error of a call, a value that is not of the exact
-type, arguments that are refused) raises, and the reference executes the operation on what the loaders hold by then.
-So a plan never makes an error of its own, and never has to be right about one.
+type, arguments that are refused) raises, and the reference executes the operation with what the loaders hold by then.
+So a plan never produces an error of its own, and never has to be right about one.
 
-One thing is seen otherwise than by the reference: a number too large for any program (``1e999``) in a field that is
-not selected. The reference, which decodes the whole body, cannot read such an answer; a plan never looks at it.
+There is one difference to the reference: a number too large for any program (``1e999``) in a field that is not
+selected. The reference decodes the whole body and fails; a plan does not look at that field.
 """
 
 import asyncio
@@ -17,40 +17,49 @@ from functools import cache, partial
 from typing import Any, TypeAlias
 
 import msgspec
-from graphql import ArgumentNode, FieldNode, GraphQLField, GraphQLObjectType, VariableNode
+from graphql import (
+    ArgumentNode,
+    FieldNode,
+    GraphQLField,
+    GraphQLObjectType,
+    VariableNode,
+    get_named_type,
+    is_abstract_type,
+)
 from graphql.execution import VariableValues, get_argument_values
 
+from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.errors import GatewayError
 from gateway.execution.plans.codegen import StepLink, Writer
-from gateway.execution.plans.scopes import required_scopes
 from gateway.execution.selection import NotPlannable, Selection, has_variable
+from gateway.schema.field_scopes import scope_of
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.cooperative import run_in_turns
+from gateway.schema.resolvers.cooperative import run_cooperatively
 from gateway.schema.resolvers.links import Link, Load, RestSource, python_arguments
 from gateway.schema.resolvers.pagination import Page
 
 Gap: TypeAlias = tuple["Step", Any, Any, str | None]
-"""A value that has to be loaded: its step, the struct or list it belongs into, where in there, its parent's text."""
+"""A value that has to be loaded: its step, the struct or list that gets it, its place there, its parent's text."""
 
 Build: TypeAlias = Callable[[Any, Page | None, list[Gap]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """How a value is made from a document: decoded, and then built."""
+    """How a value is built from a REST body: the body is decoded, and then the value is built."""
 
     decoder: msgspec.json.Decoder[Any]
     build: Build
 
-    def project(self, body: bytes, page: Page | None, wait: list[Gap]) -> Any:
+    def project(self, body: bytes, page: Page | None, gaps: list[Gap]) -> Any:
         """Return the value; raise msgspec's errors or UnicodeDecodeError for a body that is not as promised.
 
-        In the form of a plan that takes turns, the value is what `run_in_turns` returns.
+        In a cooperative plan the value is a generator for `run_cooperatively`.
         """
         if not body.isascii():
-            # msgspec checks the text that it keeps, and passes over the rest: the reference would refuse this body.
+            # msgspec checks only the text that it keeps. The reference refuses a body with invalid text anywhere.
             body.decode()
-        return self.build(self.decoder.decode(body), page, wait)
+        return self.build(self.decoder.decode(body), page, gaps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,25 +90,25 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled operation. ``source`` is the generated Python, for people who want to see it."""
+    """A compiled operation. ``source`` is the generated Python, for debugging."""
 
     root: Callable[[list[Gap]], Any]
     steps: tuple[Step, ...]
     source: str
     scopes: frozenset[str]
-    """Whoever has not all of these is answered by the reference, which knows what to withhold."""
-    for_large: Callable[[], "Plan"]
-    """The same plan in the form for large documents: compiled when it is first wanted."""
+    """A caller without all of these is answered by the reference, which withholds the fields that need them."""
+    cooperative: Callable[[], "Plan"]
+    """Return the same plan in the form for large bodies, compiled when it is first needed."""
     size: int
-    """How many fields it has: what it takes in memory goes with that."""
+    """How many fields it has. Its memory is proportional to that."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
-        wait: list[Gap] = []
-        data = self.root(wait)
-        if wait:
+        gaps: list[Gap] = []
+        data = self.root(gaps)
+        if gaps:
             run = _Run(self, context, [step.arguments(variables) for step in self.steps])
-            await run.fill(wait)
+            await run.fill(gaps)
         return data
 
 
@@ -111,9 +120,9 @@ class _Run:
         self._context = context
         self._arguments = arguments
 
-    async def fill(self, wait: list[Gap]) -> None:
-        """Load what belongs into the gaps, and into the gaps of that, all at the same time."""
-        loads = [load for gap in wait for load in self._loads(*gap)]
+    async def fill(self, gaps: list[Gap]) -> None:
+        """Load the values of the gaps, and of the gaps in those, all at the same time."""
+        loads = [load for gap in gaps for load in self._loads(*gap)]
         if len(loads) == 1:
             await self._load(*loads[0])
             return
@@ -135,21 +144,20 @@ class _Run:
         return [(step, values, index, _accepted(each)) for index, each in enumerate(asked)]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load) -> None:
-        document = await load.source.loader(self._context.loaders).load(load.key)
-        if document is None:
+        body = await load.source.loader(self._context.loaders).load(load.key)
+        if body is None:
             return
-        wait: list[Gap] = []
-        if not document.is_large:
-            value = self._plan.steps[step.index].projections[load.source].project(document.body, load.page, wait)
-        else:
-            large = self._plan.for_large().steps[step.index].projections[load.source]
-            value = await run_in_turns(large.project(document.body, load.page, wait))
+        gaps: list[Gap] = []
+        plan = self._plan.cooperative() if body.is_large else self._plan
+        value = plan.steps[step.index].projections[load.source].project(body.content, load.page, gaps)
+        if body.is_large:
+            value = await run_cooperatively(value)
         if isinstance(into, list):
             into[at] = value
         else:
             setattr(into, at, value)
-        if wait:
-            await self.fill(wait)
+        if gaps:
+            await self.fill(gaps)
 
 
 def _accepted(load: Load | GatewayError) -> Load:
@@ -158,24 +166,24 @@ def _accepted(load: Load | GatewayError) -> Load:
     return load
 
 
-def compile_plan(selection: Selection, *, takes_turns: bool = False) -> Plan:
+def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
     """Return the plan for a selection; raise NotPlannable where there can be none.
 
-    With ``takes_turns`` it is in the form for large documents.
+    With ``cooperative`` it has the form for large bodies, which yields to other operations.
     """
     query = selection.schema.query_type
     if not isinstance(query, GraphQLObjectType):
         raise NotPlannable("a schema without queries")
-    writer = Writer(selection, takes_turns=takes_turns)
+    writer = Writer(selection, cooperative=cooperative)
     root = writer.root(query)
     source = "\n".join(writer.functions)
     names = dict(writer.names)
     exec(compile(source, "<plan>", "exec"), names)  # noqa: S102 - the source is ours: see `codegen`
     steps = tuple(_step(index, step, names) for index, step in enumerate(writer.steps))
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
-    names.update({name: msgspec.json.Decoder(shape.item(key)) for name, (shape, key) in writer.items.items()})
-    for_large = cache(partial(compile_plan, selection, takes_turns=True))
-    return Plan(names[root], steps, source, required_scopes(selection, query), for_large, writer.size)
+    names.update({name: msgspec.json.Decoder(fields.item(key)) for name, (fields, key) in writer.items.items()})
+    form_for_large = cache(partial(compile_plan, selection, cooperative=True))
+    return Plan(names[root], steps, source, _required_scopes(selection, query), form_for_large, writer.size)
 
 
 def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:
@@ -184,8 +192,8 @@ def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:
     if not has_variable(node.arguments or ()):
         constant = python_arguments(step.field, get_argument_values(step.field, node))
     projections = {
-        source: Projection(msgspec.json.Decoder(shape.struct()), names[function])
-        for source, (function, shape) in step.values.items()
+        source: Projection(msgspec.json.Decoder(fields.struct()), names[function])
+        for source, (function, fields) in step.values.items()
     }
     return Step(index, step.link, step.field, node, constant, _only_variable(step.field, node), projections)
 
@@ -196,3 +204,25 @@ def _only_variable(field: GraphQLField, node: FieldNode) -> tuple[str, str] | No
             (python_name,) = python_arguments(field, {name.value: None})
             return python_name, variable.value
     return None
+
+
+def _required_scopes(selection: Selection, root: GraphQLObjectType) -> frozenset[str]:
+    """Return the scopes of all selected fields, so that a plan checks them once and not at each field."""
+    found: set[str] = set()
+    _collect_scopes(selection, selection.root(root), root, found)
+    return frozenset(found)
+
+
+def _collect_scopes(selection: Selection, grouped: GroupedFieldSet, of: GraphQLObjectType, found: set[str]) -> None:
+    for selected in grouped.values():
+        field = of.fields.get(selected[0].node.name.value)
+        if field is None:  # `__typename` and the like
+            continue
+        scope = scope_of(field)
+        if scope is not None:
+            found.add(scope)
+        named = get_named_type(field.type)
+        members = selection.schema.get_possible_types(named) if is_abstract_type(named) else [named]
+        for member in members:
+            if isinstance(member, GraphQLObjectType):
+                _collect_scopes(selection, selection.below(selected, member), member, found)

@@ -1,4 +1,4 @@
-"""What one operation carries: for whom it runs, until when, and its loaders."""
+"""The context of one operation: its caller, its deadline and its loaders."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import TypeAlias
 from strawberry.types import Info
 
 from gateway.auth import Viewer
-from gateway.schema.resolvers.cooperative import LARGE
+from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.schema.resolvers.loaders import Loaders
 from gateway.upstream.call import Trace
 from gateway.upstream.client import CallContext, UpstreamClient
@@ -15,10 +15,10 @@ from gateway.upstream.client import CallContext, UpstreamClient
 
 @dataclass(slots=True)
 class Execution:
-    """How an operation is executed: filled in on its way, and told when it is over."""
+    """How an operation is executed: the engine fills this in, and the operation log reports it at the end."""
 
     name: str | None = None
-    """What the operation is called, by the document or else by the request."""
+    """The name of the operation, from the document or else from the request."""
     type: str = "unknown"
     """``query``, ``mutation`` or ``subscription``, once the document is known."""
     document: str | None = None
@@ -26,7 +26,7 @@ class Execution:
     executor: str = "none"
     """``plan`` or ``reference``; ``none`` where the operation could not begin."""
     reason: str | None = None
-    """Why it is not the plan."""
+    """Why no plan executed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +38,32 @@ class OperationContext:
     loaders: Loaders
     max_page_size: int
     trace: Trace
-    """Fills with a report of each REST call."""
+    """A report of each REST call is added here."""
     execution: Execution = field(default_factory=Execution)
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFactory:
-    """Makes the context of each operation.
+    """Builds the context of each operation.
 
-    ``timeout`` is in seconds, for all of an operation's REST calls; a document of ``large`` bytes is read by turns.
+    ``timeout`` is in seconds, for all of an operation's REST calls. A REST body of ``large_bytes`` is processed
+    cooperatively.
     """
 
     client: UpstreamClient
     timeout: float
     max_page_size: int
-    large: int = LARGE
+    large_bytes: int = LARGE_BYTES
 
     def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
-        """Return a new context; the operation's time starts now. A caller's own ``timeout`` counts where it is less."""
+        """Return a new context; its time starts now. A shorter ``timeout`` of the caller applies instead."""
         began = asyncio.get_running_loop().time()
         slow_at = began + self.timeout
         deadline = slow_at if timeout is None else began + min(timeout, self.timeout)
-        caller = CallContext(viewer, deadline, slow_at=slow_at)
-        loaders = Loaders(self.client, caller, self.large)
-        return OperationContext(viewer, request_id, loaders, self.max_page_size, caller.trace)
+        call = CallContext(viewer, deadline, slow_at=slow_at)
+        loaders = Loaders(self.client, call, self.large_bytes)
+        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.trace)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]
-"""What a resolver is told of the operation it belongs to."""
+"""What Strawberry passes to a resolver, with the context of its operation."""

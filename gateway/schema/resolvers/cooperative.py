@@ -1,7 +1,7 @@
-"""Large documents by turns: what would take long in one go stops now and then, and lets the other operations on.
+"""Cooperative scheduling: work on a large REST body yields to the other operations now and then.
 
-msgspec holds the interpreter while it works, so that a thread would not help. So a large document is decoded a few
-items of its long lists at a time, and the reference executor is given those lists item by item.
+msgspec holds the interpreter lock while it works, so that a thread would not help. So a large body is decoded a few
+items of its long lists at a time, and the reference executor gets those lists item by item.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ import msgspec
 
 T = TypeVar("T")
 
-LARGE = 512 * 1024
-"""Bytes from which on a document is read by turns. Below, it takes a few milliseconds."""
+LARGE_BYTES = 512 * 1024
+"""The size from which a body is processed cooperatively. A smaller one takes a few milliseconds."""
 
-TURN_BYTES = 128 * 1024
-"""How much is decoded in one turn, about."""
+YIELD_BYTES = 128 * 1024
+"""How many bytes are decoded between two yields, about."""
 
-_TURN_SECONDS = 0.002
+_YIELD_SECONDS = 0.002
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class LongList(list[Any]):
-    """A list of a large document, which nobody should walk through in one go."""
+    """A list of a large body. Code that walks through it has to yield."""
 
 
-async def run_in_turns(work: Generator[None, None, T]) -> T:
-    """Return the result of ``work``; whenever it stops, everybody else has a turn."""
+async def run_cooperatively(work: Generator[None, None, T]) -> T:
+    """Return the result of ``work``. At each of its yields, other tasks run."""
     while True:
         try:
             next(work)
@@ -39,39 +39,39 @@ async def run_in_turns(work: Generator[None, None, T]) -> T:
         await asyncio.sleep(0)
 
 
-async def items_in_turns(items: list[Any]) -> AsyncIterator[Any]:
-    """Yield each item; whoever takes them lets everybody else have a turn after two milliseconds."""
+async def iterate_cooperatively(items: list[Any]) -> AsyncIterator[Any]:
+    """Yield each item. After two milliseconds, other tasks run."""
     begun = time.perf_counter()
     for item in items:
         yield item
-        if time.perf_counter() - begun > _TURN_SECONDS:
+        if time.perf_counter() - begun > _YIELD_SECONDS:
             await asyncio.sleep(0)
             begun = time.perf_counter()
 
 
-def decode_in_turns(text: bytes | msgspec.Raw, turn: int = TURN_BYTES) -> Generator[None, None, Any]:
-    """Return the JSON value of ``text``, its long lists as `LongList`; stop after ``turn`` bytes of items.
+def decode_cooperatively(text: bytes | msgspec.Raw, yield_bytes: int = YIELD_BYTES) -> Generator[None, None, Any]:
+    """Return the JSON value of ``text``, its long lists as `LongList`; yield after ``yield_bytes`` of items.
 
     Raises msgspec's errors.
     """
     begins = bytes(memoryview(text)[:64]).lstrip()[:1]
-    if len(memoryview(text)) < turn or begins not in {b"{", b"["}:
+    if len(memoryview(text)) < yield_bytes or begins not in {b"{", b"["}:
         return msgspec.json.decode(text)
     if begins == b"{":
         record = {}
         for key, value in _MEMBERS.decode(text).items():
-            record[key] = yield from decode_in_turns(value, turn)
+            record[key] = yield from decode_cooperatively(value, yield_bytes)
         return record
-    return (yield from _list_in_turns(_ITEMS.decode(text), turn))
+    return (yield from _decode_list(_ITEMS.decode(text), yield_bytes))
 
 
-def _list_in_turns(items: list[msgspec.Raw], turn: int) -> Generator[None, None, LongList]:
+def _decode_list(items: list[msgspec.Raw], yield_bytes: int) -> Generator[None, None, LongList]:
     values = LongList()
-    taken = 0
+    size = 0
     for item in items:
-        values.append((yield from decode_in_turns(item, turn)))
-        taken += len(memoryview(item))
-        if taken >= turn:
-            taken = 0
+        values.append((yield from decode_cooperatively(item, yield_bytes)))
+        size += len(memoryview(item))
+        if size >= yield_bytes:
+            size = 0
             yield
     return values

@@ -1,7 +1,7 @@
-"""The links of the graph: fields whose value is in another REST answer. Both executors follow them.
+"""The links of the graph: fields whose value is in another REST response. Both executors follow them.
 
-A resolver follows its link with `Link.follow`; a compiled plan finds the same link on the field with `link_of`, and
-reads what `ask` answers in its own way. So which call a field costs is said once, where the field is declared.
+A resolver follows its link with `Link.follow`. A compiled plan finds the same link on the field with `link_of`, and
+reads the loads that `ask` returns in its own way. So the call of a field is declared once, with the field.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ _METADATA = "gateway.link"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestSource:
-    """One kind of REST answer, and which part of it is a value of the GraphQL type ``type_name``.
+    """One kind of REST body, and which part of it is a value of the GraphQL type ``type_name``.
 
-    That part is the object at the key ``part``; or, where ``items`` is set, the list at that key as a connection of
-    ``item_type``; or else the whole answer. ``typed`` values carry their ``__typename``: they are members of a union.
+    That part is the object at the key ``part``; or, with ``items``, the list at that key as a connection of
+    ``item_type``; or else the whole body. ``typed`` values carry their ``__typename``: they are members of a union.
     """
 
     type_name: str
@@ -37,7 +37,7 @@ class RestSource:
     typed: bool = False
 
     def value(self, record: Record, page: Page | None) -> Record | None:
-        """Return the value inside a decoded answer; raise UpstreamInvalidResponse where there is something else."""
+        """Return the value inside a decoded body; raise UpstreamInvalidResponse if it has another type."""
         if self.items is not None and page is not None:
             return connection(read_objects(record, self.items), record.get(ITEMS_TOTAL), page)
         value = record if self.part is None else read_object(record, self.part)
@@ -45,55 +45,55 @@ class RestSource:
 
 
 class Load(NamedTuple):
-    """What a link needs for one value: the answer for ``key``; ``page`` says which part of a list it holds."""
+    """What a link loads for one value: the body for ``key``. ``page`` is the part of a list that the body holds."""
 
     source: RestSource
     key: Any
     page: Page | None = None
 
 
-Asked: TypeAlias = Load | Sequence[Load | GatewayError] | None
-"""What a link needs for one parent: one value, none, or a list of values, some of which may be refused."""
+Loads: TypeAlias = Load | Sequence[Load | GatewayError] | None
+"""What a link loads for one parent: one value, none, or a list of values, some of which may be refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """A field's way to its value.
+    """How the value of a field is loaded.
 
     ``ask`` takes the context, the parent's text at ``parent_key`` (see `read_text`; None for the root), and the
-    field's arguments by their Python names. ``sources`` are all that it may name.
+    field's arguments by their Python names. ``sources`` are all that its loads may have.
     """
 
-    ask: Callable[..., Asked]
+    ask: Callable[..., Loads]
     sources: tuple[RestSource, ...]
     parent_key: str | None = None
 
     @property
     def metadata(self) -> dict[str, "Link"]:
-        """What a Strawberry field carries to be found by `link_of`."""
+        """The metadata of the Strawberry field, where `link_of` finds the link."""
         return {_METADATA: self}
 
     async def follow(self, context: OperationContext, parent: Record | None = None, **arguments: Any) -> Any:
         """Return the field's value: a record, None, or a list of them with the errors of those that failed."""
         text = None if parent is None or self.parent_key is None else read_text(parent, self.parent_key)
-        asked = self.ask(context, text, **arguments)
-        if asked is None:
+        loads = self.ask(context, text, **arguments)
+        if loads is None:
             return None
-        if isinstance(asked, Load):
-            return await _value(context, asked)
-        # An exception in a list is that item's own error: graphql-core lets the others stand.
-        return await asyncio.gather(*(_value(context, each) for each in asked), return_exceptions=True)
+        if isinstance(loads, Load):
+            return await _value(context, loads)
+        # graphql-core reports an exception in a list as the error of that item, and keeps the others.
+        return await asyncio.gather(*(_value(context, each) for each in loads), return_exceptions=True)
 
 
 async def _value(context: OperationContext, load: Load | GatewayError) -> Record | None:
     if isinstance(load, GatewayError):
         raise load
-    document = await load.source.loader(context.loaders).load(load.key)
-    return None if document is None else load.source.value(await document.record(), load.page)
+    body = await load.source.loader(context.loaders).load(load.key)
+    return None if body is None else load.source.value(await body.record(), load.page)
 
 
 def link_of(field: GraphQLField) -> Link | None:
-    """Return the link that a field of the schema follows, None where its value is in the document at hand."""
+    """Return the link of a field of the schema, None where its value is in its parent's body."""
     definition = definition_of(field)
     link = None if definition is None else definition.metadata.get(_METADATA)
     return link if isinstance(link, Link) else None

@@ -1,7 +1,7 @@
-"""The dataloaders: within one operation the same thread, page or customer is fetched once.
+"""The dataloaders: within one operation, each thread, page or customer is fetched once.
 
-Loaders live as long as one operation, so nothing is shared between two callers here. The future behind a key is
-shared by all who load it, and cancelling one awaiter must not cancel the others: hence the shield.
+Loaders live as long as one operation, so that two callers share nothing here. All who load a key await the same future.
+Cancelling one of them must not cancel the others: hence the shield.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiodataloader import DataLoader
 
 from gateway.compat.aiodataloader import dispatch_task
 from gateway.errors import UpstreamUnavailable
-from gateway.schema.resolvers.cooperative import LARGE
+from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
 from gateway.upstream.client import CallContext, UpstreamClient
@@ -24,47 +24,47 @@ KeyT = TypeVar("KeyT")
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A call that failed, as a value: a failure that nobody waits for any more is no news to anyone."""
+    """A failed call, as a value: asyncio would log the exception of a future that is no longer awaited."""
 
     error: Exception
 
 
 class RestLoader(Generic[KeyT]):
-    """Loads REST answers by key: one call for each distinct key, all at the same time, None for a 404."""
+    """Loads REST bodies by key: one call for each distinct key, all at the same time, None for a 404."""
 
-    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large: int = LARGE) -> None:
-        self._loader = _Calls(fetch, large)
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large_bytes: int = LARGE_BYTES) -> None:
+        self._loader = _Calls(fetch, large_bytes)
 
     async def load(self, key: KeyT) -> RestBody | None:
-        """Return the answer for ``key``; raises the GatewayError of its call."""
+        """Return the body for ``key``; raises the GatewayError of its call."""
         outcome = await asyncio.shield(self._loader.load(key))
         if isinstance(outcome, _Failure):
             raise outcome.error
         return outcome
 
     def cancel(self) -> None:
-        """Give up every call that is still under way."""
-        for call in self._loader.under_way:
+        """Cancel every call that is still running."""
+        for call in self._loader.running:
             call.cancel()
 
 
 class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
-    """The calls of one loader. Nothing here refers to itself in a circle, so that an operation's answers go with it."""
+    """The calls of one loader. It holds no reference cycle, so that its bodies are freed with the operation."""
 
     batch = False  # the REST API has no call for several keys, so there is nothing to collect them for
 
-    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large: int) -> None:
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large_bytes: int) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._fetch = fetch
-        self._large = large
-        self.under_way: set[asyncio.Task[None]] = set()
+        self._large_bytes = large_bytes
+        self.running: set[asyncio.Task[None]] = set()
 
     async def batch_load_fn(self, keys: list[KeyT]) -> list[RestBody | _Failure | None]:
         """Return the outcome for each key."""
         call = dispatch_task()
         if call is not None:
-            self.under_way.add(call)
-            call.add_done_callback(self.under_way.discard)
+            self.running.add(call)
+            call.add_done_callback(self.running.discard)
         return [await self._outcome(key) for key in keys]
 
     def get_cache_key(self, key: KeyT) -> KeyT:
@@ -76,45 +76,45 @@ class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
             body = await self._fetch(key)
         except asyncio.CancelledError:
             return _Failure(UpstreamUnavailable("The call was given up."))
-        except Exception as exc:  # noqa: BLE001 - it is raised again for everyone who loads the key
+        except Exception as exc:  # noqa: BLE001 - it is raised again for each load of the key
             return _Failure(exc)
-        return None if body is None else RestBody(body, self._large)
+        return None if body is None else RestBody(body, self._large_bytes)
 
 
 class Loaders:
-    """The loaders of one operation, each made when it is first used. See `RestBody` for ``large``."""
+    """The loaders of one operation, each created when it is first used. See `RestBody` for ``large_bytes``."""
 
-    def __init__(self, client: UpstreamClient, caller: CallContext, large: int = LARGE) -> None:
+    def __init__(self, client: UpstreamClient, call: CallContext, large_bytes: int = LARGE_BYTES) -> None:
         self._client = client
-        self._large = large
-        self._caller = caller
+        self._large_bytes = large_bytes
+        self._call = call
 
     @cached_property
     def threads(self) -> RestLoader[str]:
         """Threads by id."""
-        return RestLoader(partial(self._client.thread, self._caller), self._large)
+        return RestLoader(partial(self._client.thread, self._call), self._large_bytes)
 
     @cached_property
     def messages(self) -> RestLoader[tuple[str, Page]]:
         """Pages of messages by the thread's id and the page."""
-        return RestLoader(partial(_messages, self._client, self._caller), self._large)
+        return RestLoader(partial(_messages, self._client, self._call), self._large_bytes)
 
     @cached_property
     def customers(self) -> RestLoader[str]:
         """Customers' details by external id."""
-        return RestLoader(partial(self._client.customer, self._caller), self._large)
+        return RestLoader(partial(self._client.customer, self._call), self._large_bytes)
 
     def close(self) -> None:
-        """Give up every call that is still under way, and let go of the answers.
+        """Cancel every call that is still running, and drop the bodies.
 
-        graphql-core's executor refers to itself in a circle, and through the context to these: a large document would
-        stay until the garbage collector comes round, and make it take half a second.
+        graphql-core's executor is part of a reference cycle, and refers to these through the context. Otherwise a large
+        body would stay until the next garbage collection, and make that take half a second.
         """
         for loader in (self.__dict__.pop(name, None) for name in ("threads", "messages", "customers")):
             if loader is not None:
                 loader.cancel()
 
 
-def _messages(client: UpstreamClient, caller: CallContext, key: tuple[str, Page]) -> Awaitable[bytes | None]:
+def _messages(client: UpstreamClient, call: CallContext, key: tuple[str, Page]) -> Awaitable[bytes | None]:
     thread_id, page = key
-    return client.messages(caller, thread_id, page.offset, page.limit)
+    return client.messages(call, thread_id, page.offset, page.limit)

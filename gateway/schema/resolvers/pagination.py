@@ -1,7 +1,7 @@
 """A Relay connection over ``offset`` and ``limit`` (Relay: GraphQL Cursor Connections Specification).
 
-A cursor is the position of its edge in the whole list. The REST API does not say how it orders messages, so a cursor
-is only as stable as that order.
+A cursor is the position of its edge in the whole list. The order of messages in the REST API is not documented, and a
+cursor is only as stable as that order.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,19 +17,19 @@ _LARGEST_OFFSET = 2**31 - 1
 
 
 ITEMS_TOTAL = "total"
-"""The key beside a list in the REST API's answer: how many items there are in all."""
+"""The key beside a list in a REST body: the number of items in the whole list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of the list is asked for."""
+    """Which part of the list is requested."""
 
     offset: int
     limit: int
 
 
 def page_of(first: int | None, after: str | None, *, default: int, largest: int) -> Page:
-    """Return the page that a connection's arguments ask for; raise BadUserInput for arguments out of range."""
+    """Return the page for a connection's arguments; raise BadUserInput for arguments out of range."""
     limit = default if first is None else first
     if not 1 <= limit <= largest:
         error = PageTooLarge if limit > largest else BadUserInput
@@ -53,41 +53,41 @@ def _position(cursor: str) -> int:
     return position
 
 
-class _Part(NamedTuple):
-    """What is known of a connection: the nodes that came for ``page``, and ``total``."""
+class _LoadedPage(NamedTuple):
+    """The nodes that were loaded for ``page``, and the ``total`` of the whole list."""
 
     nodes: list[Any]
     total: Any
     page: Page
 
 
-def _edges(part: _Part) -> list[Record]:
-    return [{"cursor": cursor_at(part.page.offset + index), "node": node} for index, node in enumerate(part.nodes)]
+def _edges(loaded: _LoadedPage) -> list[Record]:
+    return [{"cursor": cursor_at(loaded.page.offset + index), "node": node} for index, node in enumerate(loaded.nodes)]
 
 
-def _page_info(part: _Part) -> Record:
-    end = part.page.offset + len(part.nodes)
-    more = end < part.total if isinstance(part.total, int) else len(part.nodes) == part.page.limit
+def _page_info(loaded: _LoadedPage) -> Record:
+    end = loaded.page.offset + len(loaded.nodes)
+    more = end < loaded.total if isinstance(loaded.total, int) else len(loaded.nodes) == loaded.page.limit
     return {
-        "has_next_page": more and bool(part.nodes),
-        "has_previous_page": part.page.offset > 0,
-        "start_cursor": cursor_at(part.page.offset) if part.nodes else None,
-        "end_cursor": cursor_at(end - 1) if part.nodes else None,
+        "has_next_page": more and bool(loaded.nodes),
+        "has_previous_page": loaded.page.offset > 0,
+        "start_cursor": cursor_at(loaded.page.offset) if loaded.nodes else None,
+        "end_cursor": cursor_at(end - 1) if loaded.nodes else None,
     }
 
 
-_FIELDS: Mapping[str, Callable[[_Part], Any]] = {
+_FIELDS: Mapping[str, Callable[[_LoadedPage], Any]] = {
     "edges": _edges,
-    "nodes": lambda part: part.nodes,
+    "nodes": lambda loaded: loaded.nodes,
     "page_info": _page_info,
-    "total_count": lambda part: part.total,
+    "total_count": lambda loaded: loaded.total,
 }
 
 
 def connection(nodes: list[Any], total: Any, page: Page, fields: Collection[str] = _FIELDS) -> Record:
     """Return the record of a connection, or only its ``fields``.
 
-    ``nodes`` is the list in the REST API's answer for ``page``, and ``total`` what the answer says of the whole list.
+    ``nodes`` is the list in the REST body for ``page``, and ``total`` the size that the body gives for the whole list.
     """
-    part = _Part(nodes[: page.limit], total, page)
-    return {name: _FIELDS[name](part) for name in fields}
+    loaded = _LoadedPage(nodes[: page.limit], total, page)
+    return {name: _FIELDS[name](loaded) for name in fields}

@@ -1,9 +1,9 @@
-"""How a field is read from an upstream document.
+"""How a field is read from a REST body.
 
 The REST API's JSON objects are the records that resolvers see: plain dicts, never instances of the Strawberry types,
-which only declare the schema. A field without a resolver of its own reads the key of its Python name, checks that the
-value fits the field's GraphQL type, and raises UpstreamInvalidResponse where it does not, so that one wrong value is
-one error at its own path. What is absent or null is null, and an absent list is an empty one.
+which only declare the schema. A field without a resolver of its own reads the key of its Python name, and checks that
+the value fits the field's GraphQL type. If it does not, it raises UpstreamInvalidResponse, so that one wrong value is
+one error at its own path. A value that is absent or null is null, and an absent list is an empty list.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
+    get_nullable_type,
     is_leaf_type,
 )
 
@@ -26,12 +27,12 @@ from gateway.compat.graphql_core import leaf_coercion, replace_resolver
 from gateway.compat.strawberry import definition_of, has_resolver
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schema.resolvers.cooperative import (
-    LARGE,
-    TURN_BYTES,
+    LARGE_BYTES,
+    YIELD_BYTES,
     LongList,
-    decode_in_turns,
-    items_in_turns,
-    run_in_turns,
+    decode_cooperatively,
+    iterate_cooperatively,
+    run_cooperatively,
 )
 
 Record: TypeAlias = dict[str, Any]
@@ -42,43 +43,44 @@ Check: TypeAlias = Callable[[Any], Any]
 
 
 class RestBody:
-    """The body of one REST answer. It stays bytes until a value is asked for, and is decoded once.
+    """The body of one REST response. It is kept as bytes, and decoded once, when a value is read.
 
-    A body of ``large`` bytes or more is read by turns.
+    A body of ``large_bytes`` or more is processed cooperatively.
     """
 
-    __slots__ = ("_large", "_record", "body")
+    __slots__ = ("_large_bytes", "_record", "content")
 
-    def __init__(self, body: bytes, large: int = LARGE) -> None:
-        self.body = body
-        self._large = large
+    def __init__(self, content: bytes, large_bytes: int = LARGE_BYTES) -> None:
+        self.content = content
+        self._large_bytes = large_bytes
         self._record: Record | None = None
 
     @property
     def is_large(self) -> bool:
-        """Whether it has to be read by turns."""
-        return len(self.body) >= self._large
+        """Whether it has to be processed cooperatively."""
+        return len(self.content) >= self._large_bytes
 
     async def record(self) -> Record:
-        """Return the decoded body; raise UpstreamInvalidResponse where it is no JSON object."""
+        """Return the decoded body; raise UpstreamInvalidResponse if it is not a JSON object."""
         if self._record is None:
-            self._record = await self._decode_in_turns() if self.is_large else decode_object(self.body)
+            self._record = await self._decode_cooperatively() if self.is_large else decode_object(self.content)
         return self._record
 
-    async def _decode_in_turns(self) -> Record:
-        with _refusals():
-            return _require_object(await run_in_turns(decode_in_turns(self.body, min(self._large, TURN_BYTES))))
+    async def _decode_cooperatively(self) -> Record:
+        decoding = decode_cooperatively(self.content, min(self._large_bytes, YIELD_BYTES))
+        with _json_errors():
+            return _require_object(await run_cooperatively(decoding))
 
 
-def decode_object(body: bytes) -> Record:
-    """Return the JSON object that ``body`` holds; raise UpstreamInvalidResponse where it holds none."""
-    with _refusals():
-        return _require_object(msgspec.json.decode(body))
+def decode_object(content: bytes) -> Record:
+    """Return the JSON object in ``content``; raise UpstreamInvalidResponse if there is none."""
+    with _json_errors():
+        return _require_object(msgspec.json.decode(content))
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Say of a body that cannot be decoded that it is not what was promised."""
+def _json_errors() -> Iterator[None]:
+    """Raise UpstreamInvalidResponse for a body that cannot be decoded."""
     try:
         yield
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
@@ -120,7 +122,7 @@ def read_objects(record: Record, key: str) -> list[Any]:
 
 
 def attach_readers(schema: GraphQLSchema) -> None:
-    """Give every field that has no resolver of its own a reader for its key and its GraphQL type."""
+    """Give every field without a resolver of its own a reader for its key and its GraphQL type."""
     for graphql_type in schema.type_map.values():
         if not isinstance(graphql_type, GraphQLObjectType):
             continue
@@ -133,7 +135,7 @@ def attach_readers(schema: GraphQLSchema) -> None:
 def upstream_key(field: GraphQLField) -> str | None:
     """Return the key a field is read from, None where a resolver computes it.
 
-    It is the Python name, less the underscore of those that would be keywords (``from_``).
+    It is the Python name, without the underscore of names that would be keywords (``from_``).
     """
     definition = definition_of(field)
     if definition is None or has_resolver(definition):
@@ -150,14 +152,11 @@ def _reader(key: str, check: Check) -> Callable[..., Any]:
 
 def check_of(graphql_type: GraphQLOutputType) -> Check:
     """Return the check for a value of ``graphql_type``."""
-    if isinstance(graphql_type, GraphQLNonNull):
-        inner = graphql_type.of_type
-        return _list_check(inner) if isinstance(inner, GraphQLList) else _required(check_of(inner))
-    if isinstance(graphql_type, GraphQLList):
-        return _list_check(graphql_type)
-    if is_leaf_type(graphql_type):
-        return _leaf_check(graphql_type)
-    return _object
+    nullable = get_nullable_type(graphql_type)
+    if isinstance(nullable, GraphQLList):
+        return _list_check(nullable)  # an absent list is an empty one, also where the list is not nullable
+    check = _leaf_check(nullable) if is_leaf_type(nullable) else _object
+    return _required(check) if isinstance(graphql_type, GraphQLNonNull) else check
 
 
 def _object(value: Any) -> Any:
@@ -182,7 +181,7 @@ def _leaf_check(leaf: GraphQLLeafType) -> Check:
         if value is None:
             return None
         if isinstance(value, LongList):
-            value = list(value)  # graphql-core makes a text of anything but a plain list
+            value = list(value)  # graphql-core turns a subclass of list into text
         try:
             coerce(value)
         except Exception as exc:
@@ -207,6 +206,6 @@ def _list_check(graphql_list: GraphQLList[Any]) -> Check:
         if not isinstance(value, list):
             raise UpstreamInvalidResponse("The REST API sent something else where a list belongs.")
         items = [item(each) for each in value]
-        return items_in_turns(items) if isinstance(value, LongList) else items
+        return iterate_cooperatively(items) if isinstance(value, LongList) else items
 
     return checked

@@ -23,6 +23,6 @@ def add_cost(response: Response | MultipartResponse, costs: Sequence[Cost | None
     value = f"predicted={sum(cost.predicted for cost in known)}"
     if any(cost.or_more for cost in known):
         value += ";or-more"
-    if all(cost.made is not None for cost in known):
-        value += f", made={sum(cost.made or 0 for cost in known)}"
+    if all(cost.actual is not None for cost in known):
+        value += f", made={sum(cost.actual or 0 for cost in known)}"
     response.raw_headers.append((_NAME, value.encode()))

@@ -146,8 +146,8 @@ class GraphQLEndpoint:
         in_parts = self.incremental and takes_parts(sensible(headers.get("accept")))
         work = self._answer(request, viewer, scope, headers, reads_only=reads_only, in_parts=in_parts)
         result = await while_connected(receive, work)
-        if result.following is not None:
-            parts = MultipartResponse(result.payload, result.following)
+        if result.subsequent is not None:
+            parts = MultipartResponse(result.payload, result.subsequent)
             add_cost(parts, [result.cost])
             return parts
         response = _encode(result, media_type, _status(result, media_type))
@@ -209,9 +209,9 @@ class GraphQLEndpoint:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if reads_only and not self._is_query(operation):
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
-        result = await self.engine.execute(operation, context, in_parts=in_parts)
+        result = await self.engine.execute(operation, context, incremental=in_parts)
         if named is not None:
-            await self.persisted.learn(named, context)
+            await self.persisted.register(named, context)
         explain = self.explain and headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.trace, explain=explain))
         return result

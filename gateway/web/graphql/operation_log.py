@@ -96,14 +96,14 @@ class OperationReporter:
         except Exception:
             over((InternalError.code,))
             raise
-        if result.following is None:
+        if result.subsequent is None:
             over(result.codes)
             return result
         if span is not None:
             span.record(_facts(operation, context, result.codes))
         codes = result.codes
-        parts = ReportedParts(result.following, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
-        return replace(result, following=parts)
+        parts = ReportedParts(result.subsequent, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
+        return replace(result, subsequent=parts)
 
     def responded(self, status: int) -> None:
         """Count a response by its HTTP status."""
