@@ -201,22 +201,20 @@ def auth_metrics(counts: Counts) -> Iterator[Metric]:
     reasons: dict[Labels, float] = {
         (name.removeprefix(_REASON),): n for name, n in counts.copy().items() if name.startswith(_REASON)
     }
-    yield counter("auth_failures", "Wrong credentials, by what was wrong with them.", ("reason",), reasons)
+    yield counter("auth_failures", "Rejected credentials, by reason.", ("reason",), reasons)
     yield counter(
         "auth_failures_limited",
-        "Requests from addresses that have to wait, since too many wrong credentials came from there.",
+        "Requests from addresses that are blocked after too many wrong credentials.",
         (),
         {(): counts["auth_failures_limited"]},
     )
     yield counter(
         "jwks_fetches",
-        "How often the keys of the tokens' issuer were fetched, by result.",
+        "Fetches of the token issuer's JWKS, by result.",
         ("result",),
         {("ok",): counts["jwks_fetched"], ("failed",): counts["jwks_failed"]},
     )
-    yield counter(
-        "rate_limited", "Requests refused because their caller asks for too much.", (), {(): counts["rate_limited"]}
-    )
+    yield counter("rate_limited", "Requests rejected by a rate limit.", (), {(): counts["rate_limited"]})
     yield counter(
         "rate_store_failures",
         "Times that the Redis of the rate limits did not answer.",

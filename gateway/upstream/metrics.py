@@ -16,13 +16,13 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
     """Yield every metric of the REST calls except the durations."""
     yield counter(
         "upstream_calls",
-        "REST calls that operations asked for, by where the answer came from and what it came to.",
+        "REST calls of operations, by route, source of the response, and outcome.",
         ("route", "source", "outcome"),
         {(route, origin.value, outcome): n for (route, origin, outcome), n in upstream.client.calls.copy().items()},
     )
     yield counter(
         "upstream_retries",
-        "REST calls that were repeated.",
+        "Retries of REST calls.",
         _ROUTE,
         {(route,): number for route, number in upstream.retry.retries.copy().items()},
     )
@@ -34,28 +34,28 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
 
 def _queue(upstream: Upstream) -> Iterator[Metric]:
     bulkhead = upstream.bulkhead
-    yield gauge("upstream_in_flight", "REST calls that are under way.", (), {(): bulkhead.in_flight})
-    yield gauge("upstream_queued", "REST calls that wait for their turn.", (), {(): bulkhead.queued})
-    yield counter("upstream_shed", "REST calls that failed because too many waited.", (), {(): bulkhead.shed})
+    yield gauge("upstream_in_flight", "REST calls in flight.", (), {(): bulkhead.in_flight})
+    yield gauge("upstream_queued", "REST calls that wait for a slot.", (), {(): bulkhead.queued})
+    yield counter("upstream_shed", "REST calls that failed because the queue was full.", (), {(): bulkhead.shed})
 
 
 def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:
     circuits = breaker.circuits
     yield gauge(
         "breaker_state",
-        "1 for the state that the circuit of a route is in, 0 for the others.",
+        "1 for the current state of a route's circuit, 0 for the other states.",
         ("route", "state"),
         {(each.name, state.value): float(each.state is state) for each in circuits for state in State},
     )
     yield counter(
         "breaker_opened",
-        "How often the circuit of a route has opened.",
+        "Times that the circuit of a route has opened.",
         _ROUTE,
         {(each.name,): each.opened for each in circuits},
     )
     yield counter(
         "breaker_refused",
-        "REST calls that an open circuit refused.",
+        "REST calls that an open circuit rejected.",
         _ROUTE,
         {(each.name,): each.refused for each in circuits},
     )
@@ -65,13 +65,13 @@ def _cache(counts: Counts) -> Iterator[Metric]:
     results = {"hit": "cache_cached", "stale": "cache_stale", "miss": "cache_missed"}
     yield counter(
         "cache_lookups",
-        "REST answers that were looked for in the cache, by what was found.",
+        "Look-ups in the response cache, by result.",
         ("result",),
         {(result,): counts[name] for result, name in results.items()},
     )
     yield counter(
         "cache_renewals_failed",
-        "Stale answers that could not be renewed behind the scenes.",
+        "Background refreshes of stale responses that failed.",
         (),
         {(): counts["cache_renewals_failed"]},
     )
@@ -87,7 +87,7 @@ def _account(upstream: Upstream) -> Iterator[Metric]:
     age = upstream.account.token_age
     yield gauge(
         "token_age_seconds",
-        "How long ago the token in use was asked for; nothing where there is none.",
+        "Age of the current token; absent without a valid one.",
         (),
         {} if age is None else {(): age},
     )
