@@ -10,6 +10,10 @@
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
     ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
+    ├── RequestError                a code of each reason       the operation cannot begin
+    │   ├── DocumentSyntaxError     GRAPHQL_PARSE_FAILED        the document is not GraphQL
+    │   ├── DocumentInvalid         GRAPHQL_VALIDATION_FAILED   the document does not fit the schema
+    │   └── UnknownOperation        BAD_USER_INPUT              the document lacks the requested operation
     ├── CrossSiteRequest            CSRF_PREVENTED              a page of another site may have sent it
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   send the document once more
@@ -17,12 +21,18 @@
     └── InternalError               INTERNAL_ERROR              a bug of ours
     ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
 
+An exception is a plain class, never a frozen dataclass: contextlib sets ``__traceback__`` of one that leaves a
+``@contextmanager``, and a frozen dataclass answers that with a TypeError.
+
 A message is written by the gateway alone: no upstream text, address, credential or value is ever part of it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:  # settings need errors, and commands that only read settings should not wait for graphql-core
+    from graphql import GraphQLError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class UpstreamFailure:
 class GatewayError(Exception):
     """A failure that a client is told of; ``extensions`` is the GraphQL error's (GraphQL spec, section 7.1.2)."""
 
-    code: ClassVar[str] = "INTERNAL_ERROR"
+    code: str = "INTERNAL_ERROR"
     default_message: ClassVar[str] = "The gateway failed."
     retryable: ClassVar[bool] = False
     """Whether the same call, sent again, may well succeed."""
@@ -227,6 +237,38 @@ class UpstreamError(GatewayError):
 
     code = "UPSTREAM_ERROR"
     default_message = "The REST API failed."
+
+
+class RequestError(GatewayError):
+    """The operation cannot begin (GraphQL spec, section 7.1.3: request errors).
+
+    ``errors`` name their places in the document. ``code`` is the code of all of them, of the class by default.
+    """
+
+    default_message = "The operation cannot begin."
+
+    def __init__(self, errors: "Sequence[GraphQLError]", code: str | None = None) -> None:
+        super().__init__()
+        self.errors = tuple(errors)
+        self.code = code or self.code
+
+
+class DocumentSyntaxError(RequestError):
+    """The document is not GraphQL."""
+
+    code = "GRAPHQL_PARSE_FAILED"
+
+
+class DocumentInvalid(RequestError):
+    """The document does not fit the schema."""
+
+    code = "GRAPHQL_VALIDATION_FAILED"
+
+
+class UnknownOperation(RequestError):
+    """The document does not hold the requested operation, or holds several and the request names none."""
+
+    code = BadUserInput.code
 
 
 class CrossSiteRequest(GatewayError):

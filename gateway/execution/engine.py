@@ -13,9 +13,9 @@ from prometheus_client.core import Metric
 
 from gateway.compat.graphql_core import execute_incrementally
 from gateway.compat.strawberry import graphql_schema
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RequestError
 from gateway.execution.cost.policy import CostLimiter, CostPolicy
-from gateway.execution.documents.cache import DocumentCache, RequestError, ValidDocument
+from gateway.execution.documents.cache import DocumentCache, ValidDocument
 from gateway.execution.documents.incremental_directives import without_incremental_directives
 from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
 from gateway.compat.strawberry import graphql_schema
+from gateway.errors import RequestError
 from gateway.execution.cost.estimate import TOO_LARGE, most_calls
 from gateway.execution.cost.policy import CostPolicy
-from gateway.execution.documents.cache import DocumentCache, RequestError
+from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.manifest import TrustedDocument
 from gateway.execution.documents.size import size_of

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from graphql import GraphQLError
 
-from gateway.errors import BadUserInput, GatewayError, InternalError
-from gateway.execution.documents.cache import RequestError, UnknownOperation
+from gateway.errors import BadUserInput, GatewayError, InternalError, RequestError, UnknownOperation
 from gateway.telemetry import logger
 
 

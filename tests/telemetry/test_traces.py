@@ -1,5 +1,6 @@
 """Traces, as a collector receives them over a socket."""
 
+import hashlib
 import json
 import logging
 import os
@@ -9,15 +10,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+import strawberry
+from starlette.routing import Route
+from strawberry.schema.config import StrawberryConfig
 
 from gateway.app import create_app
+from gateway.execution.engine import Engine
 from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
+from gateway.schema import FederatedSchema
+from gateway.schema.queries import Query
+from gateway.schema.scalars import SCALARS
 from gateway.server.serve import gateway_config
+from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.tracing_setup import build_tracing
+from gateway.web.graphql.endpoint import GraphQLEndpoint
 from tests.conftest import NO_CERTIFICATES
 from tests.harness import SERVICE, Gateway, settings
 from tests.programs import Start, serving
@@ -160,6 +171,66 @@ def test_what_fails_says_why_and_nothing_of_what_came_back(
     wrong = only(spans, "GraphQL Operation")
     assert (wrong.failed, wrong.attributes["error.type"]) == (False, "GRAPHQL_VALIDATION_FAILED")
     assert {each.events for each in spans} == {0}, "an exception's text may be anybody's"
+
+
+JSON = {"content-type": "application/json"}
+TWICE = [{"query": THREAD}] * 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "overrides", "status"),
+    [
+        ({"params": {"query": THREAD}, "headers": {"sec-fetch-site": "cross-site"}}, {}, 403),
+        ({"params": {"query": "x" * 40_000}}, {}, 414),
+        ({"params": {"query": THREAD}}, {"upstream_identity": "passthrough", "inbound_auth": None}, 401),
+        ({"method": "PUT", "json": {"query": THREAD}}, {}, 405),
+        ({"method": "POST", "content": b"{}"}, {}, 415),
+        ({"method": "POST", "content": b"{", "headers": JSON}, {}, 400),
+        ({"method": "POST", "json": {"query": "x" * 2048}}, {"max_body": 2048}, 413),
+        ({"method": "POST", "json": {"query": THREAD}, "headers": {"accept": "text/plain"}}, {}, 406),
+        ({"method": "POST", "json": {"query": THREAD}, "headers": {"gateway-timeout": "never"}}, {}, 400),
+        ({"method": "POST", "json": TWICE, "headers": {"gateway-timeout": "never"}}, {"max_batch": 2}, 400),
+    ],
+)
+def test_a_refused_request_has_its_own_status_with_tracing(
+    trace: Trace, sent: dict[str, Any], overrides: dict[str, Any], status: int
+) -> None:
+    response = trace(**overrides).http.request(**{"method": "GET", "url": "/graphql", **sent})
+    assert response.status_code == status, response.text
+
+
+@strawberry.type
+class _Mutation:
+    @strawberry.mutation
+    def nothing(self) -> int:
+        return 0
+
+
+def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpoint:
+    """Return the same endpoint on a schema that has a mutation, as the gateway's own has none."""
+    config = StrawberryConfig(scalar_map=SCALARS)
+    schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
+    return replace(endpoint, engine=Engine(schema, document_cache_size=10, tracing=tracing))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_mutation_with_get_is_405_with_tracing(
+    collector: Collector, servers: ExitStack, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """The refusal is raised inside the operation's span, which is a context manager."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    tracing = build_tracing(os.environ)
+    assert tracing is not None
+    app = create_app(settings(**SERVICE, upstream_url=collector.url), tracing=tracing)
+    (route,) = (each for each in app.routes if isinstance(each, Route) and each.path == "/graphql")
+    assert isinstance(route.endpoint, GraphQLEndpoint)
+    app.router.routes[:] = [Route("/changes", _with_mutations(route.endpoint, tracing))]
+    url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+    document = "mutation { nothing }"
+    persisted = {"version": 1, "sha256Hash": hashlib.sha256(document.encode()).hexdigest()}
+    params = {"query": document, **({"extensions": json.dumps({"persistedQuery": persisted})} if named else {})}
+    response = httpx.get(f"{url}/changes", params=params, trust_env=False, verify=NO_CERTIFICATES)
+    assert (response.status_code, response.headers.get("allow")) == (405, "POST"), response.text
 
 
 def test_no_span_holds_an_id_a_variable_or_a_secret(trace: Trace, collector: Collector, sandbox: Sandbox) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from graphql import GraphQLError, GraphQLSchema
 
-from gateway.errors import CostTooHigh
+from gateway.errors import CostTooHigh, RequestError
 from gateway.execution.cost.estimate import TOO_LARGE, OperationCost
-from gateway.execution.documents.cache import RequestError, ValidDocument
+from gateway.execution.documents.cache import ValidDocument
 from gateway.execution.result import Cost, Result
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
@@ -59,7 +59,7 @@ class CostLimiter:
         predicted = cost.predict(context, variables, self.policy.counted)
         if predicted > limit and self.policy.mode is CostMode.ENFORCE:
             message = f"The operation is predicted to make {predicted} REST calls or more; at most {limit} are allowed."
-            raise RequestError(CostTooHigh.code, [GraphQLError(message)])
+            raise RequestError([GraphQLError(message)], CostTooHigh.code)
         return predicted
 
     def with_cost(self, result: Result, predicted: int | None, context: OperationContext) -> Result:

@@ -22,7 +22,16 @@ from graphql import (
 )
 
 from gateway.compat.graphql_core import bounded_merge_rule
-from gateway.errors import BadUserInput, DocumentNotTrusted, GatewayError, LimitExceeded
+from gateway.errors import (
+    BadUserInput,
+    DocumentInvalid,
+    DocumentNotTrusted,
+    DocumentSyntaxError,
+    GatewayError,
+    LimitExceeded,
+    RequestError,
+    UnknownOperation,
+)
 from gateway.execution.documents.incremental_directives import invalid_initial_counts, is_incremental
 from gateway.execution.documents.limits import (
     Limits,
@@ -41,22 +50,6 @@ _MAX_KEPT_CHARACTERS = 32 * 1024
 _MAX_VALIDATION_ERRORS = 20
 # A client repeats an invalid document. There are few of these, and they must not evict valid ones.
 _MAX_INVALID = 100
-
-
-class RequestError(Exception):
-    """The operation cannot begin (GraphQL spec, section 7.1.3: request errors). ``code`` is the errors' code."""
-
-    def __init__(self, code: str, errors: list[GraphQLError]) -> None:
-        super().__init__(code)
-        self.code = code
-        self.errors = errors
-
-
-class UnknownOperation(RequestError):
-    """The document does not hold the operation that was asked for, or holds several and none was named."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("BAD_USER_INPUT", [GraphQLError(message)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +77,20 @@ class ValidDocument:
             for operation in operations:
                 if operation.name is not None and operation.name.value == name:
                     return operation
-            raise UnknownOperation(f"The document has no operation named {name!r}.")
+            raise _unknown_operation(f"The document has no operation named {name!r}.")
         if len(operations) == 1:
             return operations[0]
         if operations:
-            raise UnknownOperation("The document has several operations: say which one with `operationName`.")
-        raise UnknownOperation("The document has no operation.")
+            raise _unknown_operation("The document has several operations: say which one with `operationName`.")
+        raise _unknown_operation("The document has no operation.")
 
     def is_query(self, name: str | None) -> bool:
         """Return whether the operation called ``name`` is a query."""
         return self.operation(name).operation is OperationType.QUERY
+
+
+def _unknown_operation(message: str) -> UnknownOperation:
+    return UnknownOperation([GraphQLError(message)])
 
 
 def digest_of(text: str) -> str:
@@ -158,14 +155,14 @@ class DocumentCache:
         if document.is_incremental:
             errors = invalid_initial_counts(document.node, variables)
             if errors:
-                raise RequestError(BadUserInput.code, errors)
+                raise RequestError(errors, BadUserInput.code)
         return variables
 
     def _prepare(self, text: str) -> ValidDocument:
         """Return a document to be cached, or raise the error of the last request with the same text."""
         known = self._invalid.get(text)
         if known is not None:
-            raise RequestError(known.code, known.errors)
+            raise RequestError(known.errors, known.code)
         try:
             return self._validated(text, is_kept=self._keeps)
         except RequestError as exc:
@@ -182,10 +179,10 @@ class DocumentCache:
         except (LimitExceeded, DocumentNotTrusted) as exc:
             raise _request_error(exc) from exc
         except GraphQLSyntaxError as exc:
-            raise RequestError("GRAPHQL_PARSE_FAILED", [exc]) from exc
+            raise DocumentSyntaxError([exc]) from exc
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
-            raise RequestError("GRAPHQL_PARSE_FAILED", [error]) from exc
+            raise DocumentSyntaxError([error]) from exc
         return ValidDocument(node, digest_of(text), is_kept, is_incremental(text, node))
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
@@ -208,7 +205,7 @@ class DocumentCache:
         )
         require_comparable(errors, limits)
         if errors:
-            raise RequestError("GRAPHQL_VALIDATION_FAILED", errors)
+            raise DocumentInvalid(errors)
         return node
 
 
@@ -217,10 +214,10 @@ def _bounded(rule: Any, limits: Limits) -> Any:
 
 
 def _request_error(exc: GatewayError) -> RequestError:
-    return RequestError(exc.code, [GraphQLError(exc.message)])
+    return RequestError([GraphQLError(exc.message)], exc.code)
 
 
 def _without_tree(refusal: RequestError) -> RequestError:
     """Return the same error without the syntax tree: only the locations in the text are kept."""
     errors = [GraphQLError(each.message, source=each.source, positions=each.positions) for each in refusal.errors]
-    return RequestError(refusal.code, errors)
+    return RequestError(errors, refusal.code)

@@ -24,8 +24,8 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.clock import Timing
-from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported
-from gateway.execution.documents.cache import DocumentCache, RequestError
+from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported, RequestError
+from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.context import OperationContext

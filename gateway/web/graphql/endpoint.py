@@ -14,8 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Authenticator, Viewer
-from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, UrlTooLong
-from gateway.execution.documents.cache import RequestError
+from gateway.errors import BadUserInput, BodyTooLarge, GatewayError, InternalError, RequestError, UrlTooLong
 from gateway.execution.documents.persisted import (
     NoPersistedDocuments,
     PersistedDocuments,
