@@ -85,5 +85,5 @@ class CallReport(NamedTuple):
         return shown
 
 
-Trace: TypeAlias = list[CallReport]
+CallReports: TypeAlias = list[CallReport]
 """The calls of one operation, in the order they ended."""

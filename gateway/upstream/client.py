@@ -16,7 +16,7 @@ from gateway import __version__
 from gateway.auth import Viewer
 from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, Origin, Trace, outcome_of
+from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, Origin, outcome_of
 from gateway.upstream.response import body_or_error
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
@@ -32,7 +32,7 @@ class CallContext:
 
     viewer: Viewer
     deadline: float
-    trace: Trace = field(default_factory=list)
+    reports: CallReports = field(default_factory=list)
     """Gets a report of each call when it ends."""
     slow_at: float | None = None
     """When an unanswered call counts as too slow, if that is later than the deadline."""
@@ -88,7 +88,7 @@ class UpstreamClient:
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
             self.calls[call.route, call.origin, outcome] += 1
-            caller.trace.append(
+            caller.reports.append(
                 CallReport(call.route, status, milliseconds, call.attempts, call.origin, call.age, outcome)
             )
         return body_or_error(response)

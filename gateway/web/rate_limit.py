@@ -11,7 +11,7 @@ from gateway.clock import Timing
 from gateway.errors import RateLimited
 from gateway.settings import Settings
 from gateway.telemetry import Counts
-from gateway.upstream.call import Trace
+from gateway.upstream.call import CallReports
 from gateway.web.authentication import address_of, retry_after
 from gateway.web.http_error import HttpError
 from gateway.web.unverified_clients import Strangers
@@ -60,9 +60,9 @@ class CallerRate:
         error = RateLimited(message, retry_after=float(wait["retry-after"]))
         return HttpError(429, error, {**headers, **wait})
 
-    def learn(self, viewer: Viewer, trace: Trace) -> None:
+    def learn(self, viewer: Viewer, reports: CallReports) -> None:
         """Note whom the REST API has answered, in the calls of an operation."""
-        self._strangers.learn(viewer, trace)
+        self._strangers.learn(viewer, reports)
 
     async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:
         """Count a request that is over for its address, where the REST API does not know its caller."""
@@ -84,7 +84,7 @@ class NoCallerRate:
         """Return nothing to tell."""
         return []
 
-    def learn(self, viewer: Viewer, trace: Trace) -> None:
+    def learn(self, viewer: Viewer, reports: CallReports) -> None:
         """Note nobody."""
 
     async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:

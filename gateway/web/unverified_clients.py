@@ -15,7 +15,7 @@ from starlette.types import Scope
 from gateway.auth import Viewer
 from gateway.auth.failures import client_of
 from gateway.auth.rate_limits import Rate
-from gateway.upstream.call import Trace
+from gateway.upstream.call import CallReports
 from gateway.web.authentication import address_of
 
 _MOST_ACCEPTED = 50_000
@@ -42,9 +42,9 @@ class Strangers:
             self._until.pop(address, None)
         return max(0.0, seconds)
 
-    def learn(self, viewer: Viewer, trace: Trace) -> None:
-        """Note whether the REST API has answered a caller: in ``trace``, the calls of an operation."""
-        if self._is_strange(viewer) and any(_is_answer(report.status) for report in trace):
+    def learn(self, viewer: Viewer, reports: CallReports) -> None:
+        """Note whether the REST API has answered a caller: in ``reports``, the calls of an operation."""
+        if self._is_strange(viewer) and any(_is_answer(report.status) for report in reports):
             self._accepted[viewer.caller] = None
             if len(self._accepted) > _MOST_ACCEPTED:
                 self._accepted.popitem(last=False)

@@ -59,7 +59,7 @@ async def ask(
             body = await client.messages(caller, ident, 0, 10)
         case _:
             body = await client.customer(caller, ident)
-    return Answer(None if body is None else json.loads(body), caller.trace[-1])
+    return Answer(None if body is None else json.loads(body), caller.reports[-1])
 
 
 @dataclass

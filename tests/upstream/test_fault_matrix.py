@@ -199,4 +199,4 @@ async def test_a_connection_that_cannot_be_established_for_messages(
         with pytest.raises(GatewayError) as caught:
             await client.messages(caller, "th-1", 0, 20)
     assert caught.value.code == code
-    assert [report.attempts for report in caller.trace] == [3]
+    assert [report.attempts for report in caller.reports] == [3]

@@ -66,6 +66,6 @@ class CostLimiter:
         """Return the result with the predicted and the actual cost."""
         if predicted is None:
             return result
-        fetched = sum(report.origin is Origin.FETCHED for report in context.trace)
+        fetched = sum(report.origin is Origin.FETCHED for report in context.reports)
         actual = None if result.subsequent else fetched
         return replace(result, cost=Cost(predicted, actual, predicted > self.policy.counted))

@@ -208,7 +208,7 @@ def _is_known(context: OperationContext) -> bool:
 
     A response from the cache says the same: it was cached for these credentials.
     """
-    return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.trace)
+    return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.reports)
 
 
 def _digest(text: bytes) -> str:

@@ -9,7 +9,7 @@ from strawberry.types import Info
 from gateway.auth import Viewer
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.schema.resolvers.loaders import Loaders
-from gateway.upstream.call import Trace
+from gateway.upstream.call import CallReports
 from gateway.upstream.client import CallContext, UpstreamClient
 
 
@@ -37,7 +37,7 @@ class OperationContext:
     request_id: str
     loaders: Loaders
     max_page_size: int
-    trace: Trace
+    reports: CallReports
     """A report of each REST call is added here."""
     execution: Execution = field(default_factory=Execution)
 
@@ -62,7 +62,7 @@ class ContextFactory:
         deadline = slow_at if timeout is None else began + min(timeout, self.timeout)
         call = CallContext(viewer, deadline, slow_at=slow_at)
         loaders = Loaders(self.client, call, self.large_bytes)
-        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.trace)
+        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.reports)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -26,7 +26,7 @@ from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
 from gateway.telemetry import logger
-from gateway.upstream.call import Origin, Trace
+from gateway.upstream.call import CallReports, Origin
 from gateway.web.authentication import viewer_of
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch, request_of_body, run_batch
@@ -189,7 +189,7 @@ class GraphQLEndpoint:
         try:
             return await self.reporter.report(operation, context, headers, work)
         finally:
-            self.rate.learn(viewer, context.trace)
+            self.rate.learn(viewer, context.reports)
 
     async def _execute(
         self,
@@ -212,7 +212,7 @@ class GraphQLEndpoint:
         if named is not None:
             await self.persisted.register(named, context)
         explain = self.explain and headers.get("gateway-explain") == "1"
-        result.payload.update(_extensions(context.trace, explain=explain))
+        result.payload.update(_extensions(context.reports, explain=explain))
         return result
 
     def _is_query(self, operation: Operation) -> bool:
@@ -244,14 +244,14 @@ def _timeout(value: str | None) -> float | None:
     return seconds
 
 
-def _extensions(trace: Trace, *, explain: bool) -> dict[str, Any]:
+def _extensions(reports: CallReports, *, explain: bool) -> dict[str, Any]:
     """Return what the response tells of its REST calls: stale answers always, every call where it was asked for."""
-    stale = [report.as_dict() for report in trace if report.origin is Origin.STALE]
+    stale = [report.as_dict() for report in reports if report.origin is Origin.STALE]
     extensions: dict[str, Any] = {}
     if stale:
         extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]
     if explain:
-        extensions["upstream"] = [report.as_dict() for report in trace]
+        extensions["upstream"] = [report.as_dict() for report in reports]
     return {"extensions": extensions} if extensions else {}
 
 

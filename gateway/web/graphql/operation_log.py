@@ -22,7 +22,7 @@ from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
-from gateway.upstream.call import Origin, Trace, outcome_of
+from gateway.upstream.call import CallReports, Origin, outcome_of
 from gateway.web.graphql.reported_parts import ReportedParts
 from gateway.web.http_error import HttpError
 
@@ -136,7 +136,7 @@ class OperationReporter:
             if span is not None:
                 fields.update(span.ids)
             if slow:
-                fields["explain"] = [report.as_dict() for report in context.trace]
+                fields["explain"] = [report.as_dict() for report in context.reports]
             log_fields(level, "slow operation" if slow else "operation", fields)
 
     def _register(self, metrics: Metrics) -> Durations:
@@ -170,7 +170,7 @@ def _fields(operation: Operation, context: OperationContext, codes: tuple[str, .
         "caller": context.viewer.caller,
         "ms": round(seconds * 1000, 1),
         "executor": execution.executor,
-        "upstream": _summary(context.trace),
+        "upstream": _summary(context.reports),
         "errors": codes,
     }
     if execution.reason is not None:
@@ -197,10 +197,10 @@ def _document(operation: Operation) -> str | None:
     return operation.called.digest[:DIGEST_LENGTH] if isinstance(operation, PersistedOperation) else None
 
 
-def _summary(trace: Trace) -> list[dict[str, Any]]:
+def _summary(reports: CallReports) -> list[dict[str, Any]]:
     """Return how many REST calls came to what; a list, since what is searched in a log has no names of its own."""
     calls: dict[tuple[str, Origin, str], int] = {}
-    for report in trace:
+    for report in reports:
         kind = report.route, report.origin, report.outcome
         calls[kind] = calls.get(kind, 0) + 1
     return [
