@@ -11,7 +11,8 @@ import httpx
 from gateway.app import GRAPHQL_PATH, create_app
 from gateway.errors import ConfigurationError
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config
-from gateway.server.serve import STOP_SIGNALS, gateway_config, ignore_further_signals
+from gateway.server.config import gateway_config
+from gateway.server.signals import STOP_SIGNALS, ignore_stop_signals
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
 from gateway.web.graphiql.build import build as build_page
@@ -41,7 +42,7 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
         if build and can_build() and not is_built():
             _build_page(app.state.graphiql, stop)
         stop.wait()
-    ignore_further_signals()
+    ignore_stop_signals()
     print("Stopped.")  # noqa: T201 - as above
 
 

@@ -14,8 +14,8 @@ import pytest
 from gateway.app import create_app
 from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
+from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
-from gateway.server.serve import gateway_config
 from gateway.settings import PREFIX
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 from tests.programs import MODULE, Program, Start

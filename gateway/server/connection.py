@@ -1,91 +1,83 @@
-"""A client's connection: uvicorn's, with a bound on what comes before the body, and on the wait for it.
+"""A client's connection: uvicorn's, with bounds on the size of a request's head and on the time to receive it.
 
-Nobody has been let in by then, and neither uvicorn nor httptools has a bound of its own: a header that never ends would
-be kept in memory as long as it goes on.
+The bounds apply before authentication. Neither uvicorn nor httptools has any: an endless header would fill the memory.
 """
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from gateway.compat.uvicorn import HttpConnection, RejectedHead
 
-MOST_HEAD = 64 * 1024
-"""Bytes of the request line and all headers together; nginx, for one, passes on 32 KB at most."""
+MAX_HEAD_BYTES = 64 * 1024
+"""The most bytes of the request line and all headers together; nginx passes on 32 KB at most by default."""
+
+CLOSE_DELAY_SECONDS = 0.25
+"""How long an idle connection stays open after the server began to stop."""
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class _HeadTooLarge(Exception):
-    """Tells the parser to stop."""
+class BoundedConnection(HttpConnection):
+    """Responds 431 (RFC 6585, section 5) to a request whose head is too large.
 
-
-class BoundedConnection(HttpToolsProtocol):
-    """Answers 431 (RFC 6585, section 5) where a request's head is too large.
-
-    One that does not come within the time that an idle connection is kept closes the connection.
+    It closes a connection on which no complete head arrives within the keep-alive timeout.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._reading_head = True
-        self._head = 0
-        self._is_too_large = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._received = 0
+        self._head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for the first request."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Start the timer for the first request."""
         super().connection_made(transport)
-        self._wait_for_head()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._stop_waiting()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a head that is complete costs nothing here."""
+        """Parse the data, and check the bounds unless it completes the head."""
         if self._reading_head:
-            self._head += len(data)
+            self._received += len(data)
         super().data_received(data)
-        if self._reading_head and self._head and not self.transport.is_closing():
-            if self._head > MOST_HEAD:
-                self._refuse()
-            elif self._patience is None:
-                self._wait_for_head()
+        if self._reading_head and self._received and not self.transport.is_closing():
+            if self._received > MAX_HEAD_BYTES:
+                self.respond_and_close(_TOO_LARGE)
+            elif self._head_timer is None:
+                self._start_timer()
 
-    def on_headers_complete(self) -> None:
-        """Go on, unless there were too many; what was counted may have part of the body in it."""
+    def head_complete(self) -> None:
+        """Check the size of the head. The received bytes are only a first check, as they may include a body."""
         self._reading_head = False
-        self._stop_waiting()
-        counted, self._head = self._head, 0
-        if counted > MOST_HEAD and self._size() > MOST_HEAD:
-            self._is_too_large = True
-            raise _HeadTooLarge
-        super().on_headers_complete()
+        self._stop_timer()
+        received, self._received = self._received, 0
+        if received > MAX_HEAD_BYTES and self.head_size > MAX_HEAD_BYTES:
+            raise RejectedHead(_TOO_LARGE)
 
-    def on_message_complete(self) -> None:
+    def message_complete(self) -> None:
         """Expect the next head."""
         self._reading_head = True
-        super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with a request that could not be read."""
-        if self._is_too_large:
-            self._refuse()
-        else:
-            super().send_400_response(msg)
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
-    def _size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    def _refuse(self) -> None:
-        self.transport.write(_TOO_LARGE)
-        self.transport.close()
 
-    def _wait_for_head(self) -> None:
-        self._patience = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+class LingeringConnection(BoundedConnection):
+    """A connection that stays open for a moment when the server stops.
 
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    A request may already be on its way on an idle connection or on a new one. It gets a response, which closes the
+    connection. Without a request the connection is closed after the delay.
+    """
+
+    def shutdown(self) -> None:
+        """Close the connection after the delay; the server waits for it."""
+        self.loop.call_later(CLOSE_DELAY_SECONDS, super().shutdown)

@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 from prometheus_client.registry import CollectorRegistry
 
 from gateway.errors import ConfigurationError
+from gateway.telemetry import logger
 
 
 def bind(host: str, port: int, *, option: str) -> socket.socket:
@@ -31,12 +32,13 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
 
 
 @contextlib.contextmanager
-def serve_metrics(host: str, port: int, registry: CollectorRegistry, *, option: str) -> Iterator[int]:
-    """Serve ``registry`` to Prometheus, and yield the port; ConfigurationError that names ``option`` if it is taken."""
+def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[int]:
+    """Serve ``registry`` to Prometheus, and yield the port; ConfigurationError if the port is taken."""
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as exc:
-        raise _cannot_listen(host, port, option, exc) from exc
+        raise _cannot_listen(host, port, "GATEWAY_METRICS_PORT", exc) from exc
+    logger.info("metrics on http://%s:%d/metrics", host, server.server_port)
     try:
         yield server.server_port
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from tests.harness import settings
 from tests.javascript import Project
 

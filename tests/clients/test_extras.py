@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from tests.clients.test_clients import AUTHORIZATION
 from tests.harness import settings
 from tests.javascript import Project

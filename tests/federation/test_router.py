@@ -13,7 +13,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.sandbox import PASSWORD, USERNAME, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from tests.conftest import NO_CERTIFICATES
 from tests.federation.composition import SECOND, compose
 from tests.harness import settings

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from tests.fuzz.odd_requests import Request, requests
 from tests.harness import SERVICE
 from tests.harness import settings as gateway_settings

@@ -14,7 +14,7 @@ from gateway.app import create_app
 from gateway.errors import LimitExceeded
 from gateway.execution.documents.limits import limits_of, parse_within
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from tests.harness import SERVICE, Gateway, settings
 from tests.limits.bombs import DOCUMENTS, VARIABLES, Body
 

@@ -15,7 +15,7 @@ from tests.conftest import NO_CERTIFICATES
 def test_a_registry_is_served_until_the_context_ends(capfd: pytest.CaptureFixture[str]) -> None:
     registry = CollectorRegistry()
     Counter("things", "Things.", registry=registry).inc()
-    with serve_metrics("127.0.0.1", 0, registry, option="--metrics-port") as port:
+    with serve_metrics("127.0.0.1", 0, registry) as port:
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=NO_CERTIFICATES)
         assert "things_total 1.0" in answer.text
         with contextlib.suppress(OSError):
@@ -31,7 +31,7 @@ def test_a_taken_port_is_an_error_that_names_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
-            pytest.raises(ConfigurationError, match=rf"port {port} of 127\.0\.0\.1: .*--metrics-port"),
-            serve_metrics("127.0.0.1", port, CollectorRegistry(), option="--metrics-port"),
+            pytest.raises(ConfigurationError, match=rf"port {port} of 127\.0\.0\.1: .*GATEWAY_METRICS_PORT"),
+            serve_metrics("127.0.0.1", port, CollectorRegistry()),
         ):
             pytest.fail("the port is served")

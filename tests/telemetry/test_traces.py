@@ -25,7 +25,7 @@ from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
 from gateway.schema import FederatedSchema
 from gateway.schema.queries import Query
 from gateway.schema.scalars import SCALARS
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.tracing_setup import build_tracing
 from gateway.web.graphql.endpoint import GraphQLEndpoint

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.app import create_app
 from gateway.sandbox import BackgroundServer
-from gateway.server.connection import MOST_HEAD
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
+from gateway.server.connection import MAX_HEAD_BYTES
 from tests.harness import SERVICE, Gateway, settings
 
 GET = b"GET /health HTTP/1.1\r\nHost: gateway\r\n"
@@ -50,8 +50,8 @@ def header(size: int) -> bytes:
     [
         pytest.param([header(1000)] * 60, b"200", id="many headers below the bound"),
         pytest.param([header(1000)] * 70, b"431", id="many headers above it"),
-        pytest.param([header(MOST_HEAD - 1000)], b"200", id="one header below it"),
-        pytest.param([header(MOST_HEAD)], b"431", id="one header above it"),
+        pytest.param([header(MAX_HEAD_BYTES - 1000)], b"200", id="one header below it"),
+        pytest.param([header(MAX_HEAD_BYTES)], b"431", id="one header above it"),
         pytest.param([b"a: b\r\n"] * 200_000, b"431", id="very many small headers"),
     ],
 )
@@ -98,6 +98,6 @@ def test_a_connection_that_does_not_come_to_its_request_is_closed(impatient: str
 @pytest.mark.parametrize("name", ["accept", "accept-encoding"])
 def test_preferences_longer_than_any_clients_are_as_none(gateway: Gateway, name: str) -> None:
     value = ", ".join(f"text/x{number}" for number in range(4_000))
-    assert len(value) < MOST_HEAD
+    assert len(value) < MAX_HEAD_BYTES
     answer = gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers={name: value})
     assert answer.json() == {"data": {"__typename": "Query"}}

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from gateway.sandbox import BackgroundServer
-from gateway.server.serve import gateway_config
+from gateway.server.config import gateway_config
 from gateway.web.graphiql.assets import SOURCES, assets_route, built_assets
 from gateway.web.graphiql.page import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
 from tests.harness import SERVICE, Gateway, StartGateway, settings

@@ -1,0 +1,147 @@
+"""Canaries of gateway/compat/uvicorn.py and gateway/sandbox/http/compat.py.
+
+After an upgrade, each names the borrowed behaviour that is gone.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from gateway.compat.uvicorn import HttpConnection, RejectedHead
+from gateway.sandbox import BackgroundServer, sandbox_config
+from gateway.sandbox.http.compat import StoppableServer
+from gateway.sandbox.http.exchange import TRANSPORT
+from tests.conftest import NO_CERTIFICATES
+
+
+async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Respond with the names of the ASGI extensions."""
+    body = " ".join(scope.get("extensions", {})).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def config(connection: type[HttpConnection]) -> uvicorn.Config:
+    options: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "timeout_keep_alive": 7}
+    return uvicorn.Config(app, http=connection, ws="none", **options)
+
+
+@contextmanager
+def client_of(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES) as client:
+        yield client
+
+
+def test_a_connection_calls_its_hooks() -> None:
+    events: list[object] = []
+
+    class Recorded(HttpConnection):
+        def head_complete(self) -> None:
+            events.append(("head", self.url, self.head_size))
+
+        def message_complete(self) -> None:
+            events.append("message")
+
+        def shutdown(self) -> None:
+            events.append(("shutdown", self.timeout_keep_alive))
+            super().shutdown()
+
+    with BackgroundServer(config(Recorded)) as server, client_of(server.url) as client:
+        assert client.post("/path", content=b"body").status_code == 200
+        server.stop()
+    head, message, shutdown = events
+    assert head[:2] == ("head", b"/path"), "`on_headers_complete` is not called, or `url` is not the target"  # type: ignore[index]
+    assert head[2] > 100, "`headers` is not the list of parsed headers"  # type: ignore[index]
+    assert message == "message", "`on_message_complete` is not called"
+    assert shutdown == ("shutdown", 7), "`shutdown` is not called, or `timeout_keep_alive` is not the setting"
+
+
+def test_a_rejected_head_is_not_passed_to_the_application() -> None:
+    class Rejecting(HttpConnection):
+        def head_complete(self) -> None:
+            raise RejectedHead(b"HTTP/1.1 431 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    with BackgroundServer(config(Rejecting)) as server, client_of(server.url) as client:
+        status = client.get("/").status_code
+    assert status == 431, "an exception in `on_headers_complete` does not lead to `send_400_response`"
+
+
+def test_a_supervisor_stops_when_a_worker_aborts() -> None:
+    listener = "socket.create_server(('127.0.0.1', 0))"
+    program = f"""
+import socket, uvicorn
+from gateway.compat.uvicorn import abort_worker, run_workers
+if __name__ == "__main__":
+    print(run_workers(uvicorn.Config(abort_worker, factory=True, workers=2, log_config=None), {listener}))
+"""
+    done = subprocess.run(  # noqa: S603 - the test's own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "True\n", f"the supervisor does not stop for STARTUP_FAILURE: {done.stderr}"
+
+
+def test_a_server_raises_its_signal_again_after_the_shutdown() -> None:
+    seen: list[int] = []
+
+    async def stopped(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "lifespan"
+        await receive()
+        signal.raise_signal(signal.SIGTERM)
+        assert not seen, "uvicorn does not handle the signal itself"
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            uvicorn.Server(uvicorn.Config(stopped, lifespan="on", log_config=None)).run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM], "uvicorn does not raise the signal again for the handler from before"
+
+
+def test_the_sandbox_gets_the_transport_of_a_connection() -> None:
+    with BackgroundServer(sandbox_config(app)) as server, client_of(server.url) as client:
+        assert client.get("/").text == TRANSPORT, "`on_message_begin` is not called, or `scope` is not the request's"
+
+
+def test_the_sandboxs_server_runs_its_own_steps() -> None:
+    steps: list[str] = []
+
+    class Recorded(StoppableServer):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            steps.append("startup")
+            await super().startup(sockets)
+
+        async def main_loop(self) -> None:
+            steps.append("main_loop")
+            await super().main_loop()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            steps.append("shutdown")
+            await super().shutdown(sockets)
+
+    server = Recorded(sandbox_config(app))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        ready = server.ready.wait(10)
+        server.stop(force=False)
+        thread.join(10)
+    assert ready, "`startup` is not called"
+    assert not thread.is_alive(), "`main_loop` does not end"
+    assert steps == ["startup", "main_loop", "shutdown"], "uvicorn's Server does not run in these steps"
