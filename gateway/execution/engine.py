@@ -117,7 +117,7 @@ class Engine:
         return await self._run_reference(admitted, context)
 
     async def _run_plan(self, planner: Planner, admitted: _Admitted, context: OperationContext) -> Result | None:
-        """Return the plan's result, None where the reference has to execute the operation."""
+        """Return the plan's result, None if the reference has to execute the operation."""
         try:
             with self._step("plan"):
                 plan, values = planner.choose(admitted.document, admitted.operation.name, admitted.variables)

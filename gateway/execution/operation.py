@@ -1,4 +1,4 @@
-"""The operation that a client asks for."""
+"""The operation that a client requests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a client asks for (GraphQL over HTTP, section Request Parameters)."""
+    """The GraphQL parameters of a request (GraphQL over HTTP, section Request Parameters)."""
 
     document: str
     name: str | None = None

@@ -69,7 +69,7 @@ def select(
     operation: OperationDefinitionNode,
     conditions: Mapping[str, bool],
 ) -> Selection:
-    """Return what ``operation`` selects where the variables in ``conditions`` have these values."""
+    """Return what ``operation`` selects if the variables have the values in ``conditions``."""
     return Selection(schema, fragments_of(document), operation, variables_of_conditions(conditions))
 
 
@@ -85,7 +85,7 @@ class ConditionalOperation:
 
     @classmethod
     def of(cls, schema: GraphQLSchema, document: DocumentNode, node: OperationDefinitionNode) -> "ConditionalOperation":
-        """Return the operation ``node``; raise NotPlannable where the document has other directives."""
+        """Return the operation ``node``; raise NotPlannable if the document has other directives."""
         finder = _ConditionFinder()
         visit(document, finder)
         return cls(schema, document, node, tuple(sorted(finder.names)))

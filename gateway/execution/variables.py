@@ -44,7 +44,7 @@ class VariableCoercer:
         """The names of the variables that are lists."""
 
     def coerce(self, inputs: dict[str, Any]) -> VariableValues | None:
-        """Return the values, None where the inputs are wrong."""
+        """Return the values, None if the inputs are wrong."""
         assigned = [(signature, inputs.get(signature.name)) for signature, _ in self._plain]
         if all(is_plain(value) for (_, is_plain), (_, value) in zip(self._plain, assigned, strict=True)):
             return variable_values(assigned)
@@ -62,7 +62,7 @@ class Variables:
 
     @cached_property
     def values(self) -> VariableValues | None:
-        """The coerced values, None where the inputs are wrong."""
+        """The coerced values, None if the inputs are wrong."""
         return self._coercer.coerce(self._inputs)
 
 

@@ -1,4 +1,4 @@
-"""What a change of the schema breaks: for clients, and for the other subgraphs of a federated graph."""
+"""Finds breaking changes of the schema: for clients, and for the other subgraphs of a federated graph."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from gateway.errors import BadUserInput
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One line for each change. A dangerous one breaks only clients that were not written for it."""
+    """One line for each change. A dangerous one breaks only clients that are not prepared for it."""
 
     breaking: list[str]
     dangerous: list[str]
 
 
 def schema_changes(old: str, new: str) -> Changes:
-    """Return what changed from the SDL ``old`` to ``new``; BadUserInput where one of them is no schema."""
+    """Return what changed from the SDL ``old`` to ``new``; raise BadUserInput if one of them is invalid."""
     before, after = _parsed(old), _parsed(new)
     schemas = _built(before), _built(after)
     breaking = [each.description for each in find_breaking_changes(*schemas)]
@@ -60,7 +60,7 @@ def _lost(before: DocumentNode, after: DocumentNode) -> list[str]:
 
 
 def _promises(document: DocumentNode) -> Iterator[str]:
-    """Yield what each type promises other subgraphs, of which graphql-core's comparison knows nothing."""
+    """Yield what each type promises other subgraphs, which graphql-core does not compare."""
     for definition in document.definitions:
         if isinstance(definition, ObjectTypeDefinitionNode):
             for directive in definition.directives or ():

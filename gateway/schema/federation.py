@@ -1,4 +1,4 @@
-"""How a federation router asks for entities (Apollo Federation subgraph specification, ``_entities``)."""
+"""Resolves the entities that a federation router requests (Apollo Federation subgraph specification, ``_entities``)."""
 
 from dataclasses import replace
 from functools import cache

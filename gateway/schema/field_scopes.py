@@ -1,8 +1,8 @@
-"""Fields that need a scope of their own: declared where the field is, enforced where ``GATEWAY_FIELD_SCOPES`` says so.
+"""Fields that need a scope. Each is declared with its field, and enforced if ``GATEWAY_FIELD_SCOPES`` is set.
 
-Only then does the schema tell (federation's ``@requiresScopes``): a router that knows the directive enforces it too, by
-the scopes in its own caller's token, and there need be no such thing. And only then are these lists nullable, so that
-one which is withheld is null at its own place and takes nothing else with it.
+The schema declares them (federation's ``@requiresScopes``) only if they are enforced. A router that supports the
+directive enforces it too, by the scopes in the token of its own caller, and its tokens may have no such scopes. These
+lists are nullable only if they are enforced, so that a withheld list is null and its parent is kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ from gateway.errors import Forbidden
 from gateway.schema.resolvers.context import GatewayInfo
 
 PERSONAL = "customer:personal"
-"""Who a customer is: names, addresses, dates, numbers, and what was found out about them."""
+"""The identity of a customer: names, addresses, dates, numbers, and the results of checks."""
 CONTENT = "message:content"
-"""What a message says and between whom, and the names of the files that came with it."""
+"""The content of a message, its senders and recipients, and the names of its files."""
 
 _KEY = "gateway.scope"
 
 
 def needs(scope: str | None) -> dict[str, Any]:
-    """Return what a Strawberry field carries to need ``scope``."""
+    """Return the metadata of a Strawberry field that needs ``scope``."""
     return {} if scope is None else {_KEY: scope}
 
 
 def with_directive(field: StrawberryField) -> StrawberryField:
-    """Return the field as a schema that enforces scopes declares it."""
+    """Return the field with its ``@requiresScopes``."""
     scope = _declared(field)
     if scope is None:
         return field
@@ -42,7 +42,7 @@ def with_directive(field: StrawberryField) -> StrawberryField:
 
 
 def guard_fields(schema: GraphQLSchema) -> None:
-    """Let no field of ``schema`` that needs a scope be read without it."""
+    """Let each field of ``schema`` that needs a scope raise Forbidden without it."""
     for field, scope in _scoped_fields(schema):
         make_nullable(field)
         field.extensions[_KEY] = scope
@@ -71,7 +71,7 @@ def _declared(definition: StrawberryField | None) -> str | None:
 
 def _guarded(scope: str, resolve: Callable[..., Any] | None) -> Callable[..., Any]:
     if resolve is None:
-        raise ValueError("fields are guarded once they can be read")
+        raise ValueError("attach the readers before the fields are guarded")
 
     def read(source: Any, info: GatewayInfo, **arguments: Any) -> Any:
         if scope not in info.context.viewer.scopes:

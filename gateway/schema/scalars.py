@@ -1,7 +1,7 @@
 """The scalars: upstream values that GraphQL's own scalars cannot carry, passed through unchanged.
 
-None of them formats or interprets: a date is the string the REST API sent, and the four enumerations, whose values
-nobody outside the vendor knows, are whatever string or integer came.
+None of them formats or interprets a value: a date is the string of the REST API. The values of the four enumerations
+are not published, so that any string or integer is accepted.
 """
 
 from typing import Annotated, Any, NewType
@@ -44,7 +44,7 @@ def _open_value(value: Any) -> str | int:
 
 
 def _literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> str | int:
-    """Return the value of an integer or string literal: the only literals an open value can be."""
+    """Return the value of an integer or string literal; an open value has no other literals."""
     if isinstance(node, StringValueNode):
         return node.value
     if isinstance(node, IntValueNode) and len(node.value) <= _LONGEST_INTEGER_LITERAL:
@@ -103,7 +103,7 @@ WIRE_TYPES: dict[str, Any] = {
     "MessageOrigin": str | int,
     "ThreadStatus": str | int,
 }
-"""By scalar, the type of the JSON values that it carries unchanged: a compiled plan passes those on, and no others.
+"""By scalar, the type of the JSON values that are passed on unchanged: the only ones that a compiled plan accepts.
 
-A scalar may take further values in another form (``Int`` makes 12 of "12"). One that is not listed is not planned.
+A scalar may convert other values (``Int`` converts "12" to 12). A scalar that is not listed is not planned.
 """

@@ -1,7 +1,7 @@
 """The types of the Go!Chat REST API. Attributes have the REST names; the records behind them are plain dicts.
 
-A field with a description and no resolver is read from the REST document by `gateway.schema.resolvers.records`; a
-field with a resolver costs a REST call of its own when it is selected.
+A field with a description and no resolver is read from the REST body by `gateway.schema.resolvers.records`. A field
+with a resolver costs a REST call of its own when it is selected.
 """
 
 from typing import Annotated, Any
@@ -72,8 +72,8 @@ async def _messages(
     return await _MESSAGES.follow(info.context, root, first=first, after=after)
 
 
-# Other subgraphs can add fields to what was reached through a thread, but cannot return it by `id`: no REST call
-# finds it by that.
+# Other subgraphs can add fields to an object that was reached through a thread, but cannot return it by `id`: the REST
+# API has no call for that.
 _BY_ID_ELSEWHERE = Key(fields=FieldSet("id"), resolvable=False)
 
 

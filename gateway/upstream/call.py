@@ -71,6 +71,11 @@ class CallReport(NamedTuple):
     outcome: str = ""
     """The status, the code of the error, or ``cancelled``."""
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the REST API answered the call: it has accepted the caller's credentials."""
+        return self.status == HTTPStatus.OK
+
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         shown: dict[str, Any] = {

@@ -19,7 +19,7 @@ _MEASURED_MULTIPLE = 5
 
 @dataclass(frozen=True, slots=True)
 class CostPolicy:
-    """What is done about the cost of operations; the settings ``GATEWAY_COST_…`` say what each means."""
+    """The limit of the cost, and whether it is enforced; see the settings ``GATEWAY_COST_…``."""
 
     mode: CostMode = CostMode.OFF
     limit: int = TOO_LARGE

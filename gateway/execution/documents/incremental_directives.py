@@ -38,8 +38,8 @@ class _Remover(Visitor):
 def is_incremental(text: str, document: DocumentNode) -> bool:
     """Return whether ``@defer`` or ``@stream`` occurs in a document, which was parsed from ``text``.
 
-    Only the tree can tell, since white space, commas and comments may stand between ``@`` and the name. But the name
-    itself has only one spelling, so that most trees need not be searched.
+    Only the tree is certain, since white space, commas and comments are allowed between ``@`` and the name. But the
+    name itself has only one spelling, so that most trees need not be searched.
     """
     if not any(name in text for name in _DIRECTIVES):
         return False

@@ -20,7 +20,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from gateway.clock import Timing
@@ -208,7 +207,7 @@ def _is_known(context: OperationContext) -> bool:
 
     A response from the cache says the same: it was cached for these credentials.
     """
-    return context.viewer.authorization is None or any(each.status == HTTPStatus.OK for each in context.reports)
+    return context.viewer.authorization is None or any(each.succeeded for each in context.reports)
 
 
 def _digest(text: bytes) -> str:

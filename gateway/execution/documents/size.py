@@ -29,7 +29,7 @@ _INTROSPECTION = {"__schema", "__type"}
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Where a fragment is spread: below how many fields, and whether one of those belongs to introspection."""
+    """A spread of a fragment: below how many fields, and whether one of those belongs to introspection."""
 
     name: str
     depth: int

@@ -1,7 +1,7 @@
 """Trusted documents: those that clients were built with, and what happens to others.
 
     log      ──▶  others are executed, and each is logged once while it is cached
-    prefer   ──▶  likewise; limits do not apply to trusted documents, and these may use introspection
+    prefer   ──▶  likewise; limits do not apply to trusted documents, and they may use introspection
     require  ──▶  others are refused before they are parsed
 
 A document is matched by its tokens: white space, commas, comments and the quotes of a string may differ; names,

@@ -48,16 +48,16 @@ _MAX_FIELDS = 2000
 
 
 class Place(Protocol):
-    """Where a generated expression finds the fields of one object."""
+    """The place where a generated expression finds the fields of one object."""
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> str:
         """Return the expression for the value at ``key``."""
 
     def read_text(self, key: str) -> str:
-        """Return the expression for the text at ``key``, None where it is missing or empty."""
+        """Return the expression for the text at ``key``, None if it is missing or empty."""
 
     def below(self, key: str, variable: str, type_name: str) -> "Place":
-        """Return where ``variable`` holds an object found at ``key``."""
+        """Return the place of the object at ``key``, which ``variable`` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Writer:
     """How many fields were written."""
 
     def root(self, query: GraphQLObjectType) -> str:
-        """Write the function that builds the response's ``data``, in which all is a gap; return its name."""
+        """Write the function that builds the response's ``data``, in which every field is a gap; return its name."""
         built = self._object(self.selection.root(query), query, None)
         return self._function("root", "gaps", [f"return {built}"])
 

@@ -82,7 +82,7 @@ class RecordFields:
         return self._type(key, of.of_type) | None
 
     def _annotation(self, key: str, graphql_type: GraphQLOutputType) -> tuple[Any] | tuple[Any, None]:
-        """Return the type of a value and its default: a value is None where it is null or absent."""
+        """Return the type of a value and its default: a value that is null or absent is None."""
         nullable = get_nullable_type(graphql_type)
         if isinstance(nullable, GraphQLList):
             item = msgspec.Raw if key in self.raw_lists else self.item(key)

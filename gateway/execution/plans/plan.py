@@ -3,8 +3,8 @@
     root ──gaps──▶ load, all at the same time ──bodies──▶ decode ─▶ build ──gaps──▶ load …
 
 A plan does the ordinary case and no other. Whatever is unusual (an error of a call, a value that is not of the exact
-type, arguments that are refused) raises, and the reference executes the operation with what the loaders hold by then.
-So a plan never produces an error of its own, and never has to be right about one.
+type, arguments that are refused) raises. Then the reference executes the operation, and the loaders already hold the
+bodies that the plan loaded. So a plan never produces an error of its own.
 
 There is one difference to the reference: a number too large for any program (``1e999``) in a field that is not
 selected. The reference decodes the whole body and fails; a plan does not look at that field.
@@ -52,7 +52,7 @@ class Projection:
     build: Build
 
     def project(self, body: bytes, page: Page | None, gaps: list[Gap]) -> Any:
-        """Return the value; raise msgspec's errors or UnicodeDecodeError for a body that is not as promised.
+        """Return the value; raise msgspec's errors or UnicodeDecodeError for a body of another form.
 
         In a cooperative plan the value is a generator for `run_cooperatively`.
         """
@@ -71,13 +71,13 @@ class Step:
     field: GraphQLField
     node: FieldNode
     constant: dict[str, Any] | None
-    """The arguments, where no variable is among them."""
+    """The arguments, if none of them is a variable."""
     variable: tuple[str, str] | None
-    """The argument's Python name and the variable's, where there is one argument and it is a variable."""
+    """The argument's Python name and the variable's name, if there is one argument and it is a variable."""
     projections: dict[RestSource, Projection]
 
     def arguments(self, variables: VariableValues) -> dict[str, Any]:
-        """Return the arguments by their Python names; raise GraphQLError where they are wrong."""
+        """Return the arguments by their Python names; raise GraphQLError if they are wrong."""
         if self.constant is not None:
             return self.constant
         if self.variable is not None:
@@ -134,14 +134,14 @@ class _Run:
                 task.cancel()
 
     def _loads(self, step: Step, into: Any, at: str, text: str | None) -> list[tuple[Step, Any, Any, Load]]:
-        asked = step.link.ask(self._context, text, **self._arguments[step.index])
-        if asked is None:
+        loads = step.link.ask(self._context, text, **self._arguments[step.index])
+        if loads is None:
             return []
-        if isinstance(asked, Load):
-            return [(step, into, at, asked)]
-        values: list[Any] = [None] * len(asked)
+        if isinstance(loads, Load):
+            return [(step, into, at, loads)]
+        values: list[Any] = [None] * len(loads)
         setattr(into, at, values)
-        return [(step, values, index, _accepted(each)) for index, each in enumerate(asked)]
+        return [(step, values, index, _accepted(each)) for index, each in enumerate(loads)]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load) -> None:
         body = await load.source.loader(self._context.loaders).load(load.key)
@@ -167,7 +167,7 @@ def _accepted(load: Load | GatewayError) -> Load:
 
 
 def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
-    """Return the plan for a selection; raise NotPlannable where there can be none.
+    """Return the plan for a selection; raise NotPlannable if there can be none.
 
     With ``cooperative`` it has the form for large bodies, which yields to other operations.
     """

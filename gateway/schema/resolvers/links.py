@@ -93,7 +93,7 @@ async def _value(context: OperationContext, load: Load | GatewayError) -> Record
 
 
 def link_of(field: GraphQLField) -> Link | None:
-    """Return the link of a field of the schema, None where its value is in its parent's body."""
+    """Return the link of a field of the schema, None if its value is in the body of its parent."""
     definition = definition_of(field)
     link = None if definition is None else definition.metadata.get(_METADATA)
     return link if isinstance(link, Link) else None

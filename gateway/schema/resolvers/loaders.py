@@ -51,7 +51,7 @@ class RestLoader(Generic[KeyT]):
 class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
     """The calls of one loader. It holds no reference cycle, so that its bodies are freed with the operation."""
 
-    batch = False  # the REST API has no call for several keys, so there is nothing to collect them for
+    batch = False  # the REST API has no call for several keys
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large_bytes: int) -> None:
         super().__init__(loop=asyncio.get_running_loop())

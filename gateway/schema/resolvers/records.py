@@ -94,14 +94,14 @@ def _require_object(value: Any) -> Record:
 
 
 def read_object(record: Record, key: str) -> Record | None:
-    """Return the object at ``key``, None where there is none; raise UpstreamInvalidResponse for anything else."""
+    """Return the object at ``key``, None if there is none; raise UpstreamInvalidResponse for another type."""
     return _object(record.get(key))  # type: ignore[no-any-return]  # _object checks it
 
 
 def read_text(record: Record, key: str) -> str | None:
-    """Return the text at ``key``, a number as its digits, None where there is none or it is empty.
+    """Return the text at ``key``, a number as its digits, None if there is none or it is empty.
 
-    Raises UpstreamInvalidResponse for anything else.
+    Raises UpstreamInvalidResponse for another type.
     """
     value = record.get(key)
     if value is None or isinstance(value, str):
@@ -112,7 +112,7 @@ def read_text(record: Record, key: str) -> str | None:
 
 
 def read_objects(record: Record, key: str) -> list[Any]:
-    """Return the list at ``key``, empty where there is none; raise UpstreamInvalidResponse for anything else."""
+    """Return the list at ``key``, empty if there is none; raise UpstreamInvalidResponse for another type."""
     value = record.get(key)
     if value is None:
         return []
@@ -133,7 +133,7 @@ def attach_readers(schema: GraphQLSchema) -> None:
 
 
 def upstream_key(field: GraphQLField) -> str | None:
-    """Return the key a field is read from, None where a resolver computes it.
+    """Return the key that a field is read from, None if a resolver computes it.
 
     It is the Python name, without the underscore of names that would be keywords (``from_``).
     """
@@ -154,7 +154,7 @@ def check_of(graphql_type: GraphQLOutputType) -> Check:
     """Return the check for a value of ``graphql_type``."""
     nullable = get_nullable_type(graphql_type)
     if isinstance(nullable, GraphQLList):
-        return _list_check(nullable)  # an absent list is an empty one, also where the list is not nullable
+        return _list_check(nullable)  # an absent list is an empty list, whether or not it is nullable
     check = _leaf_check(nullable) if is_leaf_type(nullable) else _object
     return _required(check) if isinstance(graphql_type, GraphQLNonNull) else check
 
