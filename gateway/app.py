@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
+from gateway.compat.starlette import without_slash_redirects
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import build_persisted
@@ -113,7 +114,7 @@ def create_app(
         ],
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # it would lead `/graphql/` to whatever `Host` says
+    without_slash_redirects(app)
     app.state.graphiql = page
     app.state.metrics = metrics
     return app
