@@ -1,4 +1,4 @@
-"""Whether the gateway in this container is alive: status 0 where `/health` says so. Needs nothing but Python."""
+"""The container's health check: exit status 0 when `/health` answers 200. It needs only the standard library."""
 
 import http.client
 import os
@@ -6,7 +6,7 @@ import sys
 
 
 def alive(port: int) -> bool:
-    """Return whether the gateway answers on ``port`` of this machine."""
+    """Return whether the gateway on this port of the container answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     try:
         connection.request("GET", "/health")
