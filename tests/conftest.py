@@ -1,7 +1,6 @@
-"""A gateway in front of a sandbox, both on real sockets."""
+"""Fixtures for all tests: a gateway in front of a sandbox, both on real sockets, and the command line's programs."""
 
 import os
-import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,17 +16,14 @@ from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
 from gateway.settings import PREFIX
-from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, StartGateway, settings
 from tests.programs import MODULE, Program, Start
 from tests.selection import Selection
-
-# Loading the machine's certificates takes longer than most tests, and none of them speaks TLS with a client of this.
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Choose the tests and the number of processes."""
+    """Choose which tests run, and in how many processes."""
     selection = Selection(config)
     selection.use_all_cores()
     config.pluginmanager.register(selection)
@@ -35,6 +31,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the settings that the developer's own environment has."""
     for name in list(os.environ):
         if name.upper().startswith(PREFIX):
             monkeypatch.delenv(name)
@@ -42,7 +39,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def servers() -> Iterator[ExitStack]:
-    """Whatever is started in a test is stopped after it, the last first."""
+    """Stop after the test what it has started, the last first."""
     with ExitStack() as stack:
         yield stack
 
@@ -60,7 +57,7 @@ def upstream(servers: ExitStack, sandbox: Sandbox) -> str:
 
 @pytest.fixture
 def start(servers: ExitStack, upstream: str) -> StartGateway:
-    """Start a gateway with the settings given, in service mode unless they say otherwise."""
+    """Start a gateway with these settings, in service mode unless they name another."""
 
     def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
         chosen = settings(**{"upstream_url": upstream, **SERVICE, **overrides})
@@ -80,7 +77,7 @@ def gateway(start: StartGateway) -> Gateway:
 
 @pytest.fixture(scope="module")
 def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A place of its own for bytecode where none is to be written: a start that compiles takes three times as long."""
+    """Environment variables that let processes keep bytecode: without it they take three times as long to start."""
     if not sys.dont_write_bytecode:
         return {}
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}

@@ -1,6 +1,7 @@
-"""What tests start a gateway with, and how they talk to it."""
+"""How tests configure a gateway, talk to it, and control its clock."""
 
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,38 +20,40 @@ SERVICE = {
     "inbound_auth": "none",
 }
 NO_ENV_FILE = Path(os.devnull)
+# Loading the system's certificates takes longer than most tests, and no client in the tests uses TLS.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A running gateway; ``http`` is a client that knows its address."""
+    """A running gateway, and an HTTP client for it."""
 
     http: httpx.Client
     url: str
 
     def query(self, document: str, /, **variables: Any) -> dict[str, Any]:
-        """Run an operation that HTTP answers with 200, and return the whole response."""
+        """Run an operation, assert status 200, and return the whole response."""
         response = self.http.post("/graphql", json={"query": document, "variables": variables})
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
     def data(self, document: str, /, **variables: Any) -> dict[str, Any]:
-        """Run an operation that has no errors, and return its data."""
+        """Run an operation, assert that it has no errors, and return its data."""
         answer = self.query(document, **variables)
         assert "errors" not in answer, answer
         data: dict[str, Any] = answer["data"]
         return data
 
     def code(self, document: str, /, **variables: Any) -> str:
-        """Run an operation with exactly one error, and return its code."""
+        """Run an operation, assert that it has exactly one error, and return its code."""
         (error,) = self.query(document, **variables)["errors"]
         code: str = error["extensions"]["code"]
         return code
 
 
 class Clock:
-    """A clock that goes when it is told to, and a sleep that takes no time but the clock's."""
+    """A clock that only tests set, and a sleep that moves it on and returns at once."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -65,7 +68,7 @@ class Clock:
 
     @property
     def timing(self) -> Timing:
-        """The clock as the gateway takes it, with the longest jitter there is."""
+        """The clock for a gateway, with jitter always at its maximum."""
         return Timing(clock=self, now=self, sleep=self.sleep, jitter=lambda most: most)
 
 
@@ -73,5 +76,5 @@ StartGateway = Callable[..., Gateway]
 
 
 def settings(**overrides: Any) -> Settings:
-    """Return settings that the machine's own environment has no part in."""
+    """Return settings without those of the developer's own `.env` file."""
     return load_settings(overrides, env_file=NO_ENV_FILE)

@@ -1,4 +1,4 @@
-"""Runs the JavaScript programs that tests drive the gateway with."""
+"""Runs JavaScript programs against the gateway."""
 
 import shutil
 import subprocess
@@ -15,8 +15,7 @@ from tests.requirements import missing
 
 _TESTS = Path(__file__).parent
 _OLDEST_NODE = 20
-_LONGEST = 300
-"""Seconds after which a program is ended, whatever it does."""
+_TIMEOUT_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +26,14 @@ class Project:
     node: str
 
     def run(self, script: str, *arguments: str, stdin: str = "") -> str:
-        """Run a script to its end and return what it printed; where it fails, so does the test, with both outputs."""
+        """Run a script to its end, and return its standard output. Fail with all its output when it fails."""
         done = subprocess.run(  # noqa: S603 - our own scripts
             [self.node, script, *arguments],
             cwd=self.path,
             input=stdin,
             capture_output=True,
             encoding="utf-8",
-            timeout=_LONGEST,
+            timeout=_TIMEOUT_SECONDS,
             check=False,
         )
         assert done.returncode == 0, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -42,7 +41,7 @@ class Project:
 
     @contextmanager
     def running(self, script: str, *arguments: str, until: str) -> Iterator[str]:
-        """Run a script until the block ends; give the line that it prints with ``until`` in it once it is ready."""
+        """Run a script until the block ends. Yield the line with ``until``, which says that it is ready."""
         process = subprocess.Popen(  # noqa: S603 - our own scripts
             [self.node, script, *arguments],
             cwd=self.path,
@@ -52,9 +51,9 @@ class Project:
             encoding="utf-8",
         )
         assert process.stdout is not None
-        # A program that has much to say stops where nobody reads it.
+        # A program blocks when its output is not read.
         rest = threading.Thread(target=_drain, args=[process.stdout])
-        end = threading.Timer(_LONGEST, process.kill)
+        end = threading.Timer(_TIMEOUT_SECONDS, process.kill)
         end.start()
         with process:
             try:
@@ -90,7 +89,7 @@ def _major(node: str) -> int:
 
 
 def project(name: str) -> Project:
-    """Return the npm project ``tests/<name>``; skip the test where it cannot run."""
+    """Return the npm project ``tests/<name>``. Skip the test when it cannot run."""
     node = shutil.which("node") or missing("node", "apt-get install nodejs npm")
     if _major(node) < _OLDEST_NODE:
         missing(f"Node.js {_OLDEST_NODE}", f"{node} is {_major(node)}")

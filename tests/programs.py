@@ -1,4 +1,4 @@
-"""The command line's programs, as processes: started, listened to, told to stop."""
+"""Runs the command line's programs as processes, reads their output, and stops them."""
 
 import os
 import re
@@ -18,28 +18,27 @@ from urllib.parse import urlsplit
 
 import pytest
 
-# What a test waits at most for a process to say or do something, in seconds: long, because it is waited in vain only
-# where a test fails.
+# Seconds that a test waits for a process to print or do something. Only a failing test waits so long.
 PATIENCE = 30
 MODULE = (sys.executable, "-m", "gateway")
 
 
 class Lines:
-    """The lines of a stream, as they come."""
+    """The lines of a stream, in the order in which they arrive."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._coming: SimpleQueue[str | None] = SimpleQueue()
+        self._arriving: SimpleQueue[str | None] = SimpleQueue()
         self._seen: list[str] = []
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                self._coming.put(line)
-        self._coming.put(None)
+                self._arriving.put(line)
+        self._arriving.put(None)
 
     def until(self, pattern: str) -> re.Match[str]:
-        """Return the match in the next line that has ``pattern``; fail where the stream ends or stalls before it."""
+        """Return the match in the next line that has ``pattern``. Fail when the stream ends or stalls first."""
         deadline = time.monotonic() + PATIENCE
         while (line := self._next(deadline)) is not None:
             if match := re.search(pattern, line):
@@ -55,16 +54,16 @@ class Lines:
 
     def _next(self, deadline: float) -> str | None:
         try:
-            line = self._coming.get(timeout=max(0.0, deadline - time.monotonic()))
+            line = self._arriving.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
-            pytest.fail(f"the process says no more than: {''.join(self._seen)}")
+            pytest.fail(f"the process printed only: {''.join(self._seen)}")
         if line is not None:
             self._seen.append(line)
         return line
 
 
 class Program:
-    """A running command; the leader of a process group, as in a terminal."""
+    """A running command that leads its own process group, as in a terminal."""
 
     def __init__(self, command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -84,7 +83,7 @@ class Program:
         self.err = Lines(self.process.stderr)
 
     def end(self, timeout: float = PATIENCE) -> int:
-        """Return the exit code once it has ended."""
+        """Wait for its end, and return the exit status."""
         return self.process.wait(timeout)
 
     def interrupt(self, number: int) -> None:
@@ -92,7 +91,7 @@ class Program:
         os.killpg(self.process.pid, number)
 
     def interrupt_until_it_ends(self, number: int) -> int:
-        """Send a signal again and again, so that one comes while the interpreter ends; return the exit code."""
+        """Send a signal repeatedly, so that one arrives while the interpreter exits. Return the exit status."""
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None:
             assert time.monotonic() < deadline
@@ -100,6 +99,7 @@ class Program:
         return self.end()
 
     def kill(self) -> None:
+        """End the whole group at once."""
         if self.process.poll() is None:
             self.interrupt(signal.SIGKILL)
             self.process.wait()
@@ -109,10 +109,12 @@ Start = Callable[..., Program]
 
 
 def outcome(program: Program) -> tuple[int, str, str]:
+    """Return the exit status, and the rest of standard output and of standard error."""
     return program.end(), program.out.rest(), program.err.rest()
 
 
 def is_open(url: str) -> bool:
+    """Return whether something accepts connections at the address."""
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname, address.port), timeout=5).close()
@@ -122,10 +124,10 @@ def is_open(url: str) -> bool:
 
 
 def serving(program: Program) -> str:
-    """Return the address of the endpoint, once the gateway answers there."""
+    """Return the address of the endpoint once the gateway accepts connections."""
     url = program.err.until(r'"listening on (http://[^"]+)"')[1]
     deadline = time.monotonic() + PATIENCE
-    while not is_open(url):  # a worker process opens it a moment later
+    while not is_open(url):  # a worker process opens it a moment after the log line
         assert time.monotonic() < deadline
         assert program.process.poll() is None
         threading.Event().wait(0.01)
@@ -133,17 +135,18 @@ def serving(program: Program) -> str:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    """Return once it holds; fail where it does not in time."""
+    """Return once ``holds`` is true. Fail when it takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < deadline, f"in vain: {what}"
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
         threading.Event().wait(0.01)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that no program listens on now.
+    """Return a port of 127.0.0.1 that no program uses now.
 
-    It is below those that systems give to connections, or one of the many other tests' connections could take it first.
+    It is below the range from which systems choose a connection's own port: tests in other processes open many
+    connections, and one of them could take the port before the program does.
     """
     while True:
         port = 15_000 + secrets.randbelow(15_000)

@@ -21,7 +21,7 @@ from gateway.compat.uvicorn import HttpConnection, RejectedHead
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.sandbox.http.compat import StoppableServer
 from gateway.sandbox.http.exchange import TRANSPORT
-from tests.conftest import NO_CERTIFICATES
+from tests.harness import NO_CERTIFICATES
 
 
 async def app(scope: Scope, _receive: Receive, send: Send) -> None:

@@ -14,9 +14,8 @@ import pytest
 from gateway.app import create_app
 from gateway.sandbox import PASSWORD, USERNAME, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.server.config import gateway_config
-from tests.conftest import NO_CERTIFICATES
 from tests.federation.composition import SECOND, compose
-from tests.harness import settings
+from tests.harness import NO_CERTIFICATES, settings
 from tests.javascript import Project, project
 from tests.programs import free_port
 

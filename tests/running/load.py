@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import NO_CERTIFICATES
+from tests.harness import NO_CERTIFICATES
 
 _MOST = 20_000  # requests of one caller: enough for a minute, and an end where nobody says stop
 

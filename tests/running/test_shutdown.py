@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from gateway.sandbox import Fault, Sandbox
-from tests.conftest import NO_CERTIFICATES
-from tests.harness import SERVICE
+from tests.harness import NO_CERTIFICATES, SERVICE
 from tests.programs import Start, is_open, serving, until
 
 THREAD = {"query": '{ thread(id: "th-1") { id } }'}

@@ -13,8 +13,7 @@ from gateway.app import create_app
 from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.server.config import gateway_config
-from tests.conftest import NO_CERTIFICATES
-from tests.harness import SERVICE, Clock, Gateway, settings
+from tests.harness import NO_CERTIFICATES, SERVICE, Clock, Gateway, settings
 from tests.telemetry.scrape import Scrape, scrape
 
 

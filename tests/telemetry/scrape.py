@@ -7,7 +7,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.conftest import NO_CERTIFICATES
+from tests.harness import NO_CERTIFICATES
 
 PREFIX = "gochat_gateway_"
 

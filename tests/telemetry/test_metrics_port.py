@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.errors import ConfigurationError
 from gateway.server.listeners import serve_metrics
-from tests.conftest import NO_CERTIFICATES
+from tests.harness import NO_CERTIFICATES
 
 
 def test_a_registry_is_served_until_the_context_ends(capfd: pytest.CaptureFixture[str]) -> None:

@@ -29,8 +29,7 @@ from gateway.server.config import gateway_config
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.tracing_setup import build_tracing
 from gateway.web.graphql.endpoint import GraphQLEndpoint
-from tests.conftest import NO_CERTIFICATES
-from tests.harness import SERVICE, Gateway, settings
+from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, settings
 from tests.programs import Start, serving
 from tests.telemetry.collector import Collector, Received
 

@@ -6,8 +6,7 @@ import signal
 import httpx
 
 from gateway.sandbox import Sandbox
-from tests.conftest import NO_CERTIFICATES
-from tests.harness import SERVICE
+from tests.harness import NO_CERTIFICATES, SERVICE
 from tests.programs import Start, serving, until
 from tests.telemetry.scrape import PREFIX, scrape
 

@@ -1,0 +1,60 @@
+"""The plain command runs quick tests of every layer, says what it leaves out, and `.ci/run` runs both halves."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.requirements import REQUIRED, require_program
+
+ROOT = Path(__file__).parent.parent
+
+
+def collected(*arguments: str) -> tuple[set[str], str]:
+    """Return the files with tests that pytest would run, and all that it prints."""
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return set(re.findall(r"^(\S+\.py)::", done.stdout, re.MULTILINE)), done.stdout
+
+
+@pytest.mark.slow
+def test_the_plain_command_leaves_out_slow_tests_of_no_layer_completely() -> None:
+    files, printed = collected()
+    assert re.search(r"^left out \d+ slow tests: uv run pytest -m slow$", printed, re.MULTILINE)
+    assert not files & {"tests/audit/test_audit.py", "tests/fuzz/test_fuzz.py", "tests/test_cli.py"}
+    layers = {"auth", "execution", "running", "sandbox", "schema", "telemetry", "upstream", "web"}
+    assert {
+        layer for layer in layers if any(f"/{layer}/" in path or f"test_{layer}" in path for path in files)
+    } == layers
+
+
+@pytest.mark.slow
+def test_a_path_selects_all_of_its_tests() -> None:
+    files, printed = collected("tests/audit", "tests/test_cli.py")
+    assert files == {"tests/audit/test_audit.py", "tests/test_cli.py"}
+    assert "left out" not in printed
+
+
+def test_ci_runs_both_halves_and_skips_nothing() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    commands = re.findall(r"uv run pytest[^|;\n]*", script)
+    assert [each.strip() for each in commands] == ["uv run pytest", "uv run pytest -m slow"]
+    assert f"export {REQUIRED}=1" in script
+
+
+def test_a_missing_program_skips_its_test_or_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.delenv(REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"for want of redis-server \(apt-get install redis-server\)"):
+        require_program("redis-server")
+    monkeypatch.setenv(REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="for want of redis-server"):
+        require_program("redis-server")
