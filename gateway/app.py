@@ -3,7 +3,7 @@
 import gc
 import math
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 
 from starlette.applications import Starlette
@@ -17,11 +17,11 @@ from gateway.compat.starlette import without_slash_redirects
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import build_persisted
-from gateway.execution.documents.trusted import build_trusted
+from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
-from gateway.settings import Settings
+from gateway.settings import HttpSettings, InboundAuth, Settings
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
@@ -55,69 +55,83 @@ def create_app(
     closed when the application ends.
     """
     counts = Counts()
-    metrics = None if settings.metrics_port is None else Metrics()
-    authenticator = build_authenticator(settings, counts, timing.clock, timing.now)
-    rate = build_caller_rate(settings, counts, timing)
-    upstream = build_upstream(settings, counts, timing, _around_attempts(metrics, tracing), workers)
-    client = upstream.client
-    draining = Draining(settings.shutdown_delay)
-    page = GraphiQLPage(settings) if settings.graphiql else None
-    trusted = build_trusted(settings)
-    engine = Engine(
-        build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes),
-        document_cache_size=settings.document_cache_size,
-        limits=limits_of(settings),
-        costs=cost_policy(settings),
-        trusted=trusted,
-        plans=settings.plans,
-        introspection=settings.introspection,
-        incremental=settings.incremental,
-        tracing=tracing,
+    metrics = None if settings.telemetry.metrics_port is None else Metrics()
+    authenticator = build_authenticator(
+        settings.auth, settings.upstream, settings.cache, counts, timing.clock, timing.now
     )
-    persisted = build_persisted(settings, engine.documents, timing, trusted)
-    endpoint = GraphQLEndpoint(
+    rate = build_caller_rate(settings.auth.rate_limit, settings.cache, counts, timing)
+    instrumentation = _around_attempts(metrics, tracing)
+    upstream = build_upstream(settings.upstream, settings.cache, counts, timing, instrumentation, workers)
+    draining = Draining(settings.server.shutdown_delay)
+    page = _page(settings)
+    trusted = build_trusted(settings.graphql, settings.limits.document)
+    engine = _engine(settings, trusted, tracing)
+    persisted = build_persisted(settings.graphql, settings.cache, engine.documents, timing, trusted)
+    endpoint: ASGIApp = GraphQLEndpoint(
         engine=engine,
         authenticator=authenticator,
-        contexts=ContextFactory(client, settings.operation_timeout, settings.max_page_size),
-        max_body=settings.max_body,
+        contexts=ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size),
+        max_body=settings.limits.body,
         persisted=persisted,
-        reporter=OperationReporter(settings.slow_operation or math.inf, metrics, tracing),
-        max_batch=settings.max_batch,
-        incremental=settings.incremental,
-        compress_from=settings.compress_from or math.inf,
+        reporter=OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing),
+        max_batch=settings.limits.batch,
+        incremental=settings.graphql.incremental,
+        compress_from=settings.http.compress_from or math.inf,
         page=page,
-        cross_site=build_cross_site(settings),
+        cross_site=build_cross_site(settings.http),
         rate=rate,
-        explain=settings.explain,
+        explain=settings.http.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        measured = _measured(metrics, upstream, engine)
-        traced = nullcontext() if tracing is None else aclosing(tracing)
-        async with traced, client, aclosing(persisted), aclosing(authenticator), aclosing(rate), measured:
-            with draining.on_signals():
-                yield
+        async with AsyncExitStack() as stack:
+            for part in (tracing, upstream.client, persisted, authenticator, rate):
+                if part is not None:
+                    await stack.enter_async_context(aclosing(part))
+            await stack.enter_async_context(_measured(metrics, upstream, engine))
+            stack.enter_context(draining.on_signals())
+            yield
 
-    graphql: ASGIApp = endpoint
     app = Starlette(
-        routes=[
-            Route(GRAPHQL_PATH, graphql),
-            *Health(upstream, draining).routes(),
-            *([page.route()] if page else []),
-        ],
-        middleware=[
-            *proxy_middleware(settings),
-            Middleware(RequestId, draining=draining),
-            *cors_middleware(settings),
-            Middleware(ExactRoutes, routes={GRAPHQL_PATH: graphql}),
-        ],
+        routes=[Route(GRAPHQL_PATH, endpoint), *Health(upstream, draining).routes(), *([page.route()] if page else [])],
+        middleware=_middleware(settings.http, draining, endpoint),
         lifespan=lifespan,
     )
     without_slash_redirects(app)
     app.state.graphiql = page
     app.state.metrics = metrics
     return app
+
+
+def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Tracing | None) -> Engine:
+    graphql = settings.graphql
+    return Engine(
+        build_schema(incremental=graphql.incremental, field_scopes=settings.auth.field_scopes),
+        document_cache_size=graphql.document_cache_size,
+        limits=limits_of(settings.limits),
+        costs=cost_policy(settings.limits),
+        trusted=trusted,
+        plans=graphql.plans,
+        introspection=graphql.introspection,
+        incremental=graphql.incremental,
+        tracing=tracing,
+    )
+
+
+def _page(settings: Settings) -> GraphiQLPage | None:
+    if not settings.http.graphiql:
+        return None
+    return GraphiQLPage(authorization=settings.auth.inbound is not InboundAuth.NONE, explain=settings.http.explain)
+
+
+def _middleware(settings: HttpSettings, draining: Draining, endpoint: ASGIApp) -> list[Middleware]:
+    return [
+        *proxy_middleware(settings),
+        Middleware(RequestId, draining=draining),
+        *cors_middleware(settings),
+        Middleware(ExactRoutes, routes={GRAPHQL_PATH: endpoint}),
+    ]
 
 
 def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[Wrap]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.auth import Viewer, build_authenticator
 from gateway.auth.jwks import FETCH_FAILURES, failure_reason, jwks_fetcher, jwks_members, usable_keys
@@ -43,17 +43,17 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     for line in unknown_variables():
         yield Finding(ok=True, subject="settings", text=f"note: {line}")
     try:
-        build_authenticator(settings)
+        build_authenticator(settings.auth, settings.upstream, settings.cache)
         yield Finding(ok=True, subject="settings", text="they are complete and fit together")
     except ConfigurationError as exc:
         yield Finding(ok=False, subject="settings", text=str(exc))
-    if settings.jwt_jwks_url is not None and InboundAuth.JWT in (settings.inbound_auth or "").split(","):
-        yield await _fetch_keys(str(settings.jwt_jwks_url), settings)
+    if settings.auth.jwt_jwks_url is not None and InboundAuth.JWT in (settings.auth.inbound or "").split(","):
+        yield await _fetch_keys(str(settings.auth.jwt_jwks_url), settings)
     reached = await _reach(settings)
     yield reached
     if not reached.ok:
         return
-    if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
+    if settings.upstream.identity is UpstreamIdentity.PASSTHROUGH:
         text = "none of the gateway's own: callers send theirs (passthrough)"
         yield Finding(ok=True, subject="credentials", text=text)
         return
@@ -63,7 +63,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 async def _fetch_keys(url: str, settings: Settings) -> Finding:
     """Fetch the token issuer's keys, as the first token would."""
     try:
-        keys = usable_keys(jwks_members(await jwks_fetcher(url, settings.upstream_ca_file)()))
+        keys = usable_keys(jwks_members(await jwks_fetcher(url, settings.upstream.ca_file)()))
     except FETCH_FAILURES as exc:
         text = f"{url}: the token issuer's keys cannot be fetched ({failure_reason(exc)}). Check GATEWAY_JWT_JWKS_URL."
         return Finding(ok=False, subject="tokens", text=text)
@@ -72,11 +72,11 @@ async def _fetch_keys(url: str, settings: Settings) -> Finding:
 
 async def _reach(settings: Settings) -> Finding:
     """Ask for a thread without credentials: the answer of the right server is a refusal."""
-    anonymous = settings.model_copy(update={"upstream_identity": UpstreamIdentity.PASSTHROUGH})
-    url = settings.upstream_url
+    upstream = settings.upstream.model_copy(update={"identity": UpstreamIdentity.PASSTHROUGH})
+    url = settings.upstream.url
     started = time.perf_counter()
     try:
-        await _ask(anonymous, Viewer(_NO_LOGIN))
+        await _ask(replace(settings, upstream=upstream), Viewer(_NO_LOGIN))
     except Unauthenticated:
         milliseconds = (time.perf_counter() - started) * 1000
         return Finding(ok=True, subject="upstream", text=f"{url} answered in {milliseconds:.0f} ms")
@@ -89,7 +89,7 @@ async def _reach(settings: Settings) -> Finding:
 
 
 async def _log_in(settings: Settings) -> Finding:
-    who = f"{settings.upstream_username} ({settings.upstream_auth})"
+    who = f"{settings.upstream.username} ({settings.upstream.auth})"
     try:
         await _ask(settings, Viewer(None))
     except Unauthenticated as exc:
@@ -106,6 +106,6 @@ async def _log_in(settings: Settings) -> Finding:
 
 
 async def _ask(settings: Settings, viewer: Viewer) -> bytes | None:
-    async with build_client(settings) as client:
-        deadline = asyncio.get_running_loop().time() + settings.operation_timeout
+    async with build_client(settings.upstream, settings.cache) as client:
+        deadline = asyncio.get_running_loop().time() + settings.upstream.operation_timeout
         return await client.thread(CallContext(viewer, deadline), _NO_THREAD)

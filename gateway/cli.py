@@ -164,8 +164,8 @@ def documents(
 ) -> None:
     """Check a manifest of trusted documents against the schema and the limits; exit with 1 where one does not fit."""
     settings = load_settings()
-    schema = build_schema(incremental=settings.incremental, field_scopes=settings.field_scopes)
-    lines = list(inspect(read_manifest(path), schema, limits_of(settings), cost_policy(settings)))
+    schema = build_schema(incremental=settings.graphql.incremental, field_scopes=settings.auth.field_scopes)
+    lines = list(inspect(read_manifest(path), schema, limits_of(settings.limits), cost_policy(settings.limits)))
     for line in lines:
         typer.echo(str(line))
     if not all(line.ok for line in lines):

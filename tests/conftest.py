@@ -62,7 +62,7 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
     def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
         chosen = settings(**{"upstream_url": upstream, **SERVICE, **overrides})
         app = create_app(chosen, timing)
-        listener = bind(chosen.host, 0, option="port") if "host" in overrides else None
+        listener = bind(chosen.server.host, 0, option="port") if "host" in overrides else None
         url = servers.enter_context(BackgroundServer(gateway_config(app), listener=listener)).url
         client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         return Gateway(servers.enter_context(client), url)

@@ -9,9 +9,13 @@ from typing import Any
 
 import httpx
 
-from gateway.clock import Timing
+from gateway.auth import Authenticator, authenticator
+from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import PASSWORD, USERNAME
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings, catalogue, load_settings
+from gateway.telemetry import Counts
+from gateway.upstream import stack
+from gateway.upstream.client import UpstreamClient
 
 SERVICE = {
     "upstream_identity": "service",
@@ -22,6 +26,8 @@ SERVICE = {
 NO_ENV_FILE = Path(os.devnull)
 # Loading the system's certificates takes longer than most tests, and no client in the tests uses TLS.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+FIELDS = {name: setting.field for name, setting in catalogue().items()}
+"""The field of every setting by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +84,20 @@ StartGateway = Callable[..., Gateway]
 def settings(**overrides: Any) -> Settings:
     """Return settings without those of the developer's own `.env` file."""
     return load_settings(overrides, env_file=NO_ENV_FILE)
+
+
+def build_client(chosen: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
+    """Return the REST client of a gateway with these settings."""
+    return stack.build_client(chosen.upstream, chosen.cache, counts, timing)
+
+
+def build_upstream(
+    chosen: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME, **options: Any
+) -> stack.Upstream:
+    """Return the REST side of a gateway with these settings."""
+    return stack.build_upstream(chosen.upstream, chosen.cache, counts, timing, **options)
+
+
+def build_authenticator(chosen: Settings, **options: Any) -> Authenticator:
+    """Return the authenticator of a gateway with these settings."""
+    return authenticator.build_authenticator(chosen.auth, chosen.upstream, chosen.cache, **options)

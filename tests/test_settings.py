@@ -1,13 +1,14 @@
 """The settings: bounds, messages that help and never show a value, and which source wins."""
 
 import re
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigurationError
-from gateway.settings import PREFIX, Settings, load_settings, unknown_variables
-from tests.harness import NO_ENV_FILE
+from gateway.settings import GROUPS, PREFIX, Settings, catalogue, load_settings, unknown_variables
+from tests.harness import FIELDS, NO_ENV_FILE
 
 SECRET = "hunter2-very-secret"
 ACCOUNT = {"upstream_identity": "service", "upstream_username": "a@b.example", "upstream_password": SECRET}
@@ -84,7 +85,7 @@ def problem() -> str:
 
 
 def test_the_table_of_bounds_has_every_number() -> None:
-    numbers = {name for name, field in Settings.model_fields.items() if field.annotation in (int, float)}
+    numbers = {name for name, field in FIELDS.items() if field.annotation in (int, float)}
     assert set(BOUNDS) == numbers
 
 
@@ -93,7 +94,8 @@ def test_a_number_within_its_bounds_is_taken(monkeypatch: pytest.MonkeyPatch, na
     for bound in BOUNDS[name]:
         if bound is not None:
             set_variable(monkeypatch, name, bound)
-            assert getattr(load(), name) == bound
+            setting = catalogue()[name]
+            assert getattr(getattr(load(), setting.group), setting.attribute) == bound
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -200,11 +202,11 @@ def test_secrets_are_never_shown() -> None:
     for text in (
         str(settings),
         repr(settings),
-        f"{settings.upstream_password} {settings.cache_secret} {settings.cache_url}",
+        f"{settings.upstream.password} {settings.cache.secret} {settings.cache.url}",
     ):
         assert SECRET not in text
-    assert settings.upstream_password is not None
-    assert settings.upstream_password.get_secret_value() == SECRET
+    assert settings.upstream.password is not None
+    assert settings.upstream.password.get_secret_value() == SECRET
 
 
 def test_no_error_shows_a_secret_even_in_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +215,7 @@ def test_no_error_shows_a_secret_even_in_its_cause(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigurationError) as caught:
         load()
     assert SECRET not in str(caught.value)
-    assert caught.value.__suppress_context__, "a traceback would show what pydantic says"
+    assert caught.value.__context__ is None, "a traceback would show what pydantic says"
 
 
 def test_the_environment_wins_over_the_file_and_overrides_win_over_both(
@@ -224,24 +226,24 @@ def test_the_environment_wins_over_the_file_and_overrides_win_over_both(
     set_variable(monkeypatch, "host", "environment.example")
     set_variable(monkeypatch, "workers", 3)
     settings = load_settings({"workers": 4, "log_level": None}, env_file=file)
-    assert (settings.port, settings.host, settings.workers) == (1001, "environment.example", 4)
-    assert settings.log_level == "info", "an override that is None is none"
+    assert (settings.server.port, settings.server.host, settings.server.workers) == (1001, "environment.example", 4)
+    assert settings.telemetry.log_level == "info", "an override that is None is none"
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variable(monkeypatch, "port", "")
-    assert load().port == 8000
+    assert load().server.port == 8000
 
 
 def test_a_file_that_does_not_exist_is_no_error(tmp_path: Path) -> None:
-    assert load_settings(env_file=tmp_path / ".env") == Settings(_env_file=None)
+    assert load_settings(env_file=tmp_path / ".env") == load()
 
 
 def test_variables_of_others_are_no_concern_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("PATHOLOGICAL=1\n")
     monkeypatch.setenv("HOST", "elsewhere")
-    assert load_settings(env_file=file).host == "127.0.0.1"
+    assert load_settings(env_file=file).server.host == "127.0.0.1"
     assert unknown_variables(env_file=file) == []
 
 
@@ -263,13 +265,31 @@ def test_a_misspelt_variable_is_noticed_wherever_it_stands(monkeypatch: pytest.M
 def test_variables_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str) -> None:
     file = tmp_path / ".env"
     file.write_text(f"{spelling}=1002\n")
-    assert load_settings(env_file=file).port == 1002
+    assert load_settings(env_file=file).server.port == 1002
     assert unknown_variables(env_file=file) == []
     monkeypatch.setenv(spelling, "1003")
-    assert load_settings(env_file=file).port == 1003
+    assert load_settings(env_file=file).server.port == 1003
     assert unknown_variables(env_file=file) == []
 
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load().port = 1  # type: ignore[misc]  # that it is refused is the point
+        load().server.port = 1  # type: ignore[misc]  # that it is refused is the point
+    with pytest.raises(FrozenInstanceError):
+        load().server = load().server  # type: ignore[misc]  # as above
+
+
+def test_every_variable_is_one_setting_of_one_group() -> None:
+    variables = [field.alias for group in GROUPS.values() for field in group.model_fields.values()]
+    assert len(set(variables)) == len(variables) == len(catalogue())
+    assert all(str(each).startswith(PREFIX) for each in variables)
+
+
+def test_what_is_wrong_in_several_groups_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("max_depth", "port", "cache_timeout"):
+        set_variable(monkeypatch, name, "x")
+    assert sorted(line.split(":")[0] for line in problems()) == [
+        "GATEWAY_CACHE_TIMEOUT",
+        "GATEWAY_MAX_DEPTH",
+        "GATEWAY_PORT",
+    ]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
@@ -15,7 +16,7 @@ from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
 from gateway.auth.passthrough import PassthroughAuthenticator
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
-from gateway.settings import InboundAuth, Settings, UpstreamIdentity, words
+from gateway.settings import AuthSettings, CacheSettings, InboundAuth, UpstreamIdentity, UpstreamSettings, words
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter
 
@@ -100,7 +101,9 @@ class ServiceAuthenticator:
 
 
 def build_authenticator(
-    settings: Settings,
+    settings: AuthSettings,
+    upstream: UpstreamSettings,
+    cache: CacheSettings,
     counts: Counts | None = None,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
@@ -110,22 +113,22 @@ def build_authenticator(
     ``clock`` is monotonic, ``now`` the wall clock, both in seconds.
     """
     counts = Counts() if counts is None else counts
-    inbound = None if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
+    inbound = None if upstream.identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
     if inbound in {None, InboundAuth.NONE}:
         _require_no_scopes(settings)
-        return OpenServiceAuthenticator() if inbound is not None else _passthrough(settings)
-    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, counts, clock, now)
+        return OpenServiceAuthenticator() if inbound is not None else _passthrough(cache)
+    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, upstream.ca_file, counts, clock, now)
     api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, now)
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
-    rate = build_rate("auth_failure_limit", settings.auth_failure_limit, settings, counts, clock)
+    rate = build_rate("auth_failure_limit", settings.failure_limit, cache, counts, clock)
     required = frozenset(words(settings.required_scopes))
     return ServiceAuthenticator(jwt, api_keys, AuthFailures(rate, counts, clock), required)
 
 
-def _inbound_auth(settings: Settings) -> InboundAuth:
-    if settings.inbound_auth is not None:
-        return settings.inbound_auth
+def _inbound_auth(settings: AuthSettings) -> InboundAuth:
+    if settings.inbound is not None:
+        return settings.inbound
     problem = (
         "GATEWAY_INBOUND_AUTH is not set: in service mode every caller would read with the gateway's account. "
         "Set it to `jwt`, `api_key` or `jwt,api_key`, or to `none` if something in front of the gateway authenticates "
@@ -134,7 +137,7 @@ def _inbound_auth(settings: Settings) -> InboundAuth:
     raise ConfigurationError([problem])
 
 
-def _require_no_scopes(settings: Settings) -> None:
+def _require_no_scopes(settings: AuthSettings) -> None:
     names = {"GATEWAY_REQUIRED_SCOPES": settings.required_scopes, "GATEWAY_FIELD_SCOPES": settings.field_scopes}
     problems = [
         f"{name} is set, but callers have scopes only in service mode with GATEWAY_INBOUND_AUTH `jwt` or `api_key`. "
@@ -146,18 +149,20 @@ def _require_no_scopes(settings: Settings) -> None:
         raise ConfigurationError(problems)
 
 
-def _passthrough(settings: Settings) -> PassthroughAuthenticator:
-    secret = settings.cache_secret
+def _passthrough(cache: CacheSettings) -> PassthroughAuthenticator:
+    secret = cache.secret
     return PassthroughAuthenticator(None if secret is None else secret.get_secret_value().encode())
 
 
-def _api_keys(settings: Settings, now: Callable[[], float]) -> ApiKeys:
+def _api_keys(settings: AuthSettings, now: Callable[[], float]) -> ApiKeys:
     if settings.api_keys_file is None:
         raise ConfigurationError(["GATEWAY_API_KEYS_FILE must be set when GATEWAY_INBOUND_AUTH has `api_key`."])
     return ApiKeys(load_api_keys(settings.api_keys_file), now)
 
 
-def _jwt(settings: Settings, counts: Counts, clock: Callable[[], float], now: Callable[[], float]) -> JwtVerifier:
+def _jwt(
+    settings: AuthSettings, ca_file: Path | None, counts: Counts, clock: Callable[[], float], now: Callable[[], float]
+) -> JwtVerifier:
     issuer, audiences = settings.jwt_issuer, words(settings.jwt_audience)
     missing = [
         f"{name} must be set when GATEWAY_INBOUND_AUTH has `jwt`."
@@ -172,10 +177,10 @@ def _jwt(settings: Settings, counts: Counts, clock: Callable[[], float], now: Ca
     if missing or issuer is None:
         raise ConfigurationError(missing)
     policy = JwtPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
-    return JwtVerifier(_key_source(settings, counts, clock), policy, now)
+    return JwtVerifier(_key_source(settings, ca_file, counts, clock), policy, now)
 
 
-def _algorithms(settings: Settings) -> list[str]:
+def _algorithms(settings: AuthSettings) -> list[str]:
     algorithms = words(settings.jwt_algorithms)
     if not algorithms or not set(algorithms) <= set(ALGORITHMS):
         problem = f"GATEWAY_JWT_ALGORITHMS: must be one or more of {', '.join(ALGORITHMS)}."
@@ -183,7 +188,7 @@ def _algorithms(settings: Settings) -> list[str]:
     return algorithms
 
 
-def _key_source(settings: Settings, counts: Counts, clock: Callable[[], float]) -> KeySource:
+def _key_source(settings: AuthSettings, ca_file: Path | None, counts: Counts, clock: Callable[[], float]) -> KeySource:
     if settings.jwt_public_key_file is not None:
         return StaticKey(key_from_file(settings.jwt_public_key_file))
     url = urlsplit(str(settings.jwt_jwks_url))
@@ -193,7 +198,7 @@ def _key_source(settings: Settings, counts: Counts, clock: Callable[[], float]) 
             "who changes the answer on its way could forge tokens."
         )
         raise ConfigurationError([problem])
-    return RemoteJwks(jwks_fetcher(url.geturl(), settings.upstream_ca_file), settings.jwt_jwks_ttl, counts, clock)
+    return RemoteJwks(jwks_fetcher(url.geturl(), ca_file), settings.jwt_jwks_ttl, counts, clock)
 
 
 def auth_metrics(counts: Counts) -> Iterator[Metric]:

@@ -27,7 +27,7 @@ from throttled.rate_limiter.quota_parser import parse
 
 from gateway.auth.rate_limits import Rate, Standing
 from gateway.errors import ConfigurationError
-from gateway.settings import PREFIX, Settings
+from gateway.settings import PREFIX, CacheSettings
 from gateway.telemetry import Counts, logger
 
 _MOST_NAMES = 50_000
@@ -100,11 +100,11 @@ class RedisRate:
         await client.connection_pool.aclose()
 
 
-def build_rate(setting: str, text: str, settings: Settings, counts: Counts, clock: Callable[[], float]) -> Rate:
+def build_rate(setting: str, text: str, settings: CacheSettings, counts: Counts, clock: Callable[[], float]) -> Rate:
     """Return the limit that ``setting`` asks for with ``text``: in the cache's Redis if there is one, or in memory."""
     quota = _quota(setting, text)
     if settings.redis_url is not None:
-        return RedisRate(quota, settings.redis_url, settings.cache_timeout, counts, clock)
+        return RedisRate(quota, settings.redis_url, settings.timeout, counts, clock)
     return MemoryRate(quota)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import uvicorn
 
 from gateway.server.connection import BoundedConnection, LingeringConnection
-from gateway.settings import Settings
+from gateway.settings import ServerSettings
 
 WORKER_START_TIMEOUT_SECONDS = 15
 """The longest that a worker may take to start, or to respond to its supervisor. A busy machine may need ten."""
@@ -27,10 +27,10 @@ def gateway_config(app: Any, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(app, **chosen)
 
 
-def serving_config(app: Any, settings: Settings) -> uvicorn.Config:
+def serving_config(app: Any, settings: ServerSettings, shutdown_timeout: int) -> uvicorn.Config:
     """Return the configuration of a gateway that runs until a signal stops it.
 
-    With several workers ``app`` is a function without arguments, which each of them calls for its application.
+    ``shutdown_timeout`` is in seconds. With several workers ``app`` is a function without arguments, which each of them calls for its application.
     """
     return gateway_config(
         app,
@@ -38,6 +38,6 @@ def serving_config(app: Any, settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         http=LingeringConnection,
         timeout_keep_alive=settings.keep_alive,
-        timeout_graceful_shutdown=settings.shutdown_bound,
+        timeout_graceful_shutdown=shutdown_timeout,
         timeout_worker_healthcheck=WORKER_START_TIMEOUT_SECONDS,
     )

@@ -25,22 +25,25 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     ConfigurationError before anything starts.
     """
     exit_with_0_on_stop_signals()
-    configure_logging(settings.log_level)
-    build_authenticator(settings)
+    configure_logging(settings.telemetry.log_level)
+    build_authenticator(settings.auth, settings.upstream, settings.cache)
     _warn_if_callers_are_not_authenticated(settings)
-    with bind(settings.host, settings.port, option="--port or GATEWAY_PORT") as listener, ExitStack() as metrics:
+    with (
+        bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener,
+        ExitStack() as metrics,
+    ):
         logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
-        if settings.workers > 1:
-            create_app(settings)  # reports wrong settings here once, instead of in every worker
+        if settings.server.workers > 1:
             _export(overrides)
             serve_with_workers(settings, listener)
             return
         app = create_app(settings, tracing=build_tracing(os.environ))
         set_aside_what_stays()
-        if settings.metrics_port is not None:
+        if settings.telemetry.metrics_port is not None:
             registry = app.state.metrics.registry
-            metrics.enter_context(serve_metrics(settings.metrics_host, settings.metrics_port, registry))
-        uvicorn.Server(serving_config(app, settings)).run(sockets=[listener])
+            host, port = settings.telemetry.metrics_host, settings.telemetry.metrics_port
+            metrics.enter_context(serve_metrics(host, port, registry))
+        uvicorn.Server(serving_config(app, settings.server, settings.shutdown_timeout)).run(sockets=[listener])
 
 
 def _export(overrides: Mapping[str, Any]) -> None:
@@ -50,5 +53,5 @@ def _export(overrides: Mapping[str, Any]) -> None:
 
 
 def _warn_if_callers_are_not_authenticated(settings: Settings) -> None:
-    if settings.upstream_identity is UpstreamIdentity.SERVICE and settings.inbound_auth is InboundAuth.NONE:
+    if settings.upstream.identity is UpstreamIdentity.SERVICE and settings.auth.inbound is InboundAuth.NONE:
         logger.warning("GATEWAY_INBOUND_AUTH=none: every caller reads with the gateway's own account")

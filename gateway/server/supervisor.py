@@ -17,7 +17,7 @@ from gateway.compat.uvicorn import abort_worker, run_workers
 from gateway.errors import ConfigurationError
 from gateway.server.config import serving_config
 from gateway.server.listeners import serve_metrics
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings, TelemetrySettings, load_settings
 from gateway.telemetry import configure_logging, logger
 from gateway.telemetry.tracing_setup import build_tracing
 from gateway.telemetry.workers import WorkersCollector, serve_worker_metrics
@@ -26,9 +26,9 @@ from gateway.upstream.credentials.worker_lock import WorkersMemory
 
 def serve_with_workers(settings: Settings, listener: socket.socket) -> None:
     """Run the workers until a signal stops them; exit with status 2 if they cannot start."""
-    with _worker_metrics(settings) as folder:
+    with _worker_metrics(settings.telemetry) as folder:
         create = partial(create_worker, WorkersMemory(), folder)
-        if run_workers(serving_config(create, settings), listener):
+        if run_workers(serving_config(create, settings.server, settings.shutdown_timeout), listener):
             sys.exit(2)
 
 
@@ -39,7 +39,7 @@ def create_worker(memory: WorkersMemory, metrics_folder: Path | None) -> ASGIApp
     """
     try:
         settings = load_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.telemetry.log_level)
         app = create_app(settings, workers=memory, tracing=build_tracing(os.environ))
     except ConfigurationError as exc:
         for problem in exc.problems:
@@ -55,7 +55,7 @@ def create_worker(memory: WorkersMemory, metrics_folder: Path | None) -> ASGIApp
 
 
 @contextmanager
-def _worker_metrics(settings: Settings) -> Iterator[Path | None]:
+def _worker_metrics(settings: TelemetrySettings) -> Iterator[Path | None]:
     """Serve the metrics of all workers, and yield the folder for their sockets; None where metrics are off."""
     if settings.metrics_port is None:
         yield None

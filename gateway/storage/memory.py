@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cachetools import TLRUCache
 
-from gateway.settings import Settings
+from gateway.settings import CacheSettings
 from gateway.telemetry import Counts
 
 # What an entry takes in memory beside its key and value, in bytes: some 550, measured with CPython 3.11.
@@ -72,10 +72,10 @@ class MemoryStore:
         self._entries.clear()
 
 
-def shared_store(settings: Settings, counts: Counts, clock: Callable[[], float]) -> Store | None:
+def shared_store(settings: CacheSettings, counts: Counts, clock: Callable[[], float]) -> Store | None:
     """Return the store that all processes share, None where there is no Redis."""
     if settings.redis_url is None:
         return None
     from gateway.storage.redis import RedisStore  # noqa: PLC0415 - importing redis takes a tenth of a second
 
-    return RedisStore(settings.redis_url, settings.cache_timeout, counts, clock)
+    return RedisStore(settings.redis_url, settings.timeout, counts, clock)

@@ -11,7 +11,7 @@ import httpx
 
 from gateway.clock import REAL_TIME, Timing
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings, UpstreamAuth, UpstreamIdentity
+from gateway.settings import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
 from gateway.storage.memory import MemoryStore, shared_store
 from gateway.telemetry import Counts
 from gateway.upstream.client import UpstreamClient
@@ -54,13 +54,16 @@ class Upstream:
     counts: Counts
 
 
-def build_client(settings: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
+def build_client(
+    settings: UpstreamSettings, cache: CacheSettings, counts: Counts | None = None, timing: Timing = REAL_TIME
+) -> UpstreamClient:
     """Return the REST client for ``settings``. It opens no connection before its first call."""
-    return build_upstream(settings, counts, timing).client
+    return build_upstream(settings, cache, counts, timing).client
 
 
 def build_upstream(
-    settings: Settings,
+    settings: UpstreamSettings,
+    cache: CacheSettings,
     counts: Counts | None = None,
     timing: Timing = REAL_TIME,
     instrumentation: Sequence[Wrap] = (),
@@ -78,29 +81,27 @@ def build_upstream(
     http             the socket
     """  # noqa: D400, D415 - the list is the sentence
     counts = Counts() if counts is None else counts
-    timeout = httpx.Timeout(settings.upstream_read_timeout, connect=settings.upstream_connect_timeout)
+    timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
     transport: httpx.AsyncBaseTransport = _http(settings)
     for wrap in instrumentation:
         transport = wrap(transport)
-    bulkhead = Bulkhead(transport, settings.upstream_max_concurrency, settings.upstream_max_queue)
+    bulkhead = Bulkhead(transport, settings.max_concurrency, settings.max_queue)
     breaker = CircuitBreaker(bulkhead, _breaker_policy(settings), timing.clock)
-    transport = retry = Retry(breaker, RetryPolicy(attempts=settings.upstream_retries + 1), timing)
-    if settings.cache_url is not None:
-        shared = shared_store(settings, counts, timing.clock)
-        store = MemoryStore(settings.cache_max_bytes, timing.clock) if shared is None else shared
-        policy = _cache_policy(settings)
-        transport = ResponseCache(transport, store, policy, _cache_secret(settings), counts=counts, now=timing.now)
+    transport = retry = Retry(breaker, RetryPolicy(attempts=settings.retries + 1), timing)
+    if cache.url is not None:
+        shared = shared_store(cache, counts, timing.clock)
+        store = MemoryStore(cache.max_bytes, timing.clock) if shared is None else shared
+        policy = _cache_policy(cache, settings.operation_timeout)
+        transport = ResponseCache(transport, store, policy, _cache_secret(cache), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    lock = _login_lock(settings, counts, timing, workers)
+    lock = _login_lock(settings, cache, counts, timing, workers)
     transport, account = _credentials(settings, transport, retry, timeout, timing, lock)
-    return Upstream(
-        UpstreamClient(transport, str(settings.upstream_url), timeout), retry, breaker, bulkhead, account, counts
-    )
+    return Upstream(UpstreamClient(transport, str(settings.url), timeout), retry, breaker, bulkhead, account, counts)
 
 
 def _credentials(
-    settings: Settings,
+    settings: UpstreamSettings,
     transport: httpx.AsyncBaseTransport,
     resilient: httpx.AsyncBaseTransport,
     timeout: httpx.Timeout,
@@ -108,73 +109,75 @@ def _credentials(
     lock: LoginLock,
 ) -> tuple[httpx.AsyncBaseTransport, AccountStatus]:
     """Add the credentials layer; the login call itself is neither coalesced nor cached."""
-    if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
+    if settings.identity is UpstreamIdentity.PASSTHROUGH:
         guard = BasicLoginGuard(transport)
         return guard, guard
     username, password = _service_account(settings)
-    if settings.upstream_auth is UpstreamAuth.BASIC:
-        guard = BasicLoginGuard(transport, settings.upstream_login_pause, timing.clock, lock)
+    if settings.auth is UpstreamAuth.BASIC:
+        guard = BasicLoginGuard(transport, settings.login_pause, timing.clock, lock)
         return BasicAccount(guard, username, password), guard
-    url = str(settings.upstream_url).rstrip("/") + TOKEN_PATH
+    url = str(settings.url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
-    login = TokenLogin(resilient, request, settings.upstream_login_pause, timing.clock, lock)
+    login = TokenLogin(resilient, request, settings.login_pause, timing.clock, lock)
     return TokenAccount(transport, login, username, timing.clock), login
 
 
-def _login_lock(settings: Settings, counts: Counts, timing: Timing, workers: WorkersMemory | None) -> LoginLock:
+def _login_lock(
+    settings: UpstreamSettings, cache: CacheSettings, counts: Counts, timing: Timing, workers: WorkersMemory | None
+) -> LoginLock:
     """Return the lock shared with all that use the gateway's account: other workers, and gateways at the same Redis."""
-    if settings.upstream_identity is UpstreamIdentity.PASSTHROUGH:
+    if settings.identity is UpstreamIdentity.PASSTHROUGH:
         return NestedLoginLock()
-    account = "\n".join((str(settings.upstream_url), *_service_account(settings)))
+    account = "\n".join((str(settings.url), *_service_account(settings)))
     locks: list[LoginLock] = [] if workers is None else [WorkerLoginLock(workers, account)]
-    store = shared_store(settings, counts, timing.clock)
+    store = shared_store(cache, counts, timing.clock)
     if store is not None:
-        hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(settings)).digest()).hexdigest()
+        hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(cache)).digest()).hexdigest()
         locks.append(GatewayLoginLock(store, hashed, settings.operation_timeout + 5, timing))
     return NestedLoginLock(locks)
 
 
-def _http(settings: Settings) -> HttpTransport:
-    if settings.upstream_ca_file is None:
-        return HttpTransport(settings.upstream_max_body)
+def _http(settings: UpstreamSettings) -> HttpTransport:
+    if settings.ca_file is None:
+        return HttpTransport(settings.max_body)
     context = ssl.create_default_context()
     try:
-        context.load_verify_locations(settings.upstream_ca_file)
+        context.load_verify_locations(settings.ca_file)
     except ssl.SSLError as exc:
-        problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.upstream_ca_file} holds no PEM certificate."
+        problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.ca_file} holds no PEM certificate."
         raise ConfigurationError([problem]) from exc
-    return HttpTransport(settings.upstream_max_body, context)
+    return HttpTransport(settings.max_body, context)
 
 
-def _breaker_policy(settings: Settings) -> BreakerPolicy:
+def _breaker_policy(settings: UpstreamSettings) -> BreakerPolicy:
     return BreakerPolicy(
         settings.breaker_failure_rate, settings.breaker_min_volume, settings.breaker_window, settings.breaker_pause
     )
 
 
-def _cache_policy(settings: Settings) -> CachePolicy:
+def _cache_policy(cache: CacheSettings, refresh_timeout: float) -> CachePolicy:
     return CachePolicy(
         ttl={
-            THREAD.template: settings.cache_ttl_thread,
-            MESSAGES.template: settings.cache_ttl_messages,
-            CUSTOMER.template: settings.cache_ttl_customer,
+            THREAD.template: cache.ttl_thread,
+            MESSAGES.template: cache.ttl_messages,
+            CUSTOMER.template: cache.ttl_customer,
         },
-        stale_while_revalidate=settings.cache_stale_while_revalidate,
-        stale_if_error=settings.cache_stale_if_error,
-        max_entry=settings.cache_max_entry,
-        refresh_timeout=settings.operation_timeout,
+        stale_while_revalidate=cache.stale_while_revalidate,
+        stale_if_error=cache.stale_if_error,
+        max_entry=cache.max_entry,
+        refresh_timeout=refresh_timeout,
     )
 
 
-def _cache_secret(settings: Settings) -> bytes:
+def _cache_secret(cache: CacheSettings) -> bytes:
     """Return the operator's secret, or a random one: then only this process reads the cache."""
-    if settings.cache_secret is None:
+    if cache.secret is None:
         return secrets.token_bytes(32)
-    return settings.cache_secret.get_secret_value().encode()
+    return cache.secret.get_secret_value().encode()
 
 
-def _service_account(settings: Settings) -> tuple[str, str]:
-    username, password = settings.upstream_username, settings.upstream_password
+def _service_account(settings: UpstreamSettings) -> tuple[str, str]:
+    username, password = settings.username, settings.password
     if username is None or password is None:
         raise ValueError("Settings checks that service mode has an account")
     return username, password.get_secret_value()

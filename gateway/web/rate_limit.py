@@ -9,7 +9,7 @@ from gateway.auth.failures import client_of
 from gateway.auth.rate_limits import Rate, Standing
 from gateway.clock import Timing
 from gateway.errors import RateLimited
-from gateway.settings import Settings
+from gateway.settings import CacheSettings
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReports
 from gateway.web.authentication import address_of, retry_after
@@ -94,13 +94,15 @@ class NoCallerRate:
         """Do nothing."""
 
 
-def build_caller_rate(settings: Settings, counts: Counts, timing: Timing) -> CallerRate | NoCallerRate:
-    """Return the limit that ``settings`` ask for."""
-    if settings.rate_limit is None:
+def build_caller_rate(
+    limit: str | None, cache: CacheSettings, counts: Counts, timing: Timing
+) -> CallerRate | NoCallerRate:
+    """Return the limit of operations per caller; there is none where ``limit`` is None."""
+    if limit is None:
         return NoCallerRate()
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
-    rate = build_rate("rate_limit", settings.rate_limit, settings, counts, timing.clock)
+    rate = build_rate("rate_limit", limit, cache, counts, timing.clock)
     return CallerRate(rate, counts, Strangers(rate, timing.clock))
 
 

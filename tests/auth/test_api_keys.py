@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import build_authenticator
 from gateway.auth.api_keys import generate_api_key
 from gateway.errors import ConfigurationError
 from tests.auth.conftest import ask
 from tests.auth.issuer import Issuer
 from tests.auth.test_jwt import refusal
-from tests.harness import SERVICE, Clock, Gateway, StartGateway, settings
+from tests.harness import SERVICE, Clock, Gateway, StartGateway, build_authenticator, settings
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import pytest
 from joserfc.jwk import ECKey
 
 from gateway.app import create_app
-from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
 from gateway.server.serve import serve
-from tests.harness import SERVICE, settings
+from tests.harness import SERVICE, build_authenticator, settings
 
 TOKENS = {
     **SERVICE,
@@ -72,7 +71,7 @@ def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["jwt", "api_key", "jwt,api_key", "api_key,jwt", " JWT , API_KEY ", "none"])
 def test_the_methods_of_authentication_may_be_in_any_order(way: str) -> None:
-    assert settings(inbound_auth=way).inbound_auth in {"jwt", "api_key", "jwt,api_key", "none"}
+    assert settings(inbound_auth=way).auth.inbound in {"jwt", "api_key", "jwt,api_key", "none"}
 
 
 @pytest.mark.parametrize("way", ["jwt,none", "jwt,jwt", "basic", ","])

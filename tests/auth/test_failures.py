@@ -61,7 +61,7 @@ def test_the_response_does_not_contain_the_reason(start_with_tokens: StartGatewa
 
 async def test_failures_are_counted_by_their_reason() -> None:
     counts = Counts()
-    rate = build_rate("auth_failure_limit", "2/hour", settings(), counts, Clock())
+    rate = build_rate("auth_failure_limit", "2/hour", settings().cache, counts, Clock())
     failures = AuthFailures(rate, counts, Clock())
     for reason in ("expired", "signature"):
         await failures.add("192.0.2.1", reason)
@@ -100,4 +100,4 @@ def test_what_counts_as_one_client(address: str | None, client: str) -> None:
 )
 def test_an_invalid_limit_is_rejected_at_startup(text: str) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_AUTH_FAILURE_LIMIT: must be"):
-        build_rate("auth_failure_limit", text, settings(), Counts(), Clock())
+        build_rate("auth_failure_limit", text, settings().cache, Counts(), Clock())

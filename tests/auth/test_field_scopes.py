@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import build_authenticator
 from gateway.errors import ConfigurationError
 from gateway.sandbox import Sandbox
 from tests.auth.issuer import Issuer
-from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.harness import SERVICE, Gateway, StartGateway, build_authenticator, settings
 
 THREAD = """{ thread(id: "th-1") {
   status lastMessage { id subject } customers { id firstName nameVariations { lastName } }

@@ -251,7 +251,7 @@ async def test_while_redis_is_down_there_is_no_limit() -> None:
     counts, clock = Counts(), Clock()
     with RedisServer() as server:
         shared = _shared(server, cache_timeout=0.2)
-        rate = build_rate("rate_limit", "1/hour", shared, counts, clock)
+        rate = build_rate("rate_limit", "1/hour", shared.cache, counts, clock)
         assert [each and each.allowed for each in [await rate.take("a"), await rate.take("a")]] == [True, False]
         server.freeze()
         assert await rate.take("a") is None

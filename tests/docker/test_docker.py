@@ -12,10 +12,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gateway.settings import PREFIX, Settings, load_settings
+from gateway.settings import PREFIX, load_settings
 from tests.docker.recipe import DOCKER, ROOT, build_context, compose, stages
 from tests.docker.supergraph import SUPERGRAPH, composed
-from tests.harness import NO_ENV_FILE, Gateway
+from tests.harness import FIELDS, NO_ENV_FILE, Gateway
 from tests.javascript import project
 
 PINNED = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*")
@@ -95,7 +95,7 @@ def test_the_image_runs_without_root_and_without_a_shell() -> None:
 
 
 def test_the_image_and_the_services_set_only_settings_that_exist() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in FIELDS}
     environments: list[dict[str, Any]] = [stages()[-1].environment()]
     environments += [each.get("environment", {}) for each in SERVICES.values()]
     named = {name for each in environments for name in each if name.startswith(PREFIX)}
@@ -108,7 +108,7 @@ def test_the_services_settings_fit_together(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     settings = load_settings(env_file=NO_ENV_FILE)
     grace = int(SERVICES["gateway-1"]["stop_grace_period"].removesuffix("s"))
-    assert grace > settings.shutdown_delay + settings.shutdown_bound, "or what is under way is killed"
+    assert grace > settings.server.shutdown_delay + settings.shutdown_timeout, "or what is under way is killed"
 
 
 def test_every_service_is_locked_down() -> None:
@@ -130,7 +130,7 @@ def test_the_proxys_times_fit_the_gateways() -> None:
         (found,) = re.findall(rf"\b{name}[ =](\d+)s\b", text)
         return int(found)
 
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    defaults = {name: field.default for name, field in FIELDS.items()}
     assert seconds("keepalive_timeout") < defaults["keep_alive"]
     assert seconds("proxy_read_timeout") > defaults["operation_timeout"]
     assert set(re.findall(r"fail_timeout=(\d+)s", text)) == {"1"}

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from gateway import __version__
-from gateway.settings import PREFIX, Settings
+from gateway.settings import PREFIX
 from tests.docker.recipe import DOCKER, stages
-from tests.harness import settings
+from tests.harness import FIELDS, settings
 from tests.requirements import require_module
 
 FOLDER = DOCKER / "kubernetes"
@@ -47,14 +47,14 @@ def test_the_labels_lead_to_the_pods() -> None:
 
 def test_the_settings_exist_and_fit_the_ports_and_probes() -> None:
     literals = dict(each.split("=", 1) for each in KUSTOMIZATION["configMapGenerator"][0]["literals"])
-    assert {name.removeprefix(PREFIX).lower() for name in literals} <= set(Settings.model_fields)
+    assert {name.removeprefix(PREFIX).lower() for name in literals} <= set(FIELDS)
     given = settings(**{name.removeprefix(PREFIX).lower(): value for name, value in literals.items()})
     ports = {each["name"]: each["containerPort"] for each in GATEWAY["ports"]}
     image = stages()[-1].environment()
-    assert ports == {"http": int(image["GATEWAY_PORT"]), "metrics": given.metrics_port}
+    assert ports == {"http": int(image["GATEWAY_PORT"]), "metrics": given.telemetry.metrics_port}
     assert {GATEWAY[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness")} == {"/health"}
     assert GATEWAY["readinessProbe"]["httpGet"]["path"] == "/ready"
-    assert POD["terminationGracePeriodSeconds"] > given.shutdown_delay + given.shutdown_bound
+    assert POD["terminationGracePeriodSeconds"] > given.server.shutdown_delay + given.shutdown_timeout
 
 
 def test_the_pods_have_no_more_rights_than_the_image_needs() -> None:

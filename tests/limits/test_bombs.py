@@ -25,8 +25,8 @@ TRIES = 10
 """The machine has other things to do: one of them is undisturbed."""
 YARDSTICK = 0.006
 """Seconds of CPU that `slowness` takes for its work where the bound was set, with nothing else on that machine."""
-BODY = settings().max_body
-_LIMITS = limits_of(settings())
+BODY = settings().limits.body
+_LIMITS = limits_of(settings().limits)
 _PADS = itertools.count()
 
 

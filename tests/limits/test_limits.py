@@ -10,8 +10,7 @@ import pytest
 from graphql import get_introspection_query
 
 from gateway.sandbox import Sandbox
-from gateway.settings import Settings
-from tests.harness import Gateway, StartGateway, settings
+from tests.harness import FIELDS, Gateway, StartGateway, settings
 from tests.limits.bombs import nested
 
 BOUND = 5
@@ -275,5 +274,5 @@ def test_several_types_may_be_asked_for(gateway: Gateway) -> None:
 
 
 def test_the_limits_are_those_of_the_settings_table() -> None:
-    assert {setting for setting, _, _ in CASES.values()} <= set(Settings.model_fields)
-    assert settings().max_depth == 20
+    assert {setting for setting, _, _ in CASES.values()} <= set(FIELDS)
+    assert settings().limits.depth == 20

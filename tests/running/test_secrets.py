@@ -23,10 +23,9 @@ from prometheus_client import generate_latest
 from gateway.auth.api_keys import generate_api_key
 from gateway.cli import app as command_line
 from gateway.sandbox import Accounts, Fault, Sandbox
-from gateway.settings import Settings
 from gateway.telemetry import configure_logging
 from gateway.telemetry.metrics import Metrics
-from tests.harness import Clock, Gateway, StartGateway
+from tests.harness import FIELDS, Clock, Gateway, StartGateway
 from tests.programs import Program, Start, serving
 from tests.upstream.redis_server import RedisServer
 from tests.upstream.test_fault_matrix import FAULTS, HTML
@@ -190,7 +189,7 @@ def test_no_secret_is_among_a_process_arguments_or_in_its_log(
 
 def test_no_flag_takes_a_secret() -> None:
     """Flags are arguments, which everybody on the machine can read."""
-    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    secret = {name for name, field in FIELDS.items() if "SecretStr" in str(field.annotation)}
     assert secret >= {"upstream_password", "cache_secret", "cache_url"}
     assert not secret & _flags_of_serve()
 

@@ -14,9 +14,8 @@ from gateway.storage.memory import MemoryStore, Store
 from gateway.upstream.call import EXTENSION, Call, Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.routes import THREAD
-from gateway.upstream.stack import build_client
 from gateway.upstream.transports.cache import CachePolicy
-from tests.harness import SERVICE, Clock, settings
+from tests.harness import SERVICE, Clock, build_client, settings
 from tests.upstream.cached import OWNER, TTL, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 

@@ -10,9 +10,8 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.stack import build_client
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, Circuit, State
-from tests.harness import Clock, Gateway, settings
+from tests.harness import Clock, Gateway, build_client, settings
 
 POLICY = BreakerPolicy(failure_rate=0.5, min_volume=4, window=10, pause=5)
 

@@ -5,8 +5,7 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.stack import build_client
-from tests.harness import SERVICE, settings
+from tests.harness import SERVICE, build_client, settings
 from tests.upstream.logins import TIMEOUT, ask
 
 

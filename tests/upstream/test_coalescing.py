@@ -13,8 +13,7 @@ from gateway.auth import Viewer
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.stack import build_client
-from tests.harness import Gateway, StartGateway, settings
+from tests.harness import Gateway, StartGateway, build_client, settings
 
 USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(5)}
 

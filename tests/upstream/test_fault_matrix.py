@@ -13,8 +13,7 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Fault, Sandbox
 from gateway.upstream.client import CallContext
-from gateway.upstream.stack import build_client
-from tests.harness import Clock, Gateway, StartGateway, settings
+from tests.harness import Clock, Gateway, StartGateway, build_client, settings
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
 QUERIES = {

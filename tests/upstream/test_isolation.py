@@ -18,10 +18,9 @@ from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.stack import build_client
 from gateway.upstream.transports.coalescing import Coalescing
 from gateway.upstream.transports.http import HttpTransport
-from tests.harness import Clock, settings
+from tests.harness import Clock, build_client, settings
 from tests.upstream.cached import TIMEOUT, Answer, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 

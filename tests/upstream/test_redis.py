@@ -15,8 +15,7 @@ from gateway.storage.redis import RedisStore
 from gateway.telemetry import Counts
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.stack import build_client
-from tests.harness import Clock, settings
+from tests.harness import Clock, build_client, settings
 from tests.upstream.cached import Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 

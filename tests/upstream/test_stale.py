@@ -12,8 +12,7 @@ from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_
 from gateway.telemetry import Counts
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.stack import build_client
-from tests.harness import Clock, StartGateway, settings
+from tests.harness import Clock, StartGateway, build_client, settings
 from tests.upstream.cached import Answer, ask
 from tests.upstream.redis_server import RedisServer
 

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from gateway.sandbox import BackgroundServer
 from gateway.server.config import gateway_config
+from gateway.settings import InboundAuth
 from gateway.web.graphiql.assets import SOURCES, assets_route, built_assets
 from gateway.web.graphiql.page import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
 from tests.harness import SERVICE, Gateway, StartGateway, settings
@@ -47,7 +48,8 @@ def page(start: StartGateway) -> Gateway:
 
 
 def graphiql(sources: Path, **overrides: object) -> GraphiQL:
-    return build_graphiql(settings(**{**SERVICE, **overrides}), sources)
+    chosen = settings(**{**SERVICE, **overrides})
+    return build_graphiql(chosen.auth.inbound is not InboundAuth.NONE, chosen.http.explain, sources)
 
 
 def served(page: GraphiQL, name: str) -> httpx.Response:
@@ -198,7 +200,7 @@ def test_a_built_page_has_no_notice(built: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_page_that_was_built_meanwhile_is_read_in_when_told(sources: Path, tmp_path: Path) -> None:
-    page = GraphiQLPage(settings(**SERVICE), sources)
+    page = GraphiQLPage(authorization=False, explain=False, sources=sources)
     assert b"notice" in page.response().body
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "manifest.json").write_text('{"src/main.jsx": {"file": "main-abc.js", "isEntry": true}}')

@@ -10,7 +10,7 @@ from gateway.execution.documents.cache import ValidDocument
 from gateway.execution.result import Cost, Result
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
-from gateway.settings import CostMode, Settings
+from gateway.settings import CostMode, LimitSettings
 from gateway.upstream.call import Origin
 
 # In the mode that only measures, the limit may be set too low. Calls are counted up to this multiple of it.
@@ -33,9 +33,9 @@ class CostPolicy:
         return self.limit
 
 
-def cost_policy(settings: Settings) -> CostPolicy:
+def cost_policy(settings: LimitSettings) -> CostPolicy:
     """Return the policy that ``settings`` ask for."""
-    return CostPolicy(settings.cost_mode, settings.max_cost, settings.cost_list_size)
+    return CostPolicy(settings.cost_mode, settings.cost, settings.cost_list_size)
 
 
 @dataclass(frozen=True, slots=True)

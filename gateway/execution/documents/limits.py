@@ -33,7 +33,7 @@ from gateway.errors import (
     TooManyTokens,
 )
 from gateway.execution.documents.size import DocumentSize, size_of
-from gateway.settings import Settings
+from gateway.settings import LimitSettings
 
 _UNLIMITED = 2**62
 
@@ -56,20 +56,20 @@ class Limits:
     list: int = _UNLIMITED
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: LimitSettings) -> Limits:
     """Return the limits that ``settings`` ask for."""
     return Limits(
-        document=settings.max_document,
-        tokens=settings.max_tokens,
-        depth=settings.max_depth,
-        fields=settings.max_fields,
-        aliases=settings.max_aliases,
+        document=settings.document,
+        tokens=settings.tokens,
+        depth=settings.depth,
+        fields=settings.fields,
+        aliases=settings.aliases,
         introspection_aliases=0,
-        root_fields=settings.max_root_fields,
-        directives=settings.max_directives,
-        operations=settings.max_operations,
-        comparisons=settings.max_comparisons,
-        list=settings.max_list,
+        root_fields=settings.root_fields,
+        directives=settings.directives,
+        operations=settings.operations,
+        comparisons=settings.comparisons,
+        list=settings.list_items,
     )
 
 

@@ -28,7 +28,7 @@ from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.context import OperationContext
-from gateway.settings import Settings
+from gateway.settings import CacheSettings, GraphQLSettings
 from gateway.storage.memory import MemoryStore, Store, shared_store
 from gateway.telemetry import Counts
 
@@ -154,21 +154,25 @@ class TrustedFirst:
 
 
 def build_persisted(
-    settings: Settings, documents: DocumentCache, timing: Timing, trusted: TrustedDocuments | None = None
+    settings: GraphQLSettings,
+    cache: CacheSettings,
+    documents: DocumentCache,
+    timing: Timing,
+    trusted: TrustedDocuments | None = None,
 ) -> PersistedDocuments | NoPersistedDocuments | TrustedFirst:
     """Return the store that ``settings`` ask for, and before it the trusted documents."""
-    stored = _build_stored(settings, documents, timing)
+    stored = _build_stored(settings, cache, documents, timing)
     return stored if trusted is None else TrustedFirst(trusted, stored)
 
 
 def _build_stored(
-    settings: Settings, documents: DocumentCache, timing: Timing
+    settings: GraphQLSettings, cache: CacheSettings, documents: DocumentCache, timing: Timing
 ) -> PersistedDocuments | NoPersistedDocuments:
     """Return a store in this process and, behind it, the cache's Redis if there is one."""
     if not settings.persisted_queries:
         return NoPersistedDocuments()
     stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
-    shared = shared_store(settings, Counts(), timing.clock)
+    shared = shared_store(cache, Counts(), timing.clock)
     if shared is not None:
         stores.append(shared)
     return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)

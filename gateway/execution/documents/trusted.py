@@ -19,7 +19,7 @@ from graphql.language import DocumentNode, Lexer, TokenKind
 
 from gateway.compat.graphql_core import canonical_string
 from gateway.execution.documents.manifest import TrustedDocument, read_manifest
-from gateway.settings import Settings, TrustMode
+from gateway.settings import GraphQLSettings, TrustMode
 from gateway.telemetry import logger
 
 _STRINGS = {TokenKind.STRING, TokenKind.BLOCK_STRING}
@@ -66,12 +66,12 @@ class TrustedDocuments:
         return self.mode is TrustMode.REQUIRE
 
 
-def build_trusted(settings: Settings) -> TrustedDocuments | None:
+def build_trusted(settings: GraphQLSettings, max_document: int) -> TrustedDocuments | None:
     """Return the trusted documents, None if no manifest is set; raise ConfigurationError if the manifest is invalid."""
     if settings.trusted_documents is None:
         return None
     documents = read_manifest(settings.trusted_documents)
-    return trust(documents, settings.trusted_documents_mode, settings.max_document)
+    return trust(documents, settings.trusted_documents_mode, max_document)
 
 
 def trust(documents: Iterable[TrustedDocument], mode: TrustMode, max_characters: int = 0) -> TrustedDocuments:

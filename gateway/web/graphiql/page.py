@@ -15,7 +15,6 @@ from graphql import parse, print_ast
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from gateway.settings import InboundAuth, Settings
 from gateway.telemetry import logger
 from gateway.web.graphiql.assets import SOURCES, Assets, assets_route, built_assets, fallback_assets
 
@@ -131,14 +130,15 @@ class GraphiQL:
 class GraphiQLPage:
     """The page that is current: read in at the start, and anew when it was built meanwhile."""
 
-    def __init__(self, settings: Settings, sources: Path = SOURCES) -> None:
-        self._settings = settings
+    def __init__(self, *, authorization: bool, explain: bool, sources: Path = SOURCES) -> None:
+        self._authorization = authorization
+        self._explain = explain
         self._sources = sources
-        self._current = build_graphiql(settings, sources)
+        self._current = build_graphiql(authorization, explain, sources)
 
     def refresh(self) -> None:
         """Read the page in anew."""
-        self._current = build_graphiql(self._settings, self._sources)
+        self._current = build_graphiql(self._authorization, self._explain, self._sources)
 
     def response(self) -> HTMLResponse:
         """Return the page."""
@@ -149,14 +149,13 @@ class GraphiQLPage:
         return assets_route(lambda: self._current.assets)
 
 
-def build_graphiql(settings: Settings, sources: Path = SOURCES) -> GraphiQL:
-    """Return the page for a gateway with these settings; say in the log where it needs a CDN."""
-    authorization = settings.inbound_auth is not InboundAuth.NONE
+def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES) -> GraphiQL:
+    """Return the page ; say in the log where it needs a CDN."""
     assets = built_assets(sources)
     if assets is not None:
-        return GraphiQL(assets, (), authorization, settings.explain)
+        return GraphiQL(assets, (), authorization, explain)
     logger.info("GraphiQL's assets are not built: its page loads an older one from %s (build: %s)", _CDN, BUILD)
-    return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, settings.explain)
+    return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, explain)
 
 
 def _cdn_files(sources: Path) -> tuple[CdnFile, ...]:

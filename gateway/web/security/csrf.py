@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway.errors import CrossSiteRequest
-from gateway.settings import CsrfMode, Settings, words
+from gateway.settings import CsrfMode, HttpSettings, words
 from gateway.telemetry import logger
 from gateway.web.http_error import HttpError
 
@@ -73,12 +73,12 @@ def _is_of(page: str, host: str | None) -> bool:
         return False
 
 
-def build_cross_site(settings: Settings) -> CrossSite:
+def build_cross_site(settings: HttpSettings) -> CrossSite:
     """Return what ``settings`` ask for."""
     return CrossSite(settings.csrf, frozenset(words(settings.cors_origins)))
 
 
-def cors_middleware(settings: Settings) -> list[Middleware]:
+def cors_middleware(settings: HttpSettings) -> list[Middleware]:
     """Return what answers the browser of a page that may ask; nothing where there is none.
 
     No answer allows credentials: a page sends ``Authorization`` itself, and what a browser would add is no login here.

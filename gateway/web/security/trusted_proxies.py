@@ -11,13 +11,13 @@ from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings, words
+from gateway.settings import HttpSettings, words
 
 # How an IPv4 address looks to a socket that takes both kinds, as one on `::` does (RFC 4291, section 2.5.5.2).
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
-def proxy_middleware(settings: Settings) -> list[Middleware]:
+def proxy_middleware(settings: HttpSettings) -> list[Middleware]:
     """Return what puts the client's address in the place of a trusted proxy's; nothing where none is trusted."""
     trusted = [form for each in words(settings.trusted_proxies) for form in _forms(_network(each))]
     # uvicorn does it by itself for 127.0.0.1, and in a process where that is not asked for: see `gateway_config`.

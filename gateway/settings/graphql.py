@@ -1,0 +1,191 @@
+"""The settings of GraphQL: limits, costs, documents and executors."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from gateway.settings.group import Group
+
+
+class CostMode(StrEnum):
+    """What is done about the REST calls that an operation is predicted to make."""
+
+    OFF = "off"
+    MEASURE = "measure"
+    ENFORCE = "enforce"
+
+
+class TrustMode(StrEnum):
+    """What is done about documents that are not trusted."""
+
+    LOG = "log"
+    PREFER = "prefer"
+    REQUIRE = "require"
+
+
+class LimitSettings(Group):
+    """The largest requests, documents and costs that are accepted."""
+
+    body: int = Field(
+        alias="GATEWAY_MAX_BODY",
+        default=1024 * 1024,
+        ge=1024,
+        description="Largest request body, in bytes.",
+    )
+    batch: int = Field(
+        alias="GATEWAY_MAX_BATCH",
+        default=1,
+        ge=1,
+        le=100,
+        description="Operations in one POST, as a JSON array, at most; 1: no arrays.",
+    )
+    page_size: int = Field(
+        alias="GATEWAY_MAX_PAGE_SIZE",
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Largest `first:` of a connection.",
+    )
+    document: int = Field(
+        alias="GATEWAY_MAX_DOCUMENT",
+        default=32_768,
+        ge=1024,
+        description="Largest GraphQL document, in characters.",
+    )
+    tokens: int = Field(
+        alias="GATEWAY_MAX_TOKENS",
+        default=1500,
+        ge=100,
+        description="Largest GraphQL document, in lexical tokens.",
+    )
+    depth: int = Field(
+        alias="GATEWAY_MAX_DEPTH",
+        default=20,
+        ge=1,
+        le=200,
+        description="Levels of fields in an operation.",
+    )
+    fields: int = Field(
+        alias="GATEWAY_MAX_FIELDS",
+        default=500,
+        ge=1,
+        description="Fields and spreads of fragments in a document, with its fragments written out.",
+    )
+    aliases: int = Field(
+        alias="GATEWAY_MAX_ALIASES",
+        default=50,
+        ge=0,
+        description="Aliases in a document, with its fragments written out; introspection has none.",
+    )
+    root_fields: int = Field(
+        alias="GATEWAY_MAX_ROOT_FIELDS",
+        default=20,
+        ge=1,
+        description="Fields of `Query` that an operation may ask for.",
+    )
+    directives: int = Field(
+        alias="GATEWAY_MAX_DIRECTIVES",
+        default=100,
+        ge=0,
+        description="Directives in a document, with its fragments written out.",
+    )
+    operations: int = Field(
+        alias="GATEWAY_MAX_OPERATIONS",
+        default=20,
+        ge=1,
+        description="Operations in a document.",
+    )
+    comparisons: int = Field(
+        alias="GATEWAY_MAX_COMPARISONS",
+        default=10_000,
+        ge=100,
+        description="Work to find out whether a document's overlapping fields can be merged, in graphql-core's units.",
+    )
+    list_items: int = Field(
+        alias="GATEWAY_MAX_LIST",
+        default=200,
+        ge=1,
+        description="Items of a list in an argument or a variable, such as `ids` of `threads`.",
+    )
+    cost_mode: CostMode = Field(
+        alias="GATEWAY_COST_MODE",
+        default=CostMode.ENFORCE,
+        description="What is done about the REST calls that an operation is predicted to make: `off`, `measure` "
+        "(the header `Gateway-Cost` tells them), or `enforce` (and too many are refused).",
+    )
+    cost: int = Field(
+        alias="GATEWAY_MAX_COST",
+        default=1000,
+        ge=1,
+        description="REST calls that an operation may be predicted to make, with `enforce`.",
+    )
+    cost_list_size: int = Field(
+        alias="GATEWAY_COST_LIST_SIZE",
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Items that a list in an answer is taken to have, where each of them would cost a REST call.",
+    )
+
+
+class GraphQLSettings(Group):
+    """How operations are executed, and which documents are known beforehand."""
+
+    document_cache_size: int = Field(
+        alias="GATEWAY_DOCUMENT_CACHE_SIZE",
+        default=1000,
+        ge=0,
+        description="How many parsed and validated documents are kept, per worker.",
+    )
+    plans: bool = Field(
+        alias="GATEWAY_PLANS",
+        default=True,
+        description="Answer ordinary queries by compiled plans; the answers are the same without.",
+    )
+    incremental: bool = Field(
+        alias="GATEWAY_INCREMENTAL",
+        default=False,
+        description="Offer `@defer` and `@stream`: answers in parts, the slow ones later.",
+    )
+    introspection: bool = Field(
+        alias="GATEWAY_INTROSPECTION",
+        default=True,
+        description="Answer `__schema` and `__type`; `_service` works either way.",
+    )
+    persisted_queries: bool = Field(
+        alias="GATEWAY_PERSISTED_QUERIES",
+        default=True,
+        description="Let clients name a document by its hash, and keep those they send with one.",
+    )
+    persisted_queries_max_bytes: int = Field(
+        alias="GATEWAY_PERSISTED_QUERIES_MAX_BYTES",
+        default=8 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Memory for such documents, per worker, in bytes.",
+    )
+    persisted_queries_ttl: float = Field(
+        alias="GATEWAY_PERSISTED_QUERIES_TTL",
+        default=86_400,
+        gt=0,
+        description="Seconds such a document is kept, in memory and in the cache's Redis if any.",
+    )
+    trusted_documents: Path | None = Field(
+        alias="GATEWAY_TRUSTED_DOCUMENTS",
+        default=None,
+        description="The documents that clients were built with: a manifest of Apollo or Relay, or a folder of "
+        "`.graphql` files.",
+    )
+    trusted_documents_mode: TrustMode = Field(
+        alias="GATEWAY_TRUSTED_DOCUMENTS_MODE",
+        default=TrustMode.LOG,
+        description="What is done about other documents: `log` them, `prefer` the trusted ones, which have no limits, "
+        "or `require` a trusted one.",
+    )
+
+    @field_validator("trusted_documents")
+    @classmethod
+    def _there(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.exists():
+            raise ValueError("must be a file or a folder that is there")
+        return path
