@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.compat.starlette import without_slash_redirects
+from gateway.errors import ConfigurationError
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import build_persisted
@@ -27,7 +28,7 @@ from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.metrics import upstream_metrics
-from gateway.upstream.stack import Upstream, Wrap, build_upstream
+from gateway.upstream.stack import Upstream, Wrap, build_upstream, tls_context
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.endpoint import GraphQLEndpoint
@@ -102,6 +103,25 @@ def create_app(
     app.state.graphiql = page
     app.state.metrics = metrics
     return app
+
+
+def validate(settings: Settings) -> None:
+    """Raise ConfigurationError with everything that `create_app` would refuse, without building an application."""
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: build_authenticator(settings.auth, settings.upstream, settings.cache),
+        lambda: build_caller_rate(settings.auth.rate_limit, settings.cache, Counts(), REAL_TIME),
+        lambda: tls_context(settings.upstream.ca_file),
+        lambda: build_trusted(settings.graphql, settings.limits.document),
+        lambda: proxy_middleware(settings.http),
+    )
+    problems: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as exc:
+            problems += exc.problems
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Tracing | None) -> Engine:

@@ -30,7 +30,8 @@ def gateway_config(app: Any, **options: Any) -> uvicorn.Config:
 def serving_config(app: Any, settings: ServerSettings, shutdown_timeout: int) -> uvicorn.Config:
     """Return the configuration of a gateway that runs until a signal stops it.
 
-    ``shutdown_timeout`` is in seconds. With several workers ``app`` is a function without arguments, which each of them calls for its application.
+    ``shutdown_timeout`` is in seconds. With several workers ``app`` is a function without arguments, which each of
+    them calls for its application.
     """
     return gateway_config(
         app,

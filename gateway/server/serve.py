@@ -7,8 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway.app import create_app, set_aside_what_stays
-from gateway.auth import build_authenticator
+from gateway.app import create_app, set_aside_what_stays, validate
 from gateway.server.config import serving_config
 from gateway.server.listeners import bind, serve_metrics
 from gateway.server.signals import exit_with_0_on_stop_signals
@@ -26,7 +25,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     """
     exit_with_0_on_stop_signals()
     configure_logging(settings.telemetry.log_level)
-    build_authenticator(settings.auth, settings.upstream, settings.cache)
+    validate(settings)
     _warn_if_callers_are_not_authenticated(settings)
     with (
         bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener,

@@ -5,6 +5,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import httpx
@@ -82,7 +83,7 @@ def build_upstream(
     """  # noqa: D400, D415 - the list is the sentence
     counts = Counts() if counts is None else counts
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
-    transport: httpx.AsyncBaseTransport = _http(settings)
+    transport: httpx.AsyncBaseTransport = HttpTransport(settings.max_body, tls_context(settings.ca_file))
     for wrap in instrumentation:
         transport = wrap(transport)
     bulkhead = Bulkhead(transport, settings.max_concurrency, settings.max_queue)
@@ -137,16 +138,20 @@ def _login_lock(
     return NestedLoginLock(locks)
 
 
-def _http(settings: UpstreamSettings) -> HttpTransport:
-    if settings.ca_file is None:
-        return HttpTransport(settings.max_body)
+def tls_context(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return how servers' certificates are checked: as the system does, and by the authorities in ``ca_file``.
+
+    Raises ConfigurationError where the file holds no certificate.
+    """
+    if ca_file is None:
+        return True
     context = ssl.create_default_context()
     try:
-        context.load_verify_locations(settings.ca_file)
+        context.load_verify_locations(ca_file)
     except ssl.SSLError as exc:
-        problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.ca_file} holds no PEM certificate."
+        problem = f"GATEWAY_UPSTREAM_CA_FILE: {ca_file} holds no PEM certificate."
         raise ConfigurationError([problem]) from exc
-    return HttpTransport(settings.max_body, context)
+    return context
 
 
 def _breaker_policy(settings: UpstreamSettings) -> BreakerPolicy:
