@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from gateway.compat.starlette import without_slash_redirects
 from gateway.sandbox import BackgroundServer, sandbox_config
-from tests.conftest import NO_CERTIFICATES
+from tests.harness import NO_CERTIFICATES
 
 
 async def ok(_request: Request) -> PlainTextResponse:
