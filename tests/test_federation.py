@@ -1,4 +1,4 @@
-"""What a federation router asks of a subgraph."""
+"""The requests of a federation router to a subgraph."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def customer(external_id: Any) -> dict[str, Any]:
     return {"__typename": "Customer", "externalId": external_id}
 
 
-def test_entities_come_in_the_order_of_their_representations(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_entities_have_the_order_of_their_representations(gateway: Gateway, sandbox: Sandbox) -> None:
     representations = [thread("th-100"), customer("cu-1"), thread("nowhere"), thread("th-100"), customer("cu-2")]
     entities = gateway.data(ENTITIES, representations=representations)["_entities"]
     assert [each and each["__typename"] for each in entities] == ["Thread", "Customer", None, "Thread", "Customer"]
@@ -32,7 +32,9 @@ def test_entities_come_in_the_order_of_their_representations(gateway: Gateway, s
     assert (sandbox.count("thread"), sandbox.count("customer")) == (2, 2)
 
 
-def test_one_entity_that_fails_is_null_with_its_error_and_the_rest_stand(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_an_entity_that_fails_is_null_with_its_error_and_the_others_are_returned(
+    gateway: Gateway, sandbox: Sandbox
+) -> None:
     sandbox.faults.add(Fault("thread", "th-150", status=500))
     representations = [thread(f"th-{number}") for number in range(100, 200)]
     answer = gateway.query(ENTITIES, representations=representations)
@@ -60,9 +62,7 @@ def test_one_entity_that_fails_is_null_with_its_error_and_the_rest_stand(gateway
         7,
     ],
 )
-def test_what_is_no_resolvable_representation_is_a_clear_error_of_its_own(
-    gateway: Gateway, representation: Any
-) -> None:
+def test_an_invalid_representation_has_an_error_of_its_own(gateway: Gateway, representation: Any) -> None:
     answer = gateway.query(ENTITIES, representations=[representation, thread("th-100")])
     assert answer["data"]["_entities"][0] is None
     assert answer["data"]["_entities"][1]["id"] == "th-100"
@@ -70,7 +70,7 @@ def test_what_is_no_resolvable_representation_is_a_clear_error_of_its_own(
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_a_key_may_come_as_a_number(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_key_may_be_a_number(gateway: Gateway, sandbox: Sandbox) -> None:
     gateway.data(ENTITIES, representations=[thread(12)])
     assert sandbox.calls[-1].path == "/api/v1/thread/12"
 
@@ -81,7 +81,7 @@ def test_fields_that_a_router_adds_to_a_representation_are_ignored(gateway: Gate
 
 
 def test_the_same_variables_can_be_sent_twice(gateway: Gateway) -> None:
-    """Resolving does not eat the representations."""
+    """Resolving does not change the representations."""
     document = """query ($r: [_Any!]!) {
       a: _entities(representations: $r) { ... on Thread { id } }
       b: _entities(representations: $r) { ... on Thread { id } }

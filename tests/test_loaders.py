@@ -1,4 +1,4 @@
-"""The dataloaders: what is shared inside an operation, and what happens to it when somebody leaves."""
+"""The dataloaders: what an operation shares, and what happens when one awaiter is cancelled."""
 
 import asyncio
 
@@ -9,20 +9,20 @@ from gateway.schema.resolvers.loaders import RestLoader
 
 
 class Upstream:
-    """Answers keys when it is told to, and remembers what it was asked and what was given up."""
+    """Answers all keys once ``answer`` is set, and records the requested keys and the cancelled ones."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.given_up: list[str] = []
+        self.requested: list[str] = []
+        self.cancelled: list[str] = []
         self.answer = asyncio.Event()
         self.changed = asyncio.Condition()
 
     async def fetch(self, key: str) -> bytes | None:
-        await self._note(self.asked, key)
+        await self._note(self.requested, key)
         try:
             await self.answer.wait()
         except asyncio.CancelledError:
-            await self._note(self.given_up, key)
+            await self._note(self.cancelled, key)
             raise
         if key == "broken":
             raise UpstreamError
@@ -34,25 +34,25 @@ class Upstream:
             self.changed.notify_all()
 
     async def until(self, where: list[str], count: int) -> None:
-        """Wait until ``count`` keys stand in ``where``."""
+        """Wait until ``where`` has ``count`` keys."""
         async with self.changed:
             await self.changed.wait_for(lambda: len(where) >= count)
 
 
-async def test_one_awaiter_that_is_cancelled_does_not_disturb_the_others() -> None:
+async def test_cancelling_one_awaiter_does_not_affect_the_others() -> None:
     upstream = Upstream()
     loader: RestLoader[str] = RestLoader(upstream.fetch)
-    leaver, stayer = asyncio.create_task(loader.load("a")), asyncio.create_task(loader.load("a"))
-    await upstream.until(upstream.asked, 1)
-    leaver.cancel()
+    cancelled, waiting = asyncio.create_task(loader.load("a")), asyncio.create_task(loader.load("a"))
+    await upstream.until(upstream.requested, 1)
+    cancelled.cancel()
     upstream.answer.set()
-    document = await stayer
-    assert document is not None
-    assert document.content == b"a"
+    body = await waiting
+    assert body is not None
+    assert body.content == b"a"
     with pytest.raises(asyncio.CancelledError):
-        await leaver
-    assert await loader.load("a") is document, "a later load of the key is served as well"
-    assert upstream.asked == ["a"]
+        await cancelled
+    assert await loader.load("a") is body, "a later load of the key gets the same body"
+    assert upstream.requested == ["a"]
 
 
 async def test_each_key_has_its_own_outcome() -> None:
@@ -64,27 +64,27 @@ async def test_each_key_has_its_own_outcome() -> None:
     assert first is again
     assert isinstance(broken, UpstreamError)
     assert gone is None
-    assert upstream.asked == ["a", "broken", "gone"]
+    assert upstream.requested == ["a", "broken", "gone"]
 
 
-async def test_a_failure_is_remembered_within_the_operation() -> None:
+async def test_a_failure_is_cached_within_the_operation() -> None:
     upstream = Upstream()
     upstream.answer.set()
     loader: RestLoader[str] = RestLoader(upstream.fetch)
     for _ in range(2):
         with pytest.raises(UpstreamError):
             await loader.load("broken")
-    assert upstream.asked == ["broken"]
+    assert upstream.requested == ["broken"]
 
 
-async def test_calls_of_an_operation_that_is_over_are_given_up() -> None:
+async def test_calls_of_a_finished_operation_are_cancelled() -> None:
     upstream = Upstream()
     loader: RestLoader[str] = RestLoader(upstream.fetch)
     waiting = [asyncio.create_task(loader.load(key)) for key in ("a", "b")]
-    await upstream.until(upstream.asked, 2)
+    await upstream.until(upstream.requested, 2)
     for task in waiting:
         task.cancel()
     loader.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    await upstream.until(upstream.given_up, 2)
-    assert sorted(upstream.given_up) == ["a", "b"]
+    await upstream.until(upstream.cancelled, 2)
+    assert sorted(upstream.cancelled) == ["a", "b"]

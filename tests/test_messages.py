@@ -23,7 +23,7 @@ def page(gateway: Gateway, **variables: Any) -> Any:
     return gateway.data(PAGE, **variables)["thread"]["messages"]
 
 
-def test_paging_through_reaches_every_message_once_in_order(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_paging_returns_every_message_once_in_order(gateway: Gateway, sandbox: Sandbox) -> None:
     expected = [each["id"] for each in seed().messages["th-long"]]
     seen: list[str] = []
     after = None
@@ -45,7 +45,7 @@ def test_without_arguments_the_page_has_twenty_messages(gateway: Gateway) -> Non
     assert len(data["thread"]["messages"]["nodes"]) == 20
 
 
-def test_a_cursor_is_the_place_of_its_own_edge(gateway: Gateway) -> None:
+def test_a_cursor_is_the_position_of_its_edge(gateway: Gateway) -> None:
     first = page(gateway, first=5)
     second = page(gateway, first=2, after=first["edges"][1]["cursor"])
     assert second["edges"] == first["edges"][2:4]
@@ -81,12 +81,12 @@ def test_the_largest_page_is_a_setting(start: StartGateway) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "b2Zmc2V0Oi0x", "b2Zmc2V0Ojk5OTk5OTk5OTk5", "ünï", "b2Zmc2V0Og=="])
-def test_what_is_no_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
     assert gateway.code(PAGE, after=cursor) == "BAD_USER_INPUT"
 
 
-def test_an_upstream_that_caps_the_limit_loses_no_message(gateway: Gateway, sandbox: Sandbox) -> None:
-    """The next page starts after what came, not after what was asked for."""
+def test_no_message_is_lost_if_the_upstream_caps_the_limit(gateway: Gateway, sandbox: Sandbox) -> None:
+    """The next page starts after the returned messages, not after the requested ones."""
     messages = seed().messages["th-long"][:3]
     sandbox.faults.add(Fault("messages", times=1, patch={"messages": messages}))
     info = page(gateway, first=10)["pageInfo"]
@@ -94,12 +94,12 @@ def test_an_upstream_that_caps_the_limit_loses_no_message(gateway: Gateway, sand
     assert page(gateway, first=1, after=info["endCursor"])["nodes"][0]["id"] == seed().messages["th-long"][3]["id"]
 
 
-def test_more_messages_than_asked_for_are_cut(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_more_messages_than_requested_are_cut(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", patch={"messages": seed().messages["th-long"][:50]}))
     assert len(page(gateway, first=7)["nodes"]) == 7
 
 
-def test_a_total_that_is_missing_or_wrong_costs_only_the_total(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_missing_or_invalid_total_affects_only_the_total(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", times=1, patch={"total": None}))
     assert page(gateway, first=5)["totalCount"] is None
     sandbox.faults.add(Fault("messages", times=1, patch={"total": "many"}))
@@ -109,14 +109,14 @@ def test_a_total_that_is_missing_or_wrong_costs_only_the_total(gateway: Gateway,
     assert answer["data"]["thread"]["messages"]["pageInfo"]["hasNextPage"] is True
 
 
-def test_messages_that_fail_leave_the_thread_standing(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_the_thread_is_returned_if_its_messages_fail(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", status=503))
     answer = gateway.query('{ thread(id: "th-1") { id messages { totalCount } } }')
     assert answer["data"] == {"thread": {"id": "th-1", "messages": None}}
     assert answer["errors"][0]["extensions"]["code"] == "UPSTREAM_UNAVAILABLE"
 
 
-def test_two_pages_of_one_thread_are_two_calls_at_once(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_two_pages_of_one_thread_are_two_calls(gateway: Gateway, sandbox: Sandbox) -> None:
     gateway.data("""{ thread(id: "th-long") {
       a: messages(first: 1) { totalCount } b: messages(first: 1) { nodes { id } } c: messages(first: 2) { totalCount }
     } }""")

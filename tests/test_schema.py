@@ -1,4 +1,4 @@
-"""The schema is the REST API's contract by the conventions, described throughout, and exported."""
+"""The schema follows the contract of the REST API and the conventions, has descriptions, and is exported."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.harness import Gateway
 
 EXPORT = Path(__file__).parent.parent / "schema.graphql"
 
-# The contract, type by type: REST name and REST type of each field, as the REST API's reference has them.
+# The contract, type by type: the REST name and REST type of each field, from the REST API's reference.
 CONTRACT = {
     "Thread": """attachments [Attachment], client_id int, contacts [str], created_at str, customers [Customer],
         external_message_ids [str], id str, last_message Message, message_count int, reminder ThreadReminder,
@@ -43,7 +43,7 @@ CONTRACT = {
     "CustomerProfile": "customer Customer, custom_fields [Field], closed_chat_categories Field",
     "Field": "fieldtype str, id int, name str, value any",
 }
-# What the REST API has no field for: each costs a call of its own.
+# These are not fields of the REST API: each costs a call of its own.
 CALLS = {
     "Thread.messages": "MessageConnection",
     "Customer.profile": "CustomerProfile",
@@ -68,7 +68,7 @@ CONNECTION = {
 }
 ENTITIES = {"Thread", "Message", "Attachment", "Customer"}
 SCALARS = {"int": "Int", "str": "String", "bool": "Boolean", "object": "JSON", "any": "JSON"}
-# Strings and integers whose meaning asks for a scalar of its own.
+# Strings and integers with a scalar of their own.
 SPECIAL = {"created_at": "DateTime", "updated_at": "DateTime", "date_of_birth": "Date", "file_size": "BigInt"}
 FEDERATION = {"_Any", "_Entity", "_Service", "_FieldSet", "link__Import", "link__Purpose"}
 
@@ -84,7 +84,7 @@ def camel_case(rest_name: str) -> str:
 
 
 def conventional_type(type_name: str, rest_name: str, rest_type: str) -> str:
-    """Return the GraphQL type that the conventions give to a field of the contract."""
+    """Return the GraphQL type of a field of the contract, by the conventions."""
     if rest_name == "id" and type_name in ENTITIES:
         return "ID!"
     if rest_type.startswith("["):
@@ -204,7 +204,7 @@ def test_entities_carry_their_federation_keys(type_name: str, keys: list[str]) -
 
 def test_the_exported_schema_is_up_to_date() -> None:
     current = build_schema().as_str() + "\n"
-    stale = "write it anew: uv run gochat-gateway schema > schema.graphql"
+    stale = "write it again: uv run gochat-gateway schema > schema.graphql"
     assert EXPORT.read_text(encoding="utf-8") == current, stale
 
 

@@ -1,4 +1,4 @@
-"""A breaking change of the schema is seen, and is announced in the changelog."""
+"""A breaking change of the schema is found, and is announced in the changelog."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_the_version_has_its_section_in_the_changelog() -> None:
     assert releases[:1] == [__version__], "docs/contributing/releasing.md has the steps of a release"
 
 
-def test_what_breaks_clients_of_the_last_release_is_announced_in_the_changelog() -> None:
+def test_breaking_changes_since_the_last_release_are_announced_in_the_changelog() -> None:
     """Its schema is a copy, because a shallow clone has no tags."""
     released = ROOT / "tests" / "released" / f"{__version__}.graphql"
     breaking = schema_changes(released.read_text(encoding="utf-8"), SDL).breaking
@@ -58,7 +58,7 @@ def test_what_breaks_clients_of_the_last_release_is_announced_in_the_changelog()
         (("PageInfo @shareable", "PageInfo"), "@shareable of PageInfo was removed: other subgraphs rely on it."),
     ],
 )
-def test_a_breaking_change_is_found_and_said(change: tuple[str, str], says: str) -> None:
+def test_a_breaking_change_is_found_and_described(change: tuple[str, str], says: str) -> None:
     old, new = change
     assert old in SDL
     breaking = schema_changes(SDL, SDL.replace(old, new)).breaking
@@ -75,7 +75,7 @@ def test_a_breaking_change_is_found_and_said(change: tuple[str, str], says: str)
         ('Message @key(fields: "id", resolvable: false)', 'Message @key(fields: "id")'),
     ],
 )
-def test_a_change_that_no_client_notices_is_not_breaking(change: tuple[str, str]) -> None:
+def test_a_change_that_affects_no_client_is_not_breaking(change: tuple[str, str]) -> None:
     old, new = change
     assert old in SDL
     assert schema_changes(SDL, SDL.replace(old, new)).breaking == []
@@ -87,12 +87,12 @@ def test_another_default_is_dangerous() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "type {", "{ thread }", "type Query { a: Nothing }"])
-def test_what_is_no_schema_is_refused(text: str) -> None:
+def test_an_invalid_schema_is_refused(text: str) -> None:
     with pytest.raises(BadUserInput):
         schema_changes(text, SDL)
 
 
-def test_the_command_ends_with_1_where_a_client_of_the_older_schema_would_break(tmp_path: Path) -> None:
+def test_the_command_ends_with_1_for_a_breaking_change(tmp_path: Path) -> None:
     old = tmp_path / "old.graphql"
     old.write_text(SDL.replace("  id: ID!\n\n", "  id: ID!\n  gone: String\n\n").replace("Int = 20", "Int = 10"))
     result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
@@ -101,14 +101,14 @@ def test_the_command_ends_with_1_where_a_client_of_the_older_schema_would_break(
     assert "dangerous: " in result.stdout
 
 
-def test_the_command_ends_with_0_where_nothing_breaks(tmp_path: Path) -> None:
+def test_the_command_ends_with_0_without_a_breaking_change(tmp_path: Path) -> None:
     old = tmp_path / "old.graphql"
     old.write_text(SDL.replace(FILE_TYPE, ""))
     result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
     assert (result.exit_code, result.stdout) == (0, f"nothing breaks for clients of {old}\n")
 
 
-def test_the_command_says_which_file_is_no_schema(tmp_path: Path) -> None:
+def test_the_command_names_an_invalid_file(tmp_path: Path) -> None:
     old = tmp_path / "old.graphql"
     old.write_text("type {")
     result = CliRunner().invoke(app, ["schema", "--diff", str(old)])

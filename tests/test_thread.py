@@ -21,7 +21,7 @@ NESTED = """{
 }"""
 
 
-def test_nested_fields_cost_one_call_and_come_back_alone(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_nested_fields_cost_one_call_and_are_returned_alone(gateway: Gateway, sandbox: Sandbox) -> None:
     data = gateway.data(NESTED)
     attachments = seed().threads["th-1"]["last_message"]["attachments"]
     assert data["thread"]["lastMessage"]["attachments"] == [
@@ -59,7 +59,7 @@ def _named(graphql_type: GraphQLOutputType) -> Any:
 
 
 def _expected(graphql_type: Any, value: Any) -> Any:
-    """Return the answer that an upstream value stands for, written down without the code under test."""
+    """Return the response for an upstream value, without the code under test."""
     if isinstance(graphql_type, GraphQLNonNull):
         if isinstance(graphql_type.of_type, GraphQLList) and value is None:
             return []
@@ -74,7 +74,7 @@ def _expected(graphql_type: Any, value: Any) -> Any:
 
 @pytest.mark.parametrize("thread_id", ["th-1", "th-2", "th-3", "th-big", "th-ünï/code?"])
 def test_every_field_of_a_thread_is_what_the_rest_api_sent(gateway: Gateway, sandbox: Sandbox, thread_id: str) -> None:
-    """Every field of every type, present, null or absent; null lists are empty ones."""
+    """Every field of every type, present, null or absent; a null list is an empty list."""
     thread = graphql_schema(build_schema()).type_map["Thread"]
     assert isinstance(thread, GraphQLObjectType)
     document = f"query ($id: ID!) {{ thread(id: $id) {{ {_selection(thread, 5)} }} }}"
@@ -87,7 +87,7 @@ def test_a_thread_that_does_not_exist_is_null_without_an_error(gateway: Gateway)
 
 
 def test_the_same_thread_is_fetched_once_in_an_operation(gateway: Gateway, sandbox: Sandbox) -> None:
-    """However often, and by whichever way, it is asked for."""
+    """However often it is selected, and by whatever field."""
     document = """{
       a: thread(id: "th-1") { id }
       b: thread(id: "th-1") { status }
@@ -100,13 +100,13 @@ def test_the_same_thread_is_fetched_once_in_an_operation(gateway: Gateway, sandb
 
 
 def test_two_operations_fetch_it_twice(gateway: Gateway, sandbox: Sandbox) -> None:
-    """Nothing outlives its operation."""
+    """No data is shared between operations."""
     gateway.data(NESTED)
     gateway.data(NESTED)
     assert sandbox.count("thread") == 2
 
 
-def test_threads_keep_the_order_of_the_ids_and_null_where_there_is_none(gateway: Gateway) -> None:
+def test_threads_have_the_order_of_the_ids_and_null_for_a_missing_one(gateway: Gateway) -> None:
     data = gateway.data('{ threads(ids: ["th-101", "nowhere", "th-100", "th-101"]) { id } }')
     assert data["threads"] == [{"id": "th-101"}, None, {"id": "th-100"}, {"id": "th-101"}]
 
@@ -154,7 +154,7 @@ def test_a_customer_is_found_by_its_external_id(gateway: Gateway, sandbox: Sandb
     assert sandbox.count("customer") == 2, "the profile is the customer's own call"
 
 
-def test_a_hundred_callers_at_once_are_all_answered(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_hundred_concurrent_callers_all_get_a_response(gateway: Gateway, sandbox: Sandbox) -> None:
     async def ask_all() -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=30) as client:
             answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""The common query shapes: for well-formed upstream data none of them may be left to the reference."""
+"""Common queries: with well-formed upstream data, a plan has to answer each of them."""
 
 COMMON = {
     "one thread": "{ thread(id: 1) { id status messageCount } }",

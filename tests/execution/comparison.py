@@ -1,4 +1,4 @@
-"""Runs one operation with plans and without, over the same upstream answers, and shows what a client would see."""
+"""Runs one operation with plans and without, over the same upstream responses, and returns what a client sees."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ Reply = httpx.Response | httpx.TransportError
 
 @dataclass(slots=True)
 class Upstream(httpx.AsyncBaseTransport):
-    """The REST API in memory: ``answer`` says what a path answers, ``calls`` what was asked for."""
+    """The REST API in memory: ``answer`` returns the response of a path, ``calls`` are the requested paths."""
 
     answer: Callable[[str], Reply]
     calls: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Upstream(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of an operation: the encoded response, and the REST calls in the order of their paths."""
+    """The result of an operation: the encoded response, and the REST calls in the order of their paths."""
 
     body: bytes
     calls: list[str]
@@ -59,9 +59,9 @@ async def run(
     viewer: Viewer = CALLER,
     large_bytes: int = LARGE_BYTES,
 ) -> Seen:
-    """Execute ``operation``; ``transport`` stands in for the one that ``answer`` would make.
+    """Execute ``operation``; ``transport`` replaces the one that would be built from ``answer``.
 
-    Documents of ``large_bytes`` or more are read by turns.
+    REST bodies of ``large_bytes`` or more are processed cooperatively.
     """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
@@ -71,7 +71,7 @@ async def run(
 
 
 def documents(bodies: Mapping[str, Any]) -> Callable[[str], Reply]:
-    """Answer each path, without its query string, with its JSON body; a path that has none with a 404."""
+    """Answer each path, without its query string, with its JSON body, and a path without a body with a 404."""
 
     def answer(target: str) -> Reply:
         path = target.partition("?")[0]

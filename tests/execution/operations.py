@@ -22,8 +22,8 @@ ALIASES = ["class", "None", "out", "document", "wait", "v_1", "id", "tags", "f",
 IDS = ["1", "2", "é/ü", "missing"]
 CUSTOMERS = ["e-1", "e-2", "missing"]
 CURSORS = ["b2Zmc2V0OjE5", "nonsense", ""]
-_MOST_FIELDS = 20
-_DEEPEST_EDGE = 3
+_MAX_FIELDS = 20
+_MAX_LINK_DEPTH = 3
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -34,7 +34,7 @@ def _one_in(draw: Draw, count: int) -> bool:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes one document; what it declares and defines on the way goes into it as well."""
+    """Writes one document, with the variables and the fragments that its fields use."""
 
     draw: Draw
     is_careful: bool
@@ -43,7 +43,7 @@ class Writer:
     values: dict[str, Any] = field(default_factory=dict)
     fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
     aliases: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    left: int = _MOST_FIELDS
+    left: int = _MAX_FIELDS
 
     def document(self) -> Operation:
         body = self.selection(TYPES["Query"], 0)
@@ -74,7 +74,7 @@ class Writer:
 
     def field(self, of: GraphQLObjectType, depth: int) -> str:
         fields = {name: each for name, each in of.fields.items() if name != "_service"}
-        if self.left <= 0 or depth >= _DEEPEST_EDGE:
+        if self.left <= 0 or depth >= _MAX_LINK_DEPTH:
             fields = {name: each for name, each in fields.items() if link_of(each) is None} or fields
         if self.left <= 0:
             fields = {name: each for name, each in fields.items() if is_leaf_type(get_named_type(each.type))} or fields
@@ -85,7 +85,7 @@ class Writer:
         return f"{alias}{name}{arguments} {self.directive()} {below}"
 
     def alias(self, of: GraphQLObjectType, name: str, arguments: str) -> str:
-        """Return an alias or none; one response key never means two fields, so that the document is valid."""
+        """Return an alias or nothing; one response key never selects two fields, so that the document is valid."""
         meaning = (of.name, name, arguments)
         alias = self.draw(st.sampled_from(ALIASES)) if _one_in(self.draw, 4) else name
         if self.aliases.setdefault(alias, meaning) != meaning and (alias != name or arguments):
@@ -183,5 +183,5 @@ def literal(value: Any) -> str:
 
 @st.composite
 def operations(draw: Draw) -> Operation:
-    """Any operation that only reads; a few are refused by validation."""
+    """Any query; validation refuses a few of them."""
     return Writer(draw, not _one_in(draw, 6)).document()

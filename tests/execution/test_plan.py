@@ -1,4 +1,4 @@
-"""Which operations are planned, when a plan stands aside, and what an answer costs."""
+"""Which operations are planned, when a plan stands aside, and how many calls a response costs."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,7 @@ def thread(**changed: Any) -> dict[str, Any]:
 
 
 async def both(document: str, answer: Any = UPSTREAM, **variables: Any) -> tuple[Engine, Seen]:
-    """Run with plans and without; the answers and the calls are the same."""
+    """Run with plans and without; check that the responses and the calls are the same."""
     planned = engine()
     name = "Q" if "query Q" in document else None
     operation = Operation(document, name, variables or {"id": "1"})
@@ -60,7 +60,7 @@ async def both(document: str, answer: Any = UPSTREAM, **variables: Any) -> tuple
 
 
 @pytest.mark.parametrize("document", COMMON.values(), ids=COMMON)
-async def test_common_shapes_are_planned(document: str) -> None:
+async def test_common_queries_are_planned(document: str) -> None:
     planned, seen = await both(document)
     assert planned.counters.planned == 1, planned.counters
     assert b'"errors"' not in seen.body
@@ -74,7 +74,7 @@ async def test_a_plan_stands_aside_for_a_value_of_another_type(changed: dict[str
 
 
 @pytest.mark.parametrize("missing", ["message_count", "tags", "status", "customers"])
-async def test_what_is_absent_or_null_is_ordinary(missing: str) -> None:
+async def test_a_plan_accepts_absent_and_null_values(missing: str) -> None:
     absent = upstream_bodies.thread("1")
     del absent[missing]
     for body in (absent, {**absent, missing: None}):
@@ -90,9 +90,9 @@ async def test_what_is_absent_or_null_is_ordinary(missing: str) -> None:
         httpx.Response(200, content=b'{"id": "1", "not_selected": "\xff"}'),
         httpx.ConnectError("refused"),
     ],
-    ids=["500", "html", "broken text in a field nobody selected", "refused"],
+    ids=["500", "html", "invalid text in a field that is not selected", "refused"],
 )
-async def test_errors_are_the_references_own_and_cost_no_second_call(reply: Reply) -> None:
+async def test_errors_come_from_the_reference_and_cost_no_second_call(reply: Reply) -> None:
     planned, seen = await both("{ a: thread(id: 1) { id } b: thread(id: 1) { tags } }", lambda _: reply)
     assert planned.counters.planned == 0
     assert seen.calls == ["/api/v1/thread/1"]
@@ -100,7 +100,7 @@ async def test_errors_are_the_references_own_and_cost_no_second_call(reply: Repl
 
 
 @pytest.mark.parametrize(("document", "reason"), REFERENCE_ONLY.items())
-async def test_what_no_plan_does_goes_to_the_reference(document: str, reason: str) -> None:
+async def test_operations_without_a_plan_go_to_the_reference(document: str, reason: str) -> None:
     planned, _ = await both(document)
     assert planned.counters.planned == 0
     assert list(planned.counters.not_plannable) == [reason]
@@ -113,12 +113,12 @@ async def test_wrong_variables_and_arguments_go_to_the_reference() -> None:
     assert planned.counters.stood_aside == {"BAD_USER_INPUT": 1}
 
 
-async def test_keys_come_in_the_order_of_the_document() -> None:
+async def test_keys_have_the_order_of_the_document() -> None:
     _, seen = await both("{ z: thread(id: 1) { tags id a: status __typename } b: thread(id: 9) { id } }")
     assert seen.body == b'{"data":{"z":{"tags":["urgent"],"id":"1","a":2,"__typename":"Thread"},"b":null}}'
 
 
-async def test_a_plan_is_compiled_once_for_each_way_its_conditions_turn_out() -> None:
+async def test_a_plan_is_compiled_once_for_each_combination_of_conditions() -> None:
     planned = engine()
     document = "query ($a: Boolean!) { thread(id: 1) { id @include(if: $a) tags } }"
     for is_included in (True, False, True, False):
@@ -140,8 +140,8 @@ async def test_too_many_combinations_of_conditions_go_to_the_reference() -> None
     assert (planned.counters.planned, planned.counters.not_plannable.total()) == (16, 16)
 
 
-async def test_all_plans_together_take_no_more_than_so_many_fields() -> None:
-    """Their number alone says little: one can be as large as hundreds of others."""
+async def test_the_fields_of_all_plans_together_are_bounded() -> None:
+    """A bound on their number would not do: one plan can be as large as hundreds of others."""
     memory = PlanMemory(max_fields=20)
     documents = engine().documents
     planner = Planner(graphql_schema(SCHEMA), memory)
@@ -162,7 +162,7 @@ async def test_all_plans_together_take_no_more_than_so_many_fields() -> None:
     assert choose(others[-1]) is choose(others[-1])
 
 
-async def test_a_small_document_that_is_large_with_its_fragments_written_out_is_not_planned() -> None:
+async def test_a_small_document_with_large_expanded_fragments_is_not_planned() -> None:
     levels = 12
     fragments = [
         f"fragment F{level} on Customer {{ a: profile {{ customer {{ ...F{level + 1} }} }}"
@@ -186,21 +186,21 @@ async def test_documents_that_are_not_kept_are_not_planned() -> None:
 async def test_independent_calls_are_made_at_the_same_time() -> None:
     below = "customers { profile { customer { id } } } messages { totalCount }"
     document = f"{{ a: thread(id: 1) {{ {below} }} b: thread(id: 2) {{ id }} }}"
-    under_way: list[str] = []
+    running: list[str] = []
     waves: list[list[str]] = []
 
     async def wave() -> None:
-        """Note the calls of one moment, then let them all be answered."""
-        waves.append(sorted(under_way))
-        under_way.clear()
+        """Record the calls that are running, then answer all of them."""
+        waves.append(sorted(running))
+        running.clear()
 
     class Waves(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             target = request.url.path
-            under_way.append(target)
-            for _ in range(20):  # long enough for everything that can start to have started
+            running.append(target)
+            for _ in range(20):  # long enough for every call that can start
                 await asyncio.sleep(0)
-            if under_way:
+            if running:
                 await wave()
             reply = UPSTREAM(target)
             assert isinstance(reply, httpx.Response)

@@ -1,4 +1,4 @@
-"""Plans and the reference give the same answers: the same bytes, and the same REST calls."""
+"""Plans and the reference return the same responses: the same bytes, after the same REST calls."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PROPERTY = settings(
 )
 PLANNED = engine()
 REFERENCE = engine(plans=False)
-REFERENCE.documents = PLANNED.documents  # validating is most of the time here
+REFERENCE.documents = PLANNED.documents  # validation takes most of the time here
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def loop() -> Iterator[asyncio.Runner]:
 def differs(
     loop: asyncio.Runner, engine: Engine, operation: Operation, answer: World, *, large_bytes: int = LARGE_BYTES
 ) -> str | None:
-    """Return how the engine's answer and the reference's differ, None where they do not."""
+    """Return the difference between the engine's response and the reference's, None if there is none."""
     mine = loop.run(run(engine, operation, answer, large_bytes=large_bytes))
     theirs = loop.run(run(REFERENCE, operation, answer))
     return None if mine == theirs else f"{operation}\nplan:      {mine}\nreference: {theirs}"
@@ -52,16 +52,16 @@ def test_plan_equals_reference(loop: asyncio.Runner, operation: Operation, two: 
 
 @settings(PROPERTY, max_examples=max(1, PROPERTY_CASES // 8))
 @given(operation=operations(), world=worlds())
-def test_documents_read_by_turns_give_the_same_answers(
+def test_cooperative_processing_returns_the_same_responses(
     loop: asyncio.Runner, operation: Operation, world: World
 ) -> None:
-    """However large a document has to be to be read by turns: here each one is, by plan and reference."""
+    """Here each body counts as large, for the plan and for the reference."""
     for each in (PLANNED, REFERENCE):
         assert not (difference := differs(loop, each, operation, world, large_bytes=0)), difference
 
 
 class Forgetful(Engine):
-    """A seeded bug: it answers an empty list where the upstream has none, and null as well."""
+    """A seeded bug: it returns null instead of an empty list."""
 
     async def execute(self, operation: Operation, context: OperationContext, *, incremental: bool = False) -> Result:
         result = await super().execute(operation, context, incremental=incremental)

@@ -1,4 +1,4 @@
-"""The result of an operation, as a client gets it."""
+"""The result of an operation, in the form that a client gets."""
 
 from graphql import GraphQLError, Source
 from graphql.language import parse
@@ -7,7 +7,7 @@ from gateway.errors import UpstreamError
 from gateway.execution.result import completed
 
 
-def test_errors_stand_in_the_order_of_the_document_whichever_came_first() -> None:
+def test_errors_have_the_order_of_the_document_whichever_happens_first() -> None:
     document = parse(Source("{ a b }"))
     nodes = document.definitions[0].selection_set.selections  # type: ignore[attr-defined]  # an operation
     paths: list[tuple[int, list[str | int]]] = [(1, ["b"]), (0, ["a", 1, "x"]), (0, ["a", 0]), (0, ["a", "x"])]

@@ -1,4 +1,4 @@
-"""Fields that need a scope: null and FORBIDDEN without it, by a plan and by the reference alike."""
+"""Fields that need a scope: null and FORBIDDEN without it, by a plan and by the reference."""
 
 import asyncio
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def loop() -> Iterator[asyncio.Runner]:
 
 @PROPERTY
 @given(operation=operations(), world=worlds(), scopes=st.sampled_from(SOME))
-def test_plan_equals_reference_whatever_the_caller_may_see(
+def test_plan_equals_reference_with_any_scopes(
     loop: asyncio.Runner, operation: Operation, world: World, scopes: frozenset[str]
 ) -> None:
     mine = loop.run(run(PLANNED, operation, world, viewer=viewer(scopes)))
@@ -71,7 +71,7 @@ def test_plan_equals_reference_whatever_the_caller_may_see(
 
 
 @pytest.mark.parametrize("query", COMMON.values(), ids=COMMON.keys())
-async def test_who_has_all_scopes_sees_what_a_gateway_without_them_shows(query: str) -> None:
+async def test_a_caller_with_all_scopes_gets_the_response_of_a_gateway_without_scopes(query: str) -> None:
     operation = Operation(query, "Q" if "Other" in query else None, {"id": "1"})
     answer = documents(BODIES)
     assert await run(PLANNED, operation, answer, viewer=viewer(ALL)) == await run(engine(), operation, answer)
@@ -85,39 +85,39 @@ async def ask(runner: Engine, query: str, scopes: frozenset[str] = frozenset()) 
 
 @pytest.mark.parametrize(("type_name", "name", "scope"), GUARDED)
 @pytest.mark.parametrize("runner", [PLANNED, REFERENCE], ids=["planned", "reference"])
-async def test_each_is_null_and_forbidden_at_its_own_place(
+async def test_each_field_is_null_and_forbidden_at_its_own_path(
     runner: Engine, type_name: str, name: str, scope: str
 ) -> None:
-    """Whether there is a value or not: that there is none says something as well."""
-    ways: dict[str, list[Any]] = {
+    """Also if there is no value, since the absence of a value is information as well."""
+    paths: dict[str, list[Any]] = {
         "Thread": ["thread"],
         "Message": ["thread", "lastMessage"],
         "Attachment": ["thread", "lastMessage", "attachments", 0],
         "Customer": ["thread", "customers", 0],
         "CustomerProfile": ["thread", "customers", 0, "profile"],
     }
-    way = ways[type_name]
+    path = paths[type_name]
     field = graphql_schema(SCHEMA).type_map[type_name].fields[name]  # type: ignore[attr-defined]
     selected = name if is_leaf_type(get_named_type(field.type)) else f"{name} {{ __typename }}"
     query = f"__typename x: {selected}"
-    for step in reversed(way):
+    for step in reversed(path):
         query = query if step == 0 else f"{step}{'(id: 1)' if step == 'thread' else ''} {{ {query} }}"
     for scopes in SOME:
         answer = await ask(runner, f"{{ {query} }}", scopes)
         value = answer["data"]
-        for step in way:
+        for step in path:
             value = value[step]
         if scope in scopes:
             assert "errors" not in answer
             continue
         assert value == {"__typename": type_name, "x": None}
         (error,) = answer["errors"]
-        assert error["path"] == [*way, "x"]
+        assert error["path"] == [*path, "x"]
         assert error["message"] == f"This field needs the scope {scope}."
         assert error["extensions"] == {"code": "FORBIDDEN", "requestId": "request"}
 
 
-def test_what_is_guarded_is_personal_data_and_what_messages_say() -> None:
+def test_personal_data_and_the_content_of_messages_are_guarded() -> None:
     by_type: dict[str, list[str]] = {}
     for type_name, name, _ in GUARDED:
         by_type.setdefault(type_name, []).append(name)
@@ -135,18 +135,18 @@ def test_what_is_guarded_is_personal_data_and_what_messages_say() -> None:
     assert {scope for _, _, scope in GUARDED} == ALL
 
 
-def test_each_can_be_null() -> None:
+def test_each_guarded_field_is_nullable() -> None:
     for type_name, name, _ in GUARDED:
         field = graphql_schema(SCHEMA).type_map[type_name].fields[name]  # type: ignore[attr-defined]
         assert not isinstance(field.type, GraphQLNonNull), f"{type_name}.{name}"
 
 
-async def test_who_may_see_it_gets_a_list_that_is_never_null() -> None:
+async def test_a_caller_with_the_scope_gets_an_empty_list_and_not_null() -> None:
     answer = await ask(PLANNED, "{ thread(id: 1) { customers { nameVariations { lastName } } } }", ALL)
     assert answer == {"data": {"thread": {"customers": [{"nameVariations": []}]}}}
 
 
-async def test_a_plan_answers_who_has_the_scopes_that_its_fields_need() -> None:
+async def test_a_plan_answers_a_caller_with_the_scopes_of_its_fields() -> None:
     personal, content = frozenset({PERSONAL}), frozenset({CONTENT})
     cases = [
         ("{ thread(id: 1) { id } }", frozenset(), True),
@@ -170,7 +170,7 @@ async def test_a_plan_answers_who_has_the_scopes_that_its_fields_need() -> None:
         ), query
 
 
-async def test_an_entity_is_guarded_like_any_other() -> None:
+async def test_entities_are_guarded() -> None:
     query = """{ _entities(representations: [{__typename: "Customer", externalId: "e"}]) {
       ... on Customer { id lastName profile { customFields { value } } }
     } }"""
@@ -182,7 +182,7 @@ async def test_an_entity_is_guarded_like_any_other() -> None:
     ]
 
 
-async def test_a_schema_that_enforces_no_scopes_asks_for_none() -> None:
+async def test_a_schema_without_scopes_requires_none() -> None:
     assert await ask(engine(), "{ thread(id: 1) { customers { lastName } } }") == {
         "data": {"thread": {"customers": [{"lastName": "Lovelace"}]}}
     }
@@ -191,7 +191,7 @@ async def test_a_schema_that_enforces_no_scopes_asks_for_none() -> None:
     assert isinstance(lists.of_type, GraphQLList)
 
 
-def test_the_schema_says_which_scope_a_field_needs_only_where_that_is_enforced() -> None:
+def test_the_schema_declares_scopes_only_if_they_are_enforced() -> None:
     guarded, plain = SCHEMA.as_str(), build_schema().as_str()
     assert 'lastName: String @requiresScopes(scopes: [["customer:personal"]])' in guarded
     assert guarded.count("@requiresScopes(") == len(GUARDED)

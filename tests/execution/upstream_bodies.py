@@ -1,4 +1,4 @@
-"""Well-formed bodies of the REST API: every field is there (upstream contract: Thread)."""
+"""Well-formed bodies of the REST API: they have every field (upstream contract: Thread)."""
 
 from typing import Any
 

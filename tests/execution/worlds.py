@@ -1,4 +1,4 @@
-"""A strategy for what the REST API answers: right bodies with a few things wrong in them, or no bodies at all."""
+"""A strategy for responses of the REST API: valid bodies with a few invalid values, or no bodies at all."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ VALUES: list[Any] = [
     ABSENT, None, "", "12", "é👋\u2028\x00", 0, -1, 2**31, -(2**31) - 1, 2**63, 10**40, 1.0, 1.5, -0.0, 1e300,
     True, False, [], {}, [None], ["x", None], [1], [[]], [{}], {"id": None}, {"x": "é"}, "x" * 5000,
 ]  # fmt: skip
-_WRONG_ANSWERS: list[Callable[[], Reply]] = [
+_FAILURES: list[Callable[[], Reply]] = [
     lambda: httpx.Response(404),
     lambda: httpx.Response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
     lambda: httpx.Response(401),
@@ -44,7 +44,7 @@ def _kind(path: str) -> str:
     return "messages" if path.endswith("/messages") else path.split("/")[3].rstrip("s")
 
 
-def _right(path: str) -> Any:
+def _valid(path: str) -> Any:
     name = unquote(path.split("/")[4])
     match _kind(path):
         case "messages":
@@ -55,7 +55,7 @@ def _right(path: str) -> Any:
 
 
 def _change(body: Any, steps: list[int], value: Any) -> None:
-    """Walk down ``body``, one choice for each step, and put ``value`` where the walk ends."""
+    """Walk down ``body``, one choice for each step, and put ``value`` at the end of the walk."""
     for index, step in enumerate(steps):
         keys = sorted(body) if isinstance(body, dict) else list(range(len(body)))
         key = keys[step % len(keys)]
@@ -66,18 +66,18 @@ def _change(body: Any, steps: list[int], value: Any) -> None:
             del body[key]
             return
         else:
-            body[key] = copy.deepcopy(value)  # the next change may reach into it
+            body[key] = copy.deepcopy(value)  # the next change may be inside it
             return
 
 
 @st.composite
 def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
-    """What each path answers; the same in every call."""
+    """The response of each path, the same in every call."""
     step = st.integers(0, 30)
     change = st.tuples(st.sampled_from(_KINDS), st.lists(step, min_size=1, max_size=6), st.sampled_from(VALUES))
     is_ordinary = draw(st.booleans())
     changes = [] if is_ordinary else draw(st.lists(change, max_size=4))
-    broken = st.dictionaries(st.sampled_from(_KINDS), st.sampled_from(_WRONG_ANSWERS), min_size=1, max_size=1)
+    broken = st.dictionaries(st.sampled_from(_KINDS), st.sampled_from(_FAILURES), min_size=1, max_size=1)
     wrong = draw(broken) if not is_ordinary and draw(st.integers(0, 3)) == 3 else {}
     only_first = draw(st.booleans())
 
@@ -90,7 +90,7 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
         if kind in wrong and not is_spared:
             reply: Reply = wrong[kind]()
             return reply
-        body = copy.deepcopy(_right(path))
+        body = copy.deepcopy(_valid(path))
         for changed, steps, value in changes:
             if changed == kind and not is_spared and body:
                 _change(body, steps, value)

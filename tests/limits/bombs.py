@@ -1,4 +1,4 @@
-"""Requests that are made to be expensive, each as large as the limits let it be and larger."""
+"""Requests that are designed to be expensive, as large as the limits allow and larger."""
 
 from collections.abc import Callable
 from typing import Any
@@ -133,7 +133,7 @@ DOCUMENTS: dict[str, Callable[[int], str]] = {
     ),
     "the printed schema many times": lambda n: "{" + _each(n, lambda index: f"a{index}: _service {{ sdl }}") + "}",
 }
-"""Documents by what they are made of, in any number."""
+"""Documents that repeat one element, by the element: each takes the number of repetitions."""
 
 _ID = "query ($a: ID!) { thread(id: $a) { id } }"
 _IDS = "query ($a: [ID!]!) { threads(ids: $a) { id } }"
@@ -156,7 +156,7 @@ VARIABLES: dict[str, Callable[[int], Body]] = {
     "extensions": lambda n: {"query": _ID, "extensions": {"persistedQuery": {"sha256Hash": "x" * n}}},
     "a document's id": lambda n: {"documentId": "x" * n},
 }
-"""Requests by what is in them beside the document, of about so many bytes."""
+"""Requests with large variables or other parameters, by what is large: each takes the size in bytes, about."""
 
 
 def nested(depth: int) -> Any:

@@ -1,4 +1,4 @@
-"""No request under the body's limit costs more than 50 ms of CPU, client included, whatever it is made of."""
+"""No request under the body's limit costs more than 50 ms of CPU, including the client, whatever it contains."""
 
 import itertools
 import json
@@ -22,27 +22,27 @@ pytestmark = pytest.mark.slow
 
 MOST_CPU = 0.050
 TRIES = 10
-"""The machine has other things to do: one of them is undisturbed."""
+"""The number of measurements: on a busy machine, at least one of them is undisturbed."""
 YARDSTICK = 0.006
-"""Seconds of CPU that `slowness` takes for its work where the bound was set, with nothing else on that machine."""
+"""The CPU seconds of the work in `slowness` on the machine where the bound was measured, without other load."""
 BODY = settings().limits.body
 _LIMITS = limits_of(settings().limits)
 _PADS = itertools.count()
 
 
 def fits(document: str) -> bool:
-    """Return whether the limits that are held before validation let a document pass."""
+    """Return whether a document is within the limits that are checked before validation."""
     try:
         parse_within(document, _LIMITS)
     except LimitExceeded:
         return False
-    except Exception:  # noqa: BLE001 - it is no limit that refuses it
+    except Exception:  # noqa: BLE001 - it is not refused by a limit
         return True
     return True
 
 
 def sizes(text: Callable[[int], str], most: int) -> list[int]:
-    """Return the numbers around which a document becomes too large, and the largest there is room for."""
+    """Return the numbers around the limit of a document, and the largest number that fits into a body."""
     low, high = 1, most
     while len(text(high)) > BODY - 1000 and high > 1:
         high = high * (BODY - 1000) // len(text(high))
@@ -56,7 +56,7 @@ def sizes(text: Callable[[int], str], most: int) -> list[int]:
 
 
 def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_CPU) -> float:
-    """Return the least CPU time that the whole process takes for one request, no two of them being the same."""
+    """Return the least CPU time that the whole process takes for one request; each request is different."""
     host, port = gateway.url.removeprefix("http://").split(":")
     connection = HTTPConnection(host, int(port), timeout=30)
     best = float("inf")
@@ -75,7 +75,7 @@ def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_C
 
 
 def slowness() -> float:
-    """Return how much slower than that this machine is now, 1 at least: it shares caches with all it does beside."""
+    """Return how much slower this machine is now, at least 1: other processes use its caches as well."""
 
     def work() -> float:
         started = time.process_time()
@@ -86,15 +86,15 @@ def slowness() -> float:
 
 
 def padded(document: str) -> Callable[[int], bytes]:
-    """Return the request for a document that differs each time by a few blanks: nothing is remembered of it."""
+    """Return a request whose document differs each time by a few blanks, so that it is not cached."""
     return lambda pad: json.dumps({"query": " " * pad + document}).encode()
 
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    """One for all: nothing that is refused stays in it."""
+    """One gateway for all tests: it keeps no refused document."""
     sandbox = Sandbox()
-    sandbox.faults.add(Fault(status=404))  # what the REST API's answers cost is not the bomb's doing
+    sandbox.faults.add(Fault(status=404))  # the cost of REST responses is not measured here
     with ExitStack() as servers:
         upstream = servers.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
         app = create_app(settings(upstream_url=upstream, **SERVICE))
@@ -105,7 +105,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_of_any_size_costs_little(gateway: Gateway, name: str) -> None:
+def test_a_document_of_any_size_is_cheap(gateway: Gateway, name: str) -> None:
     document = DOCUMENTS[name]
     spent = {count: cpu(gateway, padded(document(count))) for count in sizes(document, BODY)}
     assert max(spent.values()) < MOST_CPU * slowness(), spent
@@ -113,15 +113,15 @@ def test_a_document_of_any_size_costs_little(gateway: Gateway, name: str) -> Non
 
 @pytest.mark.parametrize("name", VARIABLES)
 @pytest.mark.parametrize("size", [10_000, 100_000, BODY - 2000])
-def test_variables_of_any_size_cost_little(gateway: Gateway, name: str, size: int) -> None:
+def test_variables_of_any_size_are_cheap(gateway: Gateway, name: str, size: int) -> None:
     body: Body = VARIABLES[name](size)
     encoded = json.dumps(body).encode()
     assert len(encoded) <= BODY + 100 * 1024
     assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU * slowness()
 
 
-def test_what_is_refused_again_costs_less_and_fills_no_cache(gateway: Gateway) -> None:
-    """A client that is wrong asks the same again and again; it pushes out nobody who is right."""
+def test_a_repeated_invalid_document_is_cheaper_and_does_not_fill_the_cache(gateway: Gateway) -> None:
+    """A client may repeat an invalid document; it does not evict valid ones."""
     wrong = " ".join(f"thred{index}" for index in range(400))
     first = cpu(gateway, padded("{" + wrong + "}"), least=0)
     again = min(cpu(gateway, lambda _: json.dumps({"query": "{" + wrong + "}"}).encode(), least=0) for _ in range(3))

@@ -1,4 +1,4 @@
-"""The REST calls of an operation are predicted before one is made: never fewer than there will be, and seldom more."""
+"""The REST calls of an operation are predicted before the first: never too few, and seldom too many."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ EXACT: dict[str, tuple[str, dict[str, Any], int]] = {
     "threads": ('{ threads(ids: ["th-1", "th-2", "th-1"]) { id } }', {}, 2),
     "threads by variable": ("query ($a: [ID!]!) { threads(ids: $a) { id } }", {"a": ["th-1", "th-2", "th-1"]}, 2),
     "no threads": ("query ($a: [ID!]!) { threads(ids: $a) { id messages { totalCount } } }", {"a": []}, 0),
-    "a thread in two ways": ('{ threads(ids: ["th-1", "th-2"]) { id } thread(id: "th-1") { id } }', {}, 2),
+    "a thread from two fields": ('{ threads(ids: ["th-1", "th-2"]) { id } thread(id: "th-1") { id } }', {}, 2),
     "messages": ('{ thread(id: "th-1") { messages { totalCount } } }', {}, 2),
     "the same page twice": (
         '{ thread(id: "th-1") { messages { totalCount } b: messages(first: 20) { totalCount } } }',
@@ -51,7 +51,7 @@ EXACT: dict[str, tuple[str, dict[str, Any], int]] = {
         2,
     ),
     "two pages": ('{ thread(id: "th-1") { messages { totalCount } b: messages(first: 2) { totalCount } } }', {}, 3),
-    "a page of one thread in two ways": (
+    "a page of one thread, twice": (
         '{ a: thread(id: "th-1") { messages { totalCount } } b: thread(id: "th-1") { messages { totalCount } } }',
         {},
         2,
@@ -63,12 +63,12 @@ EXACT: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
     "messages of threads": ('{ threads(ids: ["th-1", "th-2"]) { messages { totalCount } } }', {}, 4),
     "a customer": ('{ customer(externalId: "ext-1") { id } }', {}, 1),
-    "what is left out": (
+    "a skipped field": (
         'query ($a: Boolean!) { thread(id: "th-1") { id messages @include(if: $a) { totalCount } } }',
         {"a": False},
         1,
     ),
-    "what is not left out": (
+    "a field that is not skipped": (
         'query ($a: Boolean!) { thread(id: "th-1") { id messages @skip(if: $a) { totalCount } } }',
         {"a": False},
         2,
@@ -97,7 +97,7 @@ EXACT: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def cost_of(response: httpx.Response) -> tuple[int, int]:
-    """Return what was predicted and what was made."""
+    """Return the predicted and the actual number of calls."""
     found = re.fullmatch(r"predicted=(\d+), made=(\d+)", response.headers["gateway-cost"])
     assert found, response.headers["gateway-cost"]
     return int(found[1]), int(found[2])
@@ -110,7 +110,7 @@ def ask(gateway: Gateway, document: str, variables: dict[str, Any] | None = None
 
 @pytest.mark.parametrize("plans", [True, False], ids=["planned", "reference"])
 @pytest.mark.parametrize(("document", "variables", "calls"), EXACT.values(), ids=EXACT)
-def test_what_is_predicted_is_made(
+def test_the_prediction_is_exact(
     start: StartGateway, sandbox: Sandbox, document: str, variables: dict[str, Any], calls: int, plans: bool
 ) -> None:
     gateway = start(plans=plans)
@@ -120,7 +120,7 @@ def test_what_is_predicted_is_made(
         assert sandbox.count() - sandbox.count("token") == calls
 
 
-def test_a_list_that_is_not_there_yet_is_taken_to_have_the_size_that_is_set(start: StartGateway) -> None:
+def test_an_unknown_list_is_assumed_to_have_the_configured_size(start: StartGateway) -> None:
     document = '{ thread(id: "th-1") { customers { profile { customer { id } } } } }'
     for size in (1, 5, 100):
         predicted, made = cost_of(ask(start(cost_list_size=size), document))
@@ -128,7 +128,7 @@ def test_a_list_that_is_not_there_yet_is_taken_to_have_the_size_that_is_set(star
         assert made > 1
 
 
-def test_the_same_operation_costs_what_its_variables_ask_for(start: StartGateway) -> None:
+def test_the_cost_depends_on_the_variables(start: StartGateway) -> None:
     gateway = start()
     document = "query ($a: [ID!]!, $b: Boolean!) { threads(ids: $a) { id messages @skip(if: $b) { totalCount } } }"
     for ids, skip, calls in (
@@ -141,7 +141,7 @@ def test_the_same_operation_costs_what_its_variables_ask_for(start: StartGateway
 
 
 @pytest.mark.parametrize("plans", [True, False], ids=["planned", "reference"])
-def test_with_enforce_an_operation_is_executed_up_to_the_limit(
+def test_the_mode_enforce_executes_operations_up_to_the_limit(
     start: StartGateway, sandbox: Sandbox, plans: bool
 ) -> None:
     gateway = start(max_cost=5, plans=plans)
@@ -155,14 +155,14 @@ def test_with_enforce_an_operation_is_executed_up_to_the_limit(
     assert sandbox.count() == calls
 
 
-def test_with_measure_nothing_is_refused(start: StartGateway) -> None:
+def test_the_mode_measure_refuses_nothing(start: StartGateway) -> None:
     gateway = start(cost_mode="measure", max_cost=1)
     assert cost_of(ask(gateway, EXACT["two threads"][0])) == (2, 2)
 
 
 @pytest.mark.parametrize("count", [10, 11, 200])
-def test_with_measure_calls_are_counted_up_to_five_times_the_limit(start: StartGateway, count: int) -> None:
-    """To count further would cost more than the number is worth."""
+def test_the_mode_measure_counts_up_to_five_times_the_limit(start: StartGateway, count: int) -> None:
+    """Counting further would be expensive, and the exact number does not matter."""
     document = "query ($a: [ID!]!) { threads(ids: $a) { id } }"
     response = ask(start(cost_mode="measure", max_cost=2), document, {"a": list(range(count))})
     assert len(response.json()["data"]["threads"]) == count
@@ -170,30 +170,30 @@ def test_with_measure_calls_are_counted_up_to_five_times_the_limit(start: StartG
     assert response.headers["gateway-cost"] == f"predicted={predicted}, made={count}"
 
 
-def test_a_batch_tells_that_one_of_its_operations_was_not_counted_to_the_end(start: StartGateway) -> None:
+def test_the_header_of_a_batch_has_or_more_if_one_count_was_stopped(start: StartGateway) -> None:
     gateway = start(cost_mode="measure", max_cost=1, max_batch=2)
     many = "{ threads(ids: [" + " ".join(map(str, range(9))) + "]) { id } }"
     response = gateway.http.post("/graphql", json=[{"query": many}, {"query": "{ __typename }"}])
     assert response.headers["gateway-cost"] == "predicted=6;or-more, made=9"
 
 
-def test_with_off_nothing_is_told_or_refused(start: StartGateway) -> None:
+def test_the_mode_off_sends_no_header_and_refuses_nothing(start: StartGateway) -> None:
     response = ask(start(cost_mode="off", max_cost=1), EXACT["two threads"][0])
     assert "gateway-cost" not in response.headers
     assert "errors" not in response.json()
 
 
-def test_what_comes_from_the_cache_is_not_made(start: StartGateway) -> None:
+def test_cached_responses_do_not_count_as_calls(start: StartGateway) -> None:
     gateway = start(cache_url="memory://")
     assert [cost_of(ask(gateway, EXACT["messages"][0])) for _ in range(2)] == [(2, 2), (2, 0)]
 
 
-def test_the_operations_of_a_batch_are_told_together(start: StartGateway) -> None:
+def test_the_header_of_a_batch_has_the_sum_of_its_operations(start: StartGateway) -> None:
     body = [{"query": EXACT[name][0]} for name in ("messages", "two threads")]
     assert cost_of(start(max_batch=2, coalescing=False).http.post("/graphql", json=body)) == (4, 4)
 
 
-def test_an_answer_in_parts_tells_only_what_is_predicted(start: StartGateway) -> None:
+def test_the_header_of_an_incremental_response_has_only_the_prediction(start: StartGateway) -> None:
     document = '{ thread(id: "th-1") { id ... @defer { messages { totalCount } } } }'
     headers = {"accept": "multipart/mixed, application/json"}
     response = start(incremental=True).http.post("/graphql", json={"query": document}, headers=headers)
@@ -201,7 +201,7 @@ def test_an_answer_in_parts_tells_only_what_is_predicted(start: StartGateway) ->
     assert response.headers["gateway-cost"] == "predicted=2"
 
 
-def test_an_operation_too_large_to_be_looked_through_is_refused(start: StartGateway) -> None:
+def test_an_operation_too_large_to_be_searched_is_refused(start: StartGateway) -> None:
     links = " ".join(
         f"fragment F{i} on Customer {{ a: profile {{ customer {{ ...F{i + 1} }} }}"
         f" b: profile {{ customer {{ ...F{i + 1} }} }} }}"
@@ -220,22 +220,22 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[Cost | None, int]:
-    """Return what the engine says of an operation, and how many calls were made."""
+    """Return the cost that the engine reports, and the number of calls that arrived."""
     upstream = Upstream(world)
     client = UpstreamClient(upstream, "http://upstream", httpx.Timeout(5))
     context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
     return (await engine.execute(operation, context)).cost, len(upstream.calls)
 
 
-# The lists of these worlds have two items at most.
+# The lists of these worlds have at most two items.
 _POLICY = CostPolicy(CostMode.MEASURE, list_size=2)
 ENGINES = [Engine(SCHEMA, document_cache_size=100, costs=_POLICY, plans=plans) for plans in (True, False)]
 
 
 @PROPERTY
 @given(operation=operations(), world=worlds())
-def test_no_more_is_made_than_was_predicted(loop: asyncio.Runner, operation: Operation, world: World) -> None:
-    """Of any operation, in both executors, whatever the REST API answers."""
+def test_there_are_never_more_calls_than_predicted(loop: asyncio.Runner, operation: Operation, world: World) -> None:
+    """For any operation, in both executors, with any responses of the REST API."""
     for engine in ENGINES:
         cost, made = loop.run(calls_of(engine, operation, world))
         if cost is None:

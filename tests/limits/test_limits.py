@@ -1,4 +1,4 @@
-"""Every limit is held exactly: below it and at it an operation is answered, above it refused with the limit's code."""
+"""Every limit is exact: an operation below it or at it is executed, one above it is refused with the limit's code."""
 
 import json
 from collections.abc import Callable
@@ -119,7 +119,7 @@ CASES: dict[str, tuple[str, str, Callable[[int], str]]] = {
 
 
 def refusal(gateway: Gateway, document: str, variables: dict[str, Any] | None = None) -> str | None:
-    """Return the code with which an operation is refused, None where it is executed."""
+    """Return the code with which an operation is refused, None if it is executed."""
     name = "Q0" if "query Q0" in document else "A" if "query A" in document else None
     request = {"query": document, "operationName": name, "variables": variables}
     answer = gateway.http.post("/graphql", json=request).json()
@@ -130,7 +130,7 @@ def refusal(gateway: Gateway, document: str, variables: dict[str, Any] | None = 
 
 
 @pytest.mark.parametrize(("setting", "code", "document"), CASES.values(), ids=CASES)
-def test_a_document_is_answered_up_to_its_limit(
+def test_a_document_is_executed_up_to_its_limit(
     start: StartGateway, sandbox: Sandbox, setting: str, code: str, document: Callable[[int], str]
 ) -> None:
     gateway = start(**{setting: BOUND})
@@ -145,7 +145,7 @@ def test_a_document_is_answered_up_to_its_limit(
 
 @pytest.mark.parametrize(("length", "code"), [(1023, None), (1024, None), (1025, "MAX_DOCUMENT_LIMIT")])
 def test_the_limit_of_characters_is_exact(start: StartGateway, length: int, code: str | None) -> None:
-    """They are characters, not bytes."""
+    """It counts characters, not bytes."""
     assert refusal(start(max_document=1024), _PAD + "é" * (length - len(_PAD))) == code
 
 
@@ -159,8 +159,8 @@ def test_comments_are_tokens(start: StartGateway, comments: int, code: str | Non
     assert refusal(start(max_tokens=100), "{ __typename }" + "#\n" * comments) == code
 
 
-def test_what_overlaps_is_compared_up_to_a_limit(start: StartGateway) -> None:
-    """graphql-core's unit is half a comparison of two fields: of n, each is compared with every other."""
+def test_overlapping_fields_are_compared_up_to_a_limit(start: StartGateway) -> None:
+    """graphql-core counts half a comparison of two fields. Each of n fields is compared with every other."""
     gateway = start(max_comparisons=100)
     assert refusal(gateway, thread("id " * 10)) is None
     assert refusal(gateway, thread("id " * 11)) == "MAX_COMPARISONS_LIMIT"
@@ -175,25 +175,25 @@ def test_what_overlaps_is_compared_up_to_a_limit(start: StartGateway) -> None:
     ],
     ids=["ids", "representations"],
 )
-def test_a_list_in_a_variable_is_taken_up_to_its_limit(
+def test_a_list_in_a_variable_is_accepted_up_to_its_limit(
     start: StartGateway, document: str, values: Callable[[int], list[Any]]
 ) -> None:
     gateway = start(max_list=BOUND)
     for count, code in ((BOUND - 1, None), (BOUND, None), (BOUND + 1, "MAX_LIST_LIMIT")):
         assert refusal(gateway, document, {"a": values(count)}) == code
-    assert refusal(gateway, document, {"a": values(1), "other": [1] * 100}) is None, "nobody looks at it"
+    assert refusal(gateway, document, {"a": values(1), "other": [1] * 100}) is None, "an undeclared variable is ignored"
 
 
-def test_each_page_is_taken_up_to_its_limit(start: StartGateway) -> None:
+def test_a_page_is_accepted_up_to_its_limit(start: StartGateway) -> None:
     gateway = start(max_page_size=BOUND)
     for first, codes in ((BOUND - 1, []), (BOUND, []), (BOUND + 1, ["MAX_PAGE_LIMIT"])):
         answer = gateway.query(thread(f"id messages(first: {first}) {{ totalCount }}"))
-        assert answer["data"]["thread"]["id"] == "th-1", "the rest of the answer stands"
+        assert answer["data"]["thread"]["id"] == "th-1", "the rest of the response is kept"
         assert [each["extensions"]["code"] for each in answer.get("errors", ())] == codes
 
 
 @pytest.mark.parametrize(("size", "status", "code"), [(2, 200, None), (3, 200, None), (4, 400, "MAX_BATCH_LIMIT")])
-def test_a_batch_is_taken_up_to_its_limit(start: StartGateway, size: int, status: int, code: str | None) -> None:
+def test_a_batch_is_accepted_up_to_its_limit(start: StartGateway, size: int, status: int, code: str | None) -> None:
     response = start(max_batch=3).http.post("/graphql", json=[{"query": "{ __typename }"}] * size)
     assert response.status_code == status
     if code is not None:
@@ -201,7 +201,7 @@ def test_a_batch_is_taken_up_to_its_limit(start: StartGateway, size: int, status
 
 
 @pytest.mark.parametrize(("lists", "status"), [(50_000, 200), (50_001, 413)])
-def test_a_body_holds_so_many_objects_and_lists(gateway: Gateway, lists: int, status: int) -> None:
+def test_the_number_of_objects_and_lists_in_a_body_is_limited(gateway: Gateway, lists: int, status: int) -> None:
     """The request, its variables, the list and the braces of the document are four of them."""
     request = {"query": "{ __typename }", "variables": {"x": [[] for _ in range(lists - 4)]}}
     response = gateway.http.post("/graphql", json=request)
@@ -233,18 +233,18 @@ def test_variables_that_are_nested_too_deeply_are_refused(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize(("length", "status"), [(256, 400), (257, 400)])
-def test_an_operations_name_is_no_longer_than_it_has_to_be(gateway: Gateway, length: int, status: int) -> None:
+def test_the_length_of_an_operations_name_is_limited(gateway: Gateway, length: int, status: int) -> None:
     response = gateway.http.post("/graphql", json={"query": "{ __typename }", "operationName": "x" * length})
     assert response.status_code == status
-    assert ("256 characters" in response.text) == (length > 256), "it goes into the log, too"
+    assert ("256 characters" in response.text) == (length > 256), "the log has the name as well"
 
 
-def test_fragments_that_spread_themselves_are_told_so(gateway: Gateway) -> None:
+def test_a_fragment_that_spreads_itself_is_refused(gateway: Gateway) -> None:
     document = thread("...A") + "fragment A on Thread { ...B ...B } fragment B on Thread { id ...A ...A }"
     assert "Cannot spread fragment" in gateway.query(document)["errors"][0]["message"]
 
 
-def test_fragments_that_double_are_refused_whatever_they_come_to(gateway: Gateway) -> None:
+def test_fragments_that_double_are_refused_whatever_their_number(gateway: Gateway) -> None:
     links = " ".join(f"fragment F{i} on Thread {{ ...F{i + 1} ...F{i + 1} }}" for i in range(80))
     document = thread("...F0") + links + " fragment F80 on Thread { id }"
     assert gateway.query(document)["errors"][0]["message"].startswith("The document has very many fields")
@@ -268,11 +268,11 @@ def test_introspection_has_no_aliases(gateway: Gateway, document: str) -> None:
     assert refusal(gateway, document) == "MAX_ALIASES_LIMIT"
 
 
-def test_several_types_may_be_asked_for(gateway: Gateway) -> None:
+def test_several_types_may_be_queried(gateway: Gateway) -> None:
     names = gateway.data('{ a: __type(name: "Thread") { name } b: __type(name: "Message") { name } }')
     assert names == {"a": {"name": "Thread"}, "b": {"name": "Message"}}
 
 
-def test_the_limits_are_those_of_the_settings_table() -> None:
+def test_each_limit_is_a_setting() -> None:
     assert {setting for setting, _, _ in CASES.values()} <= set(FIELDS)
     assert settings().limits.depth == 20

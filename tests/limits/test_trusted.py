@@ -1,4 +1,4 @@
-"""Trusted documents: from manifests of three kinds, matched by their tokens or named by their ids, in three steps."""
+"""Trusted documents: from manifests of three kinds, matched by their tokens or named by their ids, in three modes."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def ask(gateway: Gateway, document: str | None = QUERY, **more: Any) -> httpx.Re
 
 
 def code_of(response: httpx.Response) -> str | None:
-    """Return the code with which an operation is refused, None where it is executed."""
+    """Return the code with which an operation is refused, None if it is executed."""
     body = response.json()
     return None if "data" in body else str(body["errors"][0]["extensions"]["code"])
 
@@ -57,7 +57,7 @@ def unknown(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [each.__dict__["fields"] for each in caplog.records if each.getMessage() == "a document is not trusted"]
 
 
-def test_with_require_only_trusted_documents_are_executed(
+def test_the_mode_require_executes_only_trusted_documents(
     start: StartGateway, sandbox: Sandbox, manifest: Path
 ) -> None:
     gateway = start(trusted_documents=manifest, trusted_documents_mode="require")
@@ -73,7 +73,7 @@ def test_with_require_only_trusted_documents_are_executed(
 
 
 @pytest.mark.parametrize("mode", ["log", "prefer"])
-def test_before_that_others_are_executed_and_logged_once(
+def test_the_other_modes_execute_other_documents_and_log_them_once(
     start: StartGateway, manifest: Path, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
@@ -89,7 +89,7 @@ def test_before_that_others_are_executed_and_logged_once(
 
 
 @pytest.mark.parametrize(("mode", "code"), [("log", "MAX_ROOT_FIELDS_LIMIT"), ("prefer", None), ("require", None)])
-def test_trusted_documents_are_held_to_no_limit_of_documents(
+def test_the_limits_of_documents_do_not_apply_to_trusted_ones(
     start: StartGateway, manifest: Path, mode: str, code: str | None
 ) -> None:
     large = "{ " + "__typename " * 600 + "} # " + "x" * 40_000
@@ -101,14 +101,16 @@ def test_trusted_documents_are_held_to_no_limit_of_documents(
 
 
 @pytest.mark.parametrize(("mode", "code"), [("log", "GRAPHQL_VALIDATION_FAILED"), ("prefer", None), ("require", None)])
-def test_trusted_documents_may_introspect(start: StartGateway, manifest: Path, mode: str, code: str | None) -> None:
+def test_trusted_documents_may_use_introspection(
+    start: StartGateway, manifest: Path, mode: str, code: str | None
+) -> None:
     document = "{ __schema { queryType { name } } }"
     manifest.write_text(apollo(document))
     gateway = start(trusted_documents=manifest, trusted_documents_mode=mode, introspection=False)
     assert code_of(ask(gateway, document)) == code
 
 
-def test_what_a_caller_chooses_is_limited_for_everyone(start: StartGateway, manifest: Path) -> None:
+def test_the_limits_of_variables_apply_to_trusted_documents(start: StartGateway, manifest: Path) -> None:
     document = "query ($ids: [ID!]!) { threads(ids: $ids) { id } }"
     manifest.write_text(apollo(document))
     gateway = start(trusted_documents=manifest, trusted_documents_mode="require", max_list=3, max_cost=2)
@@ -118,9 +120,7 @@ def test_what_a_caller_chooses_is_limited_for_everyone(start: StartGateway, mani
 
 @pytest.mark.parametrize("persisted", [True, False])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_trusted_document_is_known_by_its_names(
-    start: StartGateway, tmp_path: Path, method: str, persisted: bool
-) -> None:
+def test_a_trusted_document_can_be_named(start: StartGateway, tmp_path: Path, method: str, persisted: bool) -> None:
     path = tmp_path / "relay.json"
     path.write_text(json.dumps({"0123abc": QUERY}))
     gateway = start(trusted_documents=path, trusted_documents_mode="require", persisted_queries=persisted)
@@ -138,7 +138,7 @@ def test_a_trusted_document_is_known_by_its_names(
     )
 
 
-def test_what_is_not_trusted_is_not_learned_either(start: StartGateway, manifest: Path) -> None:
+def test_a_refused_document_is_not_registered(start: StartGateway, manifest: Path) -> None:
     gateway = start(trusted_documents=manifest, trusted_documents_mode="require")
     name = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest(OTHER)}}}
     assert code_of(ask(gateway, OTHER, **name)) == "DOCUMENT_NOT_TRUSTED"
@@ -163,13 +163,13 @@ def test_what_is_not_trusted_is_not_learned_either(start: StartGateway, manifest
         ("{ a(b: -1) }", "{ a(b: - 1) }", False),
     ],
 )
-def test_documents_are_the_same_where_their_tokens_are(written: str, sent: str, is_same: bool) -> None:
+def test_documents_with_the_same_tokens_are_the_same(written: str, sent: str, is_same: bool) -> None:
     trusted = trust([TrustedDocument("entry", written)], TrustMode.REQUIRE, 100)
     assert trusted.as_written(sent) == (written if is_same else sent)
     assert trusted.as_written(written) == written
 
 
-def test_a_document_that_the_manifest_has_in_two_spellings_stays_as_it_was_sent() -> None:
+def test_a_document_with_two_spellings_in_the_manifest_stays_as_it_was_sent() -> None:
     spellings = ["{ a b }", "{a b}"]
     trusted = trust([TrustedDocument("entry", each) for each in spellings], TrustMode.REQUIRE, 100)
     assert [trusted.as_written(each) for each in spellings] == spellings
@@ -177,8 +177,8 @@ def test_a_document_that_the_manifest_has_in_two_spellings_stays_as_it_was_sent(
 
 
 @pytest.mark.parametrize("mode", TrustMode)
-def test_all_spellings_of_a_trusted_document_are_one_document_to_the_cache(mode: TrustMode) -> None:
-    """No caller can push out others by white space, nor have the same document validated again and again."""
+def test_all_spellings_of_a_trusted_document_share_one_cache_entry(mode: TrustMode) -> None:
+    """A caller cannot evict other documents by white space, nor have one document validated again and again."""
     trusted = trust([TrustedDocument("entry", QUERY)], mode, max_characters=100_000)
     documents = DocumentCache(graphql_schema(build_schema()), size=10, trusted=trusted)
     written = documents.get(QUERY)
@@ -188,7 +188,7 @@ def test_all_spellings_of_a_trusted_document_are_one_document_to_the_cache(mode:
 
 
 @pytest.mark.parametrize("mode", ["prefer", "require"])
-def test_a_spelling_is_told_by_the_name_of_the_manifests_document(
+def test_a_spelling_is_logged_with_the_hash_of_the_manifests_document(
     start: StartGateway, manifest: Path, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
@@ -199,7 +199,7 @@ def test_a_spelling_is_told_by_the_name_of_the_manifests_document(
     assert told == [digest(QUERY)[:16]] * 3
 
 
-def test_the_three_kinds_of_manifests_hold_the_same(tmp_path: Path) -> None:
+def test_the_three_kinds_of_manifests_have_the_same_documents(tmp_path: Path) -> None:
     folder = tmp_path / "queries"
     (folder / "below").mkdir(parents=True)
     (folder / "one.graphql").write_text(QUERY)
@@ -230,7 +230,9 @@ def test_the_three_kinds_of_manifests_hold_the_same(tmp_path: Path) -> None:
         (apollo("{a}", "{ a }").replace(digest("{a}"), digest("{ a }")), "have the same id"),
     ],
 )
-def test_a_wrong_manifest_is_named_at_the_start(start: StartGateway, manifest: Path, text: str, says: str) -> None:
+def test_the_start_fails_with_the_path_of_an_invalid_manifest(
+    start: StartGateway, manifest: Path, text: str, says: str
+) -> None:
     manifest.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         start(trusted_documents=manifest)
@@ -238,7 +240,7 @@ def test_a_wrong_manifest_is_named_at_the_start(start: StartGateway, manifest: P
     assert all(problem.startswith(f"{manifest}: ") for problem in caught.value.problems)
 
 
-def test_a_folder_without_documents_and_a_file_that_is_no_text_are_wrong(tmp_path: Path) -> None:
+def test_a_folder_without_documents_and_a_binary_file_are_invalid(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no \.graphql file"):
         read_manifest(tmp_path)
     (tmp_path / "a.graphql").write_bytes(b"\xff")
@@ -246,7 +248,7 @@ def test_a_folder_without_documents_and_a_file_that_is_no_text_are_wrong(tmp_pat
         read_manifest(tmp_path)
 
 
-def test_a_path_that_leads_nowhere_is_a_wrong_setting(start: StartGateway, tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_an_invalid_setting(start: StartGateway, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_TRUSTED_DOCUMENTS: must be a file or a folder"):
         start(trusted_documents=tmp_path / "nothing")
 
@@ -270,7 +272,7 @@ def test_the_command_shows_each_document_with_its_depth_and_cost(tmp_path: Path)
     assert documents(path) == (0, [*expected, "ok    e: query A, depth 1, cost 0; query B, depth 2, cost 1"])
 
 
-def test_the_command_fails_for_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_fails_for_documents_that_would_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "relay.json"
     texts = {
         "fine": "{ __typename }",

@@ -1,4 +1,4 @@
-"""Documents that are read by turns: other operations go on meanwhile, and nothing of them stays behind."""
+"""Large REST bodies are processed cooperatively: other operations run meanwhile, and nothing of them is kept."""
 
 import asyncio
 import gc
@@ -14,34 +14,34 @@ from gateway.schema.resolvers.records import RestBody
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
 
-DOCUMENT = thread("large", attachments=2_000, movements=5, customers=500)
+BODY = thread("large", attachments=2_000, movements=5, customers=500)
 OPERATION = Operation(BIG.query, None, {"id": "large"})
 
 
 def answer(_target: str) -> httpx.Response:
-    return httpx.Response(200, content=DOCUMENT)
+    return httpx.Response(200, content=BODY)
 
 
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
-async def test_others_have_their_turn_while_a_large_document_is_read(plans: bool) -> None:
-    assert len(DOCUMENT) > LARGE_BYTES
+async def test_other_tasks_run_while_a_large_body_is_processed(plans: bool) -> None:
+    assert len(BODY) > LARGE_BYTES
     turns = 0
 
-    async def another() -> None:
+    async def other() -> None:
         nonlocal turns
         while True:
             await asyncio.sleep(0)
             turns += 1
 
-    beside = asyncio.create_task(another())
+    beside = asyncio.create_task(other())
     seen = await run(engine(plans=plans), OPERATION, answer)
     beside.cancel()
-    assert turns > len(DOCUMENT) // (LARGE_BYTES // 2)
+    assert turns > len(BODY) // (LARGE_BYTES // 2)
     attachments = msgspec.json.decode(seen.body)["data"]["thread"]["attachments"]
     assert [each["id"] for each in attachments] == [f"attachment-{number}" for number in range(2_000)]
 
 
-async def test_a_large_document_is_answered_by_its_plan() -> None:
+async def test_a_plan_answers_from_a_large_body() -> None:
     planned = engine()
     seen = await run(planned, OPERATION, answer)
     assert planned.counters.planned == 1
@@ -49,7 +49,7 @@ async def test_a_large_document_is_answered_by_its_plan() -> None:
 
 
 async def test_customers_of_a_large_thread_are_completed_by_further_calls() -> None:
-    """What a call has still to fill in is not encoded before."""
+    """An object with a gap is not encoded before the gap is filled."""
     query = (
         "query Q($id: ID!) { thread(id: $id) { customers { id profile { customer { id } } } messages { totalCount } } }"
     )
@@ -72,7 +72,7 @@ async def test_customers_of_a_large_thread_are_completed_by_further_calls() -> N
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Nothing is freed that something still refers to, if only in a circle."""
+    """Switch the garbage collector off, so that reference cycles are not freed."""
     gc.collect()
     gc.disable()
     yield
@@ -81,7 +81,7 @@ def no_collector() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
-async def test_an_answer_is_freed_with_its_operation(plans: bool) -> None:
+async def test_a_body_is_freed_with_its_operation(plans: bool) -> None:
     await run(engine(plans=plans), OPERATION, answer)
     await asyncio.sleep(0)
     assert not [each for each in gc.get_objects() if isinstance(each, (RestBody, LongList))]
@@ -91,13 +91,13 @@ async def test_an_answer_is_freed_with_its_operation(plans: bool) -> None:
     "text",
     [b"{}", b"[]", b' [1, [2, {}], {"a": [null]}]', b'{"a": {"b": [1.5, "\xc3\xa9"]}}', b'"text"', b"null", b"-1e3"],
 )
-@pytest.mark.parametrize("turn", [0, 8, 1_000_000])
-async def test_what_is_decoded_by_turns_is_what_is_decoded_at_once(text: bytes, turn: int) -> None:
-    assert await run_cooperatively(decode_cooperatively(text, turn)) == msgspec.json.decode(text)
+@pytest.mark.parametrize("yield_bytes", [0, 8, 1_000_000])
+async def test_cooperative_decoding_returns_what_decoding_at_once_returns(text: bytes, yield_bytes: int) -> None:
+    assert await run_cooperatively(decode_cooperatively(text, yield_bytes)) == msgspec.json.decode(text)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b'{"a": nul}', b'["\xff"]', b"[" * 5_000])
-@pytest.mark.parametrize("turn", [0, 1_000_000])
-async def test_what_is_no_json_is_refused_by_turns_too(text: bytes, turn: int) -> None:
+@pytest.mark.parametrize("yield_bytes", [0, 1_000_000])
+async def test_cooperative_decoding_refuses_invalid_json(text: bytes, yield_bytes: int) -> None:
     with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError, RecursionError)):
-        await run_cooperatively(decode_cooperatively(text, turn))
+        await run_cooperatively(decode_cooperatively(text, yield_bytes))
