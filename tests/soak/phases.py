@@ -18,7 +18,7 @@ _DRIFT = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """``begin`` is done first, then the load goes on for ``share`` of the time; ``calm``: no error is excused."""
+    """``begin`` runs first, then the load continues for ``share`` of the time. No error is allowed when ``calm``."""
 
     name: str
     share: float

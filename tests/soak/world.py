@@ -1,4 +1,4 @@
-"""Everything that runs during a soak: the sandbox, Redis, two gateways and nginx, each to be broken and mended."""
+"""What runs during a soak: the sandbox, Redis, two gateways and nginx, each of which can fail and recover."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ _SETTINGS = {
     "CACHE_TTL_MESSAGES": "1",
     "CACHE_TTL_CUSTOMER": "2",
     "CACHE_STALE_IF_ERROR": "5",
-    # All is quicker than in production, so that a minute has room for it.
+    # All times are shorter than in production, so that they fit into a minute.
     "UPSTREAM_READ_TIMEOUT": "1",
     "OPERATION_TIMEOUT": "3",
     "BREAKER_WINDOW": "3",
@@ -36,7 +36,7 @@ _SETTINGS = {
 
 @dataclass(slots=True)
 class GatewayProcess:
-    """A gateway on a port of its own, whose log is a file."""
+    """A gateway on its own port, with its log in a file."""
 
     port: int
     environment: dict[str, str]
@@ -51,7 +51,7 @@ class GatewayProcess:
         until(self.is_ready, "a gateway is ready")
 
     def is_ready(self) -> bool:
-        """Return whether it says so."""
+        """Return whether it is ready."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/ready", trust_env=False, timeout=5).status_code == 200
         except httpx.TransportError:
@@ -77,17 +77,17 @@ class GatewayProcess:
 
 @dataclass(slots=True)
 class World:
-    """What runs. ``url`` is nginx's."""
+    """The running programs. ``url`` is the address of nginx."""
 
     sandbox: Sandbox
     redis: RedisServer
     gateways: list[GatewayProcess]
     url: str = ""
     exits: list[int] = field(default_factory=list)
-    """The exit statuses of the gateways that were told to stop."""
+    """The exit statuses of the gateways that were stopped."""
 
     def break_upstream(self, *faults: Fault) -> None:
-        """Put these faults in force, and no others."""
+        """Replace the faults in force by these."""
         self.sandbox.faults.clear()
         self.sandbox.faults.add(*faults)
 
@@ -99,8 +99,8 @@ class World:
 
 @contextmanager
 def running(folder: Path) -> Iterator[World]:
-    """Start everything, and stop it."""
-    # Nobody is locked out: a caller with a wrong password is part of the load.
+    """Start everything, and stop it at the end."""
+    # The sandbox locks no account, because one caller of the load has a wrong password.
     accounts = Accounts(dict.fromkeys(CALLERS, PASSWORD), lockout_after=1_000_000_000)
     sandbox = Sandbox(accounts=accounts, echo_caller=True)
     with ExitStack() as stack:
