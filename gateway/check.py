@@ -1,4 +1,4 @@
-"""Looks whether the settings work: the upstream is reached, and the credentials are tried once, never twice."""
+"""Checks whether the settings work: it reaches the REST API, and tries the credentials exactly once."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_va
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 
-# An id that no thread has: the answer to a caller who is let in is 404.
+# An id that no thread has, so that the response to an accepted caller is 404.
 _NO_THREAD = "gochat-gateway-check"
-# A header that is no login: the REST API refuses it without counting an attempt.
+# A header that is no login, so that the REST API refuses it without counting a failed attempt.
 _NO_LOGIN = "Bearer none"
 
 
@@ -31,7 +31,7 @@ class Finding:
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Return the findings, in the order they were made; a failed one is the last where nothing can follow it."""
+    """Return the findings in order. The checks end at a failure that makes the following ones impossible."""
 
     async def collect() -> list[Finding]:
         return [finding async for finding in _findings(settings)]
@@ -44,7 +44,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(ok=True, subject="settings", text=f"note: {line}")
     try:
         build_authenticator(settings.auth, settings.upstream, settings.cache)
-        yield Finding(ok=True, subject="settings", text="they are complete and fit together")
+        yield Finding(ok=True, subject="settings", text="complete and consistent")
     except ConfigurationError as exc:
         yield Finding(ok=False, subject="settings", text=str(exc))
     if settings.auth.jwt_jwks_url is not None and InboundAuth.JWT in (settings.auth.inbound or "").split(","):
@@ -54,14 +54,14 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     if not reached.ok:
         return
     if settings.upstream.identity is UpstreamIdentity.PASSTHROUGH:
-        text = "none of the gateway's own: callers send theirs (passthrough)"
+        text = "callers send their own (passthrough)"
         yield Finding(ok=True, subject="credentials", text=text)
         return
     yield await _log_in(settings)
 
 
 async def _fetch_keys(url: str, settings: Settings) -> Finding:
-    """Fetch the token issuer's keys, as the first token would."""
+    """Fetch the token issuer's keys, as the gateway does for the first token."""
     try:
         keys = usable_keys(jwks_members(await jwks_fetcher(url, settings.upstream.ca_file)()))
     except FETCH_FAILURES as exc:
@@ -71,7 +71,7 @@ async def _fetch_keys(url: str, settings: Settings) -> Finding:
 
 
 async def _reach(settings: Settings) -> Finding:
-    """Ask for a thread without credentials: the answer of the right server is a refusal."""
+    """Request a thread without credentials, which the REST API refuses."""
     upstream = settings.upstream.model_copy(update={"identity": UpstreamIdentity.PASSTHROUGH})
     url = settings.upstream.url
     started = time.perf_counter()
@@ -82,9 +82,9 @@ async def _reach(settings: Settings) -> Finding:
         return Finding(ok=True, subject="upstream", text=f"{url} answered in {milliseconds:.0f} ms")
     except GatewayError as exc:
         status = f" (HTTP {exc.upstream.status})" if exc.upstream else ""
-        text = f"{url}: {exc.message}{status} Check GATEWAY_UPSTREAM_URL, and that this machine may connect to it."
+        text = f"{url}: {exc.message}{status} Check GATEWAY_UPSTREAM_URL, and whether this machine can connect to it."
         return Finding(ok=False, subject="upstream", text=text)
-    text = f"{url} let a call without credentials in, which the REST API never does: check GATEWAY_UPSTREAM_URL."
+    text = f"{url} accepted a call without credentials, which the REST API never does. Check GATEWAY_UPSTREAM_URL."
     return Finding(ok=False, subject="upstream", text=text)
 
 
@@ -96,13 +96,13 @@ async def _log_in(settings: Settings) -> Finding:
         codes = f" ({', '.join(exc.upstream.codes)})" if exc.upstream and exc.upstream.codes else ""
         text = (
             f"{who} was rejected{codes}. Correct GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD before "
-            "you try again: the REST API locks an account after too many wrong logins."
+            "you try again, because the REST API locks an account after too many wrong logins."
         )
         return Finding(ok=False, subject="credentials", text=text)
     except GatewayError as exc:
-        text = f"{who} could not be tried: {exc.message} Nothing is known of the credentials; try again later."
+        text = f"{who} could not be checked: {exc.message} Try again later."
         return Finding(ok=False, subject="credentials", text=text)
-    return Finding(ok=True, subject="credentials", text=f"{who} was let in")
+    return Finding(ok=True, subject="credentials", text=f"{who} was accepted")
 
 
 async def _ask(settings: Settings, viewer: Viewer) -> bytes | None:

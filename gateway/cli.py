@@ -32,7 +32,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; a wrong setting is a line on standard error and exit status 2."""
+    """Run the command line. Each wrong setting is a line on standard error, and the exit status is 2."""
     try:
         app()
     except ConfigurationError as exc:
@@ -63,7 +63,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Overrides GATEWAY_WORKERS.")] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="Overrides GATEWAY_LOG_LEVEL.")] = None,
 ) -> None:
-    """Run the gateway; everything comes from the settings, flags override them."""
+    """Run the gateway with the settings of the environment; options override them."""
     overrides = {"host": host, "port": port, "workers": workers, "log_level": log_level}
     settings = load_settings(overrides)
     for line in unknown_variables():
@@ -75,9 +75,9 @@ def serve(
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 picks a free one.")] = 8000,
     sandbox_port: Annotated[int, typer.Option(min=0, max=65_535, help="The sandbox's port; 0: a free one.")] = 0,
-    build: Annotated[bool, typer.Option(help="Build GraphiQL's page first, where it is not and npm is there.")] = True,
+    build: Annotated[bool, typer.Option(help="Build GraphiQL's page if it is missing and npm is installed.")] = True,
 ) -> None:
-    """Run the gateway in front of a sandbox of the REST API, on this machine alone."""
+    """Run the gateway in front of a sandbox of the REST API, reachable only from this machine."""
     run_demo(port, sandbox_port, build=build)
 
 
@@ -85,14 +85,16 @@ def demo(
 def schema(
     check: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Exit with 1 and a diff where this file is not the schema."),
+        typer.Option(
+            exists=True, dir_okay=False, help="Print a diff and exit with 1 if this file differs from the schema."
+        ),
     ] = None,
     diff: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Exit with 1 where a client of this older schema would break."),
+        typer.Option(exists=True, dir_okay=False, help="Exit with 1 if the schema breaks clients of this older one."),
     ] = None,
     field_scopes: Annotated[
-        bool, typer.Option("--field-scopes", help="The schema of a gateway with GATEWAY_FIELD_SCOPES.")
+        bool, typer.Option("--field-scopes", help="Use the schema of a gateway with GATEWAY_FIELD_SCOPES.")
     ] = False,
 ) -> None:
     """Print the schema (SDL)."""
@@ -111,7 +113,7 @@ def _require_same(check: Path, current: str) -> None:
     lines = list(diff)
     if lines or given != current:
         typer.echo("\n".join(lines))
-        typer.echo(f"{check} is stale: write it anew with `gochat-gateway schema > {check}`", err=True)
+        typer.echo(f"{check} is out of date: update it with `gochat-gateway schema > {check}`", err=True)
         raise typer.Exit(1)
     typer.echo(f"{check} is up to date")
 
@@ -126,12 +128,12 @@ def _require_compatible(old: Path, current: str) -> None:
             typer.echo(f"{kind}: {line}")
     if changes.breaking:
         raise typer.Exit(1)
-    typer.echo(f"nothing breaks for clients of {old}")
+    typer.echo(f"no breaking changes for clients of {old}")
 
 
 @app.command()
 def check() -> None:
-    """Look whether the settings work: reach the REST API, and try the credentials once."""
+    """Check whether the settings work: reach the REST API, and try the credentials once."""
     findings = check_settings(load_settings())
     for finding in findings:
         typer.echo(str(finding))
@@ -141,18 +143,18 @@ def check() -> None:
 
 @app.command("api-key")
 def api_key(
-    identifier: Annotated[str, typer.Argument(help="What the log calls its caller, such as `mobile-app`.")],
-    scope: Annotated[list[str] | None, typer.Option(help="A scope that it has; may be given several times.")] = None,
+    identifier: Annotated[str, typer.Argument(help="The name of its caller in the log, such as `mobile-app`.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope of the key; can be given several times.")] = None,
     expires: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The day, in UTC, from which it is not taken any more."),
+        typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) from which the key is rejected."),
     ] = None,
 ) -> None:
-    """Make an API key: print the key, which is shown this once, and the line for GATEWAY_API_KEYS_FILE."""
+    """Create an API key: print the key, which is shown only once, and the line for GATEWAY_API_KEYS_FILE."""
     if expires is not None and expires.replace(tzinfo=UTC) <= datetime.now(UTC):
-        raise ConfigurationError(["--expires: must be a day to come."])
+        raise ConfigurationError(["--expires: must be in the future."])
     key, line = generate_api_key(identifier, scope or [], None if expires is None else expires.date())
-    typer.echo("The key, for its caller alone. It is shown this once:", err=True)
+    typer.echo("The key, for its caller only. It is shown this once:", err=True)
     typer.echo(key)
     typer.echo("The line for GATEWAY_API_KEYS_FILE:", err=True)
     typer.echo(line)
@@ -162,7 +164,7 @@ def api_key(
 def documents(
     path: Annotated[Path, typer.Argument(exists=True, help="A manifest of Apollo or Relay, or a folder.")],
 ) -> None:
-    """Check a manifest of trusted documents against the schema and the limits; exit with 1 where one does not fit."""
+    """Check a manifest of trusted documents against the schema and the limits; exit with 1 if one is rejected."""
     settings = load_settings()
     schema = build_schema(incremental=settings.graphql.incremental, field_scopes=settings.auth.field_scopes)
     lines = list(inspect(read_manifest(path), schema, limits_of(settings.limits), cost_policy(settings.limits)))

@@ -1,4 +1,4 @@
-"""The gateway in front of the sandbox, on loopback, for a first look."""
+"""Runs the gateway in front of the sandbox, both on loopback."""
 
 import json
 import signal
@@ -20,15 +20,15 @@ from gateway.web.graphiql.build import can_build, is_built
 from gateway.web.graphiql.page import EXAMPLE, GraphiQLPage
 
 QUERY = EXAMPLE
-"""The query that the demo shows; the README shows it too, with its answer."""
+"""The query that the demo shows. The README shows it too, with its response."""
 
 _HOST = "127.0.0.1"
 
 
 def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
-    """Start both, show what to do with them, and stop both on Ctrl-C or SIGTERM.
+    """Start both, print how to use them, and stop both on Ctrl-C or SIGTERM.
 
-    Raises ConfigurationError where a port is taken.
+    Raises ConfigurationError if a port is taken.
     """
     configure_logging("warning")
     stop = threading.Event()
@@ -38,7 +38,7 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
         sandbox = servers.enter_context(_server(sandbox_config(Sandbox().app), sandbox_port, "--sandbox-port"))
         app = create_app(_settings(sandbox.url))
         gateway = servers.enter_context(_server(gateway_config(app), port, "--port"))
-        print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - what the demo is for
+        print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - the demo's output
         if build and can_build() and not is_built():
             _build_page(app.state.graphiql, stop)
         stop.wait()
@@ -47,14 +47,14 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
 
 
 def _build_page(page: GraphiQLPage, stop: threading.Event) -> None:
-    """Build GraphiQL's page while the demo runs already; until then there is one from a CDN."""
-    print("Building GraphiQL's page with npm, once; until then it comes from a CDN …", flush=True)  # noqa: T201 - as above
+    """Build GraphiQL's page while the demo is running. Until then the page comes from a CDN."""
+    print("Building GraphiQL's page with npm (only once). Until then it comes from a CDN …", flush=True)  # noqa: T201 - as above
     problem = build_page(stop, retries=0)
     if stop.is_set():
         return
     if problem is None:
         page.refresh()
-    print(problem or "Built: load the page anew.", flush=True)  # noqa: T201 - as above
+    print(problem or "Built: reload the page.", flush=True)  # noqa: T201 - as above
 
 
 def _server(config: Any, port: int, option: str) -> BackgroundServer:
@@ -66,7 +66,7 @@ def _server(config: Any, port: int, option: str) -> BackgroundServer:
 
 
 def _settings(upstream_url: str) -> Any:
-    """Return settings that reach the sandbox and nothing else, whatever the environment says."""
+    """Return settings that reach only the sandbox, whatever the environment says."""
     return load_settings(
         {
             "upstream_url": upstream_url,

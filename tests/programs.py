@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 # Seconds that a test waits for a process to print or do something. Only a failing test waits so long.
-PATIENCE = 30
+TIMEOUT_SECONDS = 30
 MODULE = (sys.executable, "-m", "gateway")
 
 
@@ -39,7 +39,7 @@ class Lines:
 
     def until(self, pattern: str) -> re.Match[str]:
         """Return the match in the next line that has ``pattern``. Fail when the stream ends or stalls first."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (line := self._next(deadline)) is not None:
             if match := re.search(pattern, line):
                 return match
@@ -48,7 +48,7 @@ class Lines:
     def rest(self) -> str:
         """Return everything to the end of the stream."""
         start = len(self._seen)
-        while self._next(time.monotonic() + PATIENCE) is not None:
+        while self._next(time.monotonic() + TIMEOUT_SECONDS) is not None:
             pass
         return "".join(self._seen[start:])
 
@@ -82,7 +82,7 @@ class Program:
         self.out = Lines(self.process.stdout)
         self.err = Lines(self.process.stderr)
 
-    def end(self, timeout: float = PATIENCE) -> int:
+    def end(self, timeout: float = TIMEOUT_SECONDS) -> int:
         """Wait for its end, and return the exit status."""
         return self.process.wait(timeout)
 
@@ -92,7 +92,7 @@ class Program:
 
     def interrupt_until_it_ends(self, number: int) -> int:
         """Send a signal repeatedly, so that one arrives while the interpreter exits. Return the exit status."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while self.process.poll() is None:
             assert time.monotonic() < deadline
             self.interrupt(number)
@@ -126,7 +126,7 @@ def is_open(url: str) -> bool:
 def serving(program: Program) -> str:
     """Return the address of the endpoint once the gateway accepts connections."""
     url = program.err.until(r'"listening on (http://[^"]+)"')[1]
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_open(url):  # a worker process opens it a moment after the log line
         assert time.monotonic() < deadline
         assert program.process.poll() is None
@@ -136,7 +136,7 @@ def serving(program: Program) -> str:
 
 def until(holds: Callable[[], bool], what: str) -> None:
     """Return once ``holds`` is true. Fail when it takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         threading.Event().wait(0.01)

@@ -1,4 +1,4 @@
-"""The command line, run as a newcomer and an operator run it: as processes, from another directory."""
+"""The command line, run as processes in another directory."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.schema import build_schema
 from tests.auth.issuer import Issuer
 from tests.harness import SERVICE, Clock
-from tests.programs import PATIENCE, Program, Start, is_open, outcome, serving
+from tests.programs import TIMEOUT_SECONDS, Program, Start, is_open, outcome, serving
 
 THREAD = '{ thread(id: "th-1") { id } }'
 WRONG = "wrong-password-that-nobody-may-see"
@@ -39,14 +39,14 @@ def ask(url: str, **headers: str) -> dict[str, Any]:
 
 
 def show_and_run_example(program: Program) -> tuple[str, str]:
-    """Follow what the demo prints; return the two addresses."""
+    """Do what the demo's output says; return the two URLs."""
     sandbox_url = program.out.until(r"in front of a sandbox .*\((http://127\.0\.0\.1:\d+)\)")[1]
     graphql_url = program.out.until(r"GraphiQL +(http://127\.0\.0\.1:\d+/graphql)$")[1]
     example = shlex.split(program.out.until("^  curl .*$")[0])
     program.out.until("^answers$")
     printed = program.out.until("^{$")[0] + "".join(iter(lambda: program.out.until("^.*$")[0], "}")) + "}"
     if shutil.which("curl"):
-        done = subprocess.run(example, capture_output=True, check=True, timeout=PATIENCE)  # noqa: S603 - the demo's
+        done = subprocess.run(example, capture_output=True, check=True, timeout=TIMEOUT_SECONDS)  # noqa: S603 - the demo's
         answered = done.stdout
     else:
         answered = httpx.post(graphql_url, json=json.loads(example[-1]), trust_env=False).content
@@ -58,8 +58,8 @@ def show_and_run_example(program: Program) -> tuple[str, str]:
     return graphql_url, sandbox_url
 
 
-def test_the_demo_shows_an_example_that_works_and_stops_when_told(begin: Start) -> None:
-    """Whatever the environment says, it reaches the sandbox and nothing else."""
+def test_the_demo_prints_a_working_example_and_stops_on_ctrl_c(begin: Start) -> None:
+    """It reaches only the sandbox, whatever the environment says."""
     program = begin(
         "demo", "--no-build", "--port", "0", upstream_url="http://127.0.0.1:1", upstream_identity="passthrough"
     )
@@ -67,7 +67,7 @@ def test_the_demo_shows_an_example_that_works_and_stops_when_told(begin: Start) 
     started = time.monotonic()
     program.interrupt(signal.SIGINT)
     program.out.until("Stopped.")
-    assert program.interrupt_until_it_ends(signal.SIGINT) == 0, "`uv run` passes it on once more, whenever"
+    assert program.interrupt_until_it_ends(signal.SIGINT) == 0, "`uv run` passes the signal on again, at any time"
     assert time.monotonic() - started < 2
     assert [is_open(url) for url in addresses] == [False, False]
     assert program.err.rest() == ""
@@ -102,22 +102,20 @@ def test_the_schema_is_printed_and_compared(begin: Start, tmp_path: Path) -> Non
     assert code == 1
     assert "\n-  clientId: String\n+  clientId: Int\n" in diff
     assert "gochat-gateway schema > stale.graphql" in advice
-    code, _, complaint = outcome(missing)
+    code, _, problem = outcome(missing)
     assert code == 2
-    assert "missing.graphql" in complaint
+    assert "missing.graphql" in problem
 
 
-def test_check_is_content_with_settings_that_work(
-    begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """They come from the environment and from the file; a misspelt one is noted."""
+def test_check_succeeds_with_settings_that_work(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The settings come from the environment and from the file. A misspelt one is reported."""
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_INBOUND_AUHT=none\n")
     passthrough, service = begin("check"), begin("check", **SERVICE)
     code, out, err = outcome(passthrough)
     assert (code, err) == (0, "")
     note, *others = out.splitlines()
     assert note.endswith("did you mean GATEWAY_INBOUND_AUTH?")
-    assert others[-1] == "ok    credentials: none of the gateway's own: callers send theirs (passthrough)"
+    assert others[-1] == "ok    credentials: callers send their own (passthrough)"
     code, out, err = outcome(service)
     assert (code, err) == (0, "")
     assert [line.split(":")[0] for line in out.splitlines()[1:]] == [
@@ -143,7 +141,7 @@ def test_check_tries_a_wrong_password_exactly_once(begin: Start, upstream: str, 
     assert sandbox.accounts.wrong_logins() == len(programs)
 
 
-def test_check_says_what_it_does_not_reach_and_what_is_not_there(
+def test_check_reports_an_unreachable_upstream_and_missing_settings(
     begin: Start, upstream: str, sandbox: Sandbox, taken_port: int
 ) -> None:
     sandbox.faults.add(Fault("thread", body="<html>", content_type="text/html"))
@@ -157,7 +155,7 @@ def test_check_says_what_it_does_not_reach_and_what_is_not_there(
     assert code == 1
     assert "FAIL  settings: GATEWAY_INBOUND_AUTH is not set" in out
     assert "FAIL  upstream: http://127.0.0.1:1/: The REST API cannot be reached." in out
-    assert "credentials" not in out.splitlines()[-1], "they are not tried where there is nobody to try them at"
+    assert "credentials" not in out.splitlines()[-1], "credentials are not tried when the upstream is unreachable"
     code, out, _ = outcome(other)
     assert code == 1
     assert "FAIL  upstream: " in out
@@ -167,8 +165,8 @@ def test_check_says_what_it_does_not_reach_and_what_is_not_there(
     assert "GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set" in err
 
 
-def test_serve_passes_the_callers_credentials_on(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Settings are the environment file's, the environment wins over it, and flags win over both."""
+def test_serve_passes_on_the_callers_credentials(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The environment overrides the file, and options override both."""
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_PORT=1\nGATEWAY_HOST=192.0.2.1\n")
     program = begin("serve", "--port", "0", host="127.0.0.1", wrokers="2", shutdown_delay="0")
     assert "did you mean GATEWAY_WORKERS?" in program.err.until("note: ").string
@@ -187,7 +185,7 @@ def test_serve_passes_the_callers_credentials_on(begin: Start, upstream: str, sa
     assert "Application shutdown complete." in log
 
 
-def test_serve_reads_with_the_gateways_account(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+def test_serve_uses_the_gateways_account(begin: Start, upstream: str, sandbox: Sandbox) -> None:
     settings = {**SERVICE, "upstream_url": upstream, "workers": "3", "shutdown_delay": "0"}
     programs = {
         begin("serve", "--port", "0", "--workers", str(workers), **settings): (workers, number)
@@ -196,7 +194,7 @@ def test_serve_reads_with_the_gateways_account(begin: Start, upstream: str, sand
     for program, (workers, number) in programs.items():
         assert "every caller reads with the gateway's own account" in program.err.until('"warning"').string
         url = serving(program)
-        assert ask(url, authorization="Bearer nobodys") == {"data": {"thread": {"id": "th-1"}}}
+        assert ask(url, authorization="Bearer unknown") == {"data": {"thread": {"id": "th-1"}}}
         assert sandbox.calls[-1].username == USERNAME
         program.interrupt(number)
         assert program.end() == 0
@@ -204,11 +202,11 @@ def test_serve_reads_with_the_gateways_account(begin: Start, upstream: str, sand
         assert program.err.rest().count("Started server process") <= workers
 
 
-def test_serve_does_not_start_with_wrong_settings_and_says_which_without_their_values(begin: Start) -> None:
-    unsaid = {name: value for name, value in SERVICE.items() if name != "inbound_auth"}
+def test_serve_rejects_wrong_settings_by_name_without_their_values(begin: Start) -> None:
+    incomplete = {name: value for name, value in SERVICE.items() if name != "inbound_auth"}
     url = f"https://me:{WRONG}@api.example"
-    open_door, wrong = begin("serve", **unsaid), begin("serve", port="high", upstream_url=url, log_level="loud")
-    code, out, err = outcome(open_door)
+    unset, wrong = begin("serve", **incomplete), begin("serve", port="high", upstream_url=url, log_level="loud")
+    code, out, err = outcome(unset)
     assert (code, out) == (2, "")
     assert err.startswith("gochat-gateway: GATEWAY_INBOUND_AUTH is not set")
     assert len(err.splitlines()) == 1
@@ -228,15 +226,15 @@ def test_the_console_script_and_the_module_are_the_same_program(begin: Start) ->
         assert outcome(program) == (0, f"gochat-gateway {__version__}\n", "")
 
 
-def test_a_key_that_is_made_lets_its_caller_in(begin: Start, upstream: str, tmp_path: Path) -> None:
+def test_a_created_key_is_accepted(begin: Start, upstream: str, tmp_path: Path) -> None:
     code, out, err = outcome(begin("api-key", "mobile-app", "--scope", "chat:read", "--expires", "2999-01-01"))
     assert code == 0
     key, line = out.splitlines()
     assert "shown this once" in err
     assert key not in line
     (tmp_path / "keys.toml").write_text(line)
-    way_in = {"inbound_auth": "api_key", "api_keys_file": "keys.toml", "required_scopes": "chat:read"}
-    gateway = begin("serve", port="0", upstream_url=upstream, **{**SERVICE, **way_in})
+    authentication = {"inbound_auth": "api_key", "api_keys_file": "keys.toml", "required_scopes": "chat:read"}
+    gateway = begin("serve", port="0", upstream_url=upstream, **{**SERVICE, **authentication})
     url = serving(gateway)
     assert ask(url, **{"x-api-key": key}) == {"data": {"thread": {"id": "th-1"}}}
     assert ask(url, **{"x-api-key": f"{key}x"})["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
@@ -245,7 +243,7 @@ def test_a_key_that_is_made_lets_its_caller_in(begin: Start, upstream: str, tmp_
     assert key not in gateway.err.rest()
 
 
-def test_a_key_that_could_never_be_used_is_not_made(begin: Start) -> None:
+def test_an_unusable_key_is_not_created(begin: Start) -> None:
     for arguments in (("a_b",), ("a", "--expires", "2020-01-01"), ("a", "--scope", "x y")):
         code, out, err = outcome(begin("api-key", *arguments))
         assert (code, out) == (2, "")

@@ -105,7 +105,7 @@ def test_the_command_ends_with_0_without_a_breaking_change(tmp_path: Path) -> No
     old = tmp_path / "old.graphql"
     old.write_text(SDL.replace(FILE_TYPE, ""))
     result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
-    assert (result.exit_code, result.stdout) == (0, f"nothing breaks for clients of {old}\n")
+    assert (result.exit_code, result.stdout) == (0, f"no breaking changes for clients of {old}\n")
 
 
 def test_the_command_names_an_invalid_file(tmp_path: Path) -> None:

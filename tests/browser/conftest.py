@@ -1,4 +1,4 @@
-"""A browser without a network beyond this machine, and a page that must not complain."""
+"""A browser without network access beyond this machine, and a page that must not log errors."""
 
 import os
 import shutil
@@ -15,9 +15,9 @@ from tests.harness import Gateway
 from tests.requirements import GRAPHIQL_PAGE, missing, require_module, require_program
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-PATIENCE = 20_000  # milliseconds: a machine may be busy with other things
+TIMEOUT_MILLISECONDS = 20_000  # the machine may be busy
 FLAGS = [
-    "--no-sandbox",  # it cannot be had as root, and no page but ours is opened
+    "--no-sandbox",  # it does not work as root, and only our page is opened
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -30,34 +30,34 @@ FLAGS = [
 
 @dataclass(slots=True)
 class GraphiQLPage:
-    """GraphiQL in a tab, used as a person does: by what is seen, with mouse and keyboard."""
+    """GraphiQL in a tab, used through what is visible, with mouse and keyboard."""
 
     tab: Any
     """Playwright's page."""
     origin: str
-    complaints: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
-        """Note every error of the console, and every request that is for another host."""
-        self.tab.on("console", lambda message: self._heard(message.type, message.text))
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.tab.on("request", lambda request: self._asked(request.url))
+        """Record every error in the console, and every request to another host."""
+        self.tab.on("console", lambda message: self._on_console(message.type, message.text))
+        self.tab.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.tab.on("request", lambda request: self._on_request(request.url))
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _on_console(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:
-            self.complaints.append(f"{kind}: {text}")
+            self.problems.append(f"{kind}: {text}")
 
-    def _asked(self, url: str) -> None:
+    def _on_request(self, url: str) -> None:
         if urlsplit(url).scheme != "data" and not url.startswith(self.origin + "/"):
-            self.complaints.append(f"a request for {url}")
+            self.problems.append(f"a request for {url}")
 
     def open(self) -> None:
-        """Open the page; it is ready when its editor is."""
+        """Open the page, and wait for its editor."""
         self.tab.goto(f"{self.origin}/graphql")
         self.tab.wait_for_selector(".graphiql-query-editor .view-line")
 
     def wait_for_schema(self) -> None:
-        """Wait until the schema came: what is written is completed and checked from then on."""
+        """Wait until the schema is loaded, from which queries are completed and checked."""
         self.tab.wait_for_function(
             """() => performance.getEntriesByType('resource').some(
                 each => each.initiatorType === 'fetch' && each.name.endsWith('/graphql') && each.responseEnd > 0
@@ -65,7 +65,7 @@ class GraphiQLPage:
         )
 
     def write(self, text: str) -> None:
-        """Replace the query with what is typed."""
+        """Replace the query by typing."""
         self.tab.click(".graphiql-query-editor .view-lines")
         self.tab.keyboard.press("ControlOrMeta+A")
         self.tab.keyboard.press("Delete")
@@ -77,11 +77,11 @@ class GraphiQLPage:
         self.tab.keyboard.press("ControlOrMeta+Enter")
 
     def query(self) -> str:
-        """Return the query as it is seen."""
+        """Return the visible query."""
         return self._seen(".graphiql-query-editor .view-lines")
 
     def wait_for_result(self, *parts: str) -> None:
-        """Wait until the result shows all of this."""
+        """Wait until the result contains all parts."""
         script = """parts => {
             const seen = document.querySelector('.result-window .view-lines')?.innerText.replaceAll('\\u00a0', ' ')
             return seen !== undefined && parts.every(part => seen.includes(part))
@@ -91,8 +91,8 @@ class GraphiQLPage:
     def _seen(self, selector: str) -> str:
         return str(self.tab.inner_text(selector)).replace("\u00a0", " ")
 
-    def shoot(self, name: str) -> None:
-        """Keep what is seen as a picture."""
+    def screenshot(self, name: str) -> None:
+        """Save a screenshot."""
         SCREENSHOTS.mkdir(exist_ok=True)
         self.tab.screenshot(path=SCREENSHOTS / f"{name}.png")
 
@@ -102,7 +102,7 @@ OpenPage = Callable[..., GraphiQLPage]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium. Playwright's loop runs until a module's tests are over: they have no loop of their own."""
+    """The system's Chromium. Playwright's event loop runs during a module's tests, so they cannot have their own."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium-browser") or require_program("chromium")
     if built_assets() is None:
         missing(*GRAPHIQL_PAGE)
@@ -115,13 +115,13 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[OpenPage]:
-    """Open GraphiQL in a new profile; at the end, it must have had nothing to complain of."""
+    """Open GraphiQL in a new profile. Fail at the end if it had any problem."""
     pages: list[GraphiQLPage] = []
     contexts: list[Any] = []
 
     def open_(gateway: Gateway, **options: Any) -> GraphiQLPage:
         contexts.append(chromium.new_context(viewport={"width": 1400, "height": 850}, **options))
-        contexts[-1].set_default_timeout(PATIENCE)
+        contexts[-1].set_default_timeout(TIMEOUT_MILLISECONDS)
         pages.append(GraphiQLPage(contexts[-1].new_page(), gateway.url))
         pages[-1].watch()
         pages[-1].open()
@@ -130,4 +130,4 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
     yield open_
     for context in contexts:
         context.close()
-    assert [complaint for page in pages for complaint in page.complaints] == []
+    assert [problem for page in pages for problem in page.problems] == []

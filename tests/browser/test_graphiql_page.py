@@ -1,4 +1,4 @@
-"""GraphiQL as a person meets it: the real gateway, the sandbox behind it, and the system's Chromium."""
+"""GraphiQL in the system's Chromium, with a real gateway and the sandbox."""
 
 import re
 
@@ -21,7 +21,7 @@ def test_the_page_opens_in_both_schemes_and_runs_its_query(gateway: Gateway, ope
     page = open_page(gateway, color_scheme=scheme)
     page.run()
     page.wait_for_result('"subject"', '"attachmentMovements"')
-    page.shoot(f"query-{scheme}")
+    page.screenshot(f"query-{scheme}")
     background = page.tab.evaluate("getComputedStyle(document.querySelector('.graphiql-container')).backgroundColor")
     lightness = sum(int(each) for each in re.findall(r"\d+", background)[:3]) / 3
     assert (lightness < 100) is (scheme == "dark"), background
@@ -32,7 +32,7 @@ def test_a_field_is_completed_with_the_keyboard(gateway: Gateway, open_page: Ope
     page.wait_for_schema()
     page.write('{ thread(id: "th-1") { statu')
     page.tab.wait_for_selector(".suggest-widget.visible .monaco-list-row.focused")
-    page.shoot("completion")
+    page.screenshot("completion")
     page.tab.keyboard.press("Enter")
     page.tab.wait_for_function("() => !document.querySelector('.suggest-widget.visible')")
     assert "status" in page.query()
@@ -40,7 +40,7 @@ def test_a_field_is_completed_with_the_keyboard(gateway: Gateway, open_page: Ope
     page.wait_for_result('"status": "Open"')
 
 
-def test_a_type_is_followed_in_the_docs(gateway: Gateway, open_page: OpenPage) -> None:
+def test_the_docs_link_the_types(gateway: Gateway, open_page: OpenPage) -> None:
     page = open_page(gateway)
     page.tab.get_by_label("Show Documentation Explorer").click()
     docs = page.tab.locator(".graphiql-plugin")
@@ -48,7 +48,7 @@ def test_a_type_is_followed_in_the_docs(gateway: Gateway, open_page: OpenPage) -
         docs.get_by_role("link", name=name, exact=True).first.click()
         docs.locator(".graphiql-doc-explorer-title", has_text=name).wait_for()
     docs.get_by_text("totalCount").first.wait_for()
-    page.shoot("docs")
+    page.screenshot("docs")
 
 
 def test_a_broken_query_shows_its_error(gateway: Gateway, open_page: OpenPage) -> None:
@@ -58,7 +58,7 @@ def test_a_broken_query_shows_its_error(gateway: Gateway, open_page: OpenPage) -
     page.tab.wait_for_selector(".graphiql-query-editor .squiggly-error")
     page.run()
     page.wait_for_result("GRAPHQL_VALIDATION_FAILED", "nothingOfThatName")
-    page.shoot("broken-query")
+    page.screenshot("broken-query")
 
 
 def test_the_rest_calls_of_the_last_query_are_shown(gateway: Gateway, sandbox: Sandbox, open_page: OpenPage) -> None:
@@ -70,36 +70,36 @@ def test_the_rest_calls_of_the_last_query_are_shown(gateway: Gateway, sandbox: S
     page.run()
     page.wait_for_result('"totalCount"')
     calls = [call.inner_text() for call in panel.get_by_role("listitem").all()]
-    page.shoot("rest-calls")
+    page.screenshot("rest-calls")
     for call, route in zip(calls, ("/api/v1/thread/{id}", "/api/v1/thread/{id}/messages"), strict=True):
         assert re.fullmatch(rf"{re.escape(route)}\s+200 · \d+(\.\d+)? ms · 1 attempt · fetched", call), call
     assert [each.route for each in sandbox.calls] == ["token", "thread", "messages"]
     assert page.tab.get_by_role("status").inner_text().startswith("2 REST calls, 2 fetched")
-    assert "upstream" not in page.tab.inner_text(".result-window"), "what the panel shows is no part of the result"
+    assert "upstream" not in page.tab.inner_text(".result-window"), "the result does not repeat what the panel shows"
 
 
 def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPage) -> None:
     page = open_page(gateway)
     page.tab.get_by_label("Show GraphiQL Explorer").click()
     page.tab.locator(".graphiql-explorer-root").get_by_text("messageCount", exact=True).first.click()
-    page.shoot("explorer")
+    page.screenshot("explorer")
     assert "messageCount" in page.query()
 
 
-def test_a_caller_brings_a_token(start: StartGateway, open_page: OpenPage) -> None:
-    """Nothing is asked before there is one; a wrong one is refused; it is gone with the tab, unless it shall stay."""
+def test_a_caller_enters_a_token(start: StartGateway, open_page: OpenPage) -> None:
+    """No request is sent without a token, a wrong one is refused, and it is stored only on request."""
     page = open_page(start(upstream_identity="passthrough", inbound_auth=None, graphiql=True))
     page.tab.get_by_text("Authorization").first.wait_for()
     page.tab.click(".graphiql-editor-tool .graphiql-editor:not(.hidden) .view-lines")
-    for key in ("ControlOrMeta+End", "ArrowUp", "End", "ArrowLeft"):  # between the quotes that wait for it
+    for key in ("ControlOrMeta+End", "ArrowUp", "End", "ArrowLeft"):  # between the prepared quotes
         page.tab.keyboard.press(key)
     page.tab.keyboard.type("Bearer wrong-token")
     page.run()
     page.wait_for_result("UNAUTHENTICATED", '"thread": null')
-    page.shoot("wrong-token")
+    page.screenshot("wrong-token")
     page.tab.get_by_label("Show Documentation Explorer").click()
     page.tab.locator(".graphiql-plugin").get_by_role("link", name="Query", exact=True).wait_for()
-    assert page.tab.get_by_label("Show REST calls").count() == 0, "the gateway does not explain"
+    assert page.tab.get_by_label("Show REST calls").count() == 0, "`explain` is off"
     kept = "JSON.stringify({...localStorage})"
     assert "wrong-token" not in page.tab.evaluate(kept)
     page.tab.get_by_label("Open settings dialog").click()
@@ -114,7 +114,7 @@ def test_tabs_are_remembered(gateway: Gateway, open_page: OpenPage) -> None:
     page.tab.get_by_label("New tab").click()
     page.write("query Remembered { __typename }")
     page.tab.get_by_role("tab", name="Remembered").wait_for()
-    page.tab.wait_for_timeout(700)  # GraphiQL keeps what is typed half a second later
+    page.tab.wait_for_timeout(700)  # GraphiQL stores what is typed after half a second
     page.open()
     page.tab.get_by_role("tab", name="Remembered").wait_for()
     assert page.tab.get_by_role("tab").count() == 2

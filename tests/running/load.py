@@ -1,4 +1,4 @@
-"""Callers who ask without a pause, each on a connection of its own, and what they were answered."""
+"""Callers that send requests without a pause, each on its own connection, and the outcomes."""
 
 import threading
 from collections import Counter
@@ -10,11 +10,11 @@ import httpx
 
 from tests.harness import NO_CERTIFICATES
 
-_MOST = 20_000  # requests of one caller: enough for a minute, and an end where nobody says stop
+_MAX_REQUESTS = 20_000  # per caller: enough for a minute, and a bound if the test does not stop it
 
 
 class Load:
-    """Counts what comes back: an HTTP status and whether the data were there, or the name of an exception."""
+    """Counts outcomes: an HTTP status and whether the data is complete, or the name of an exception."""
 
     def __init__(self, url: str, body: dict[str, Any], expected: dict[str, Any]) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -26,7 +26,7 @@ class Load:
 
     @contextmanager
     def running(self, callers: int) -> Iterator[None]:
-        """Ask as long as the context lasts."""
+        """Send requests until the context ends."""
         threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(callers)]
         for thread in threads:
             thread.start()
@@ -38,14 +38,16 @@ class Load:
                 thread.join(60)
 
     def wait_for(self, more: int) -> None:
-        """Return when ``more`` requests have been answered from now on."""
+        """Return when ``more`` further requests have an outcome."""
         with self._lock:
             enough = self.outcomes.total() + more
-            assert self._lock.wait_for(lambda: self.outcomes.total() >= enough, 60), "nobody is answered any more"
+            assert self._lock.wait_for(lambda: self.outcomes.total() >= enough, 60), (
+                "no request gets a response any more"
+            )
 
     def _ask(self) -> None:
         with httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=30) as http:
-            for _ in range(_MOST):
+            for _ in range(_MAX_REQUESTS):
                 if self._over.is_set():
                     return
                 outcome = self._outcome(http)

@@ -1,4 +1,4 @@
-"""nginx in front of gateways on this machine, with the very configuration of docker/."""
+"""nginx in front of gateways on this machine, with the configuration in docker/."""
 
 import shutil
 import subprocess
@@ -13,13 +13,13 @@ CONFIGURATION = Path(__file__).parents[2] / "docker" / "nginx.conf"
 
 
 def nginx_program() -> str | None:
-    """Return where nginx is; distributions put it where only root looks."""
+    """Return the path of nginx. Distributions install it outside the PATH of ordinary users."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
 
 
 @contextmanager
 def nginx(gateways: Sequence[int], folder: Path) -> Iterator[str]:
-    """Run nginx before the gateways on these ports of 127.0.0.1; give its address. ``folder`` is where it writes."""
+    """Run nginx in front of the gateways on these ports of 127.0.0.1, and yield its URL. It writes into ``folder``."""
     program = nginx_program() or missing("nginx", "apt-get install nginx")
     port = free_port()
     configuration = folder / "nginx.conf"
@@ -38,7 +38,7 @@ def nginx(gateways: Sequence[int], folder: Path) -> Iterator[str]:
 
 
 def for_this_machine(port: int, gateways: Sequence[int], folder: Path) -> str:
-    """Return the configuration with this machine's addresses in the place of the containers'."""
+    """Return the configuration with this machine's addresses instead of the containers'."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     swaps = {"listen 8080;": f"listen 127.0.0.1:{port};", " /tmp/": f" {folder}/"}
     swaps |= {f"gateway-{index}:8000": f"127.0.0.1:{each}" for index, each in enumerate(gateways, 1)}

@@ -1,4 +1,4 @@
-"""Rolled one after another under load, gateways and workers lose no request."""
+"""Rolling gateways and workers under load loses no request."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.running.proxy import CONFIGURATION, nginx
 
 BODY = {"query": '{ thread(id: "th-1") { id } }'}
 ANSWER = {"data": {"thread": {"id": "th-1"}}}
-DELAY = "2.5"  # more than nginx leaves a gateway alone that has refused it: a second, counted in whole ones
+DELAY = "2.5"  # longer than nginx avoids a gateway that refused a connection: 1 s, rounded up to whole seconds
 
 
 def is_ready(url: str) -> bool:
@@ -32,9 +32,7 @@ def begin_at(begin: Start, port: int, **settings: str) -> Program:
     return program
 
 
-def test_two_gateways_behind_nginx_are_rolled_and_every_request_is_answered(
-    begin: Start, upstream: str, tmp_path: Path
-) -> None:
+def test_rolling_two_gateways_behind_nginx_loses_no_request(begin: Start, upstream: str, tmp_path: Path) -> None:
     settings = {**SERVICE, "upstream_url": upstream}
     ports = [free_port(), free_port()]
     programs = [begin_at(begin, port, **settings) for port in ports]
@@ -51,8 +49,8 @@ def test_two_gateways_behind_nginx_are_rolled_and_every_request_is_answered(
     assert set(load.outcomes) == {"answered"}, load.outcomes
 
 
-def test_two_workers_are_rolled_by_a_hangup_and_every_request_is_answered(begin: Start, upstream: str) -> None:
-    """Straight to the gateway, with no proxy that would try again."""
+def test_rolling_two_workers_by_sighup_loses_no_request(begin: Start, upstream: str) -> None:
+    """Without a proxy, which would try again."""
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0.5")
     url = serving(program).removesuffix("/graphql")
     wait_for_workers(program, 2)
@@ -61,7 +59,7 @@ def test_two_workers_are_rolled_by_a_hangup_and_every_request_is_answered(begin:
     with load.running(4):
         load.wait_for(50)
         os.kill(program.process.pid, signal.SIGHUP)
-        until(lambda: not old & workers(program) and len(workers(program)) == 2, "both were replaced")
+        until(lambda: not old & workers(program) and len(workers(program)) == 2, "both workers are replaced")
         load.wait_for(50)
     assert set(load.outcomes) == {"answered"}, load.outcomes
     program.process.terminate()
@@ -75,7 +73,7 @@ def test_a_worker_that_dies_is_replaced(begin: Start, upstream: str) -> None:
     victim = min(workers(program))
     os.kill(victim, signal.SIGKILL)
     program.err.until(rf"Child process \[{victim}\] died")
-    until(lambda: len(workers(program) - {victim}) == 2, "another took its place")
+    until(lambda: len(workers(program) - {victim}) == 2, "another worker replaces it")
     assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER
     program.process.terminate()
     assert program.end() == 0
@@ -84,7 +82,7 @@ def test_a_worker_that_dies_is_replaced(begin: Start, upstream: str) -> None:
 def test_a_worker_that_cannot_start_ends_the_program_with_the_reason(
     begin: Start, upstream: str, tmp_path: Path
 ) -> None:
-    """Its settings were right when the program started; a loop of attempts would hide what is wrong."""
+    """Its settings were valid when the program started. Restarting it in a loop would hide the error."""
     (tmp_path / ".env").write_text("GATEWAY_MAX_TOKENS=20000\n")
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
     serving(program)
@@ -95,9 +93,7 @@ def test_a_worker_that_cannot_start_ends_the_program_with_the_reason(
     assert "a worker cannot start: GATEWAY_MAX_TOKENS: " in program.err.rest()
 
 
-def test_a_hangup_with_wrong_settings_leaves_the_workers_as_they_are(
-    begin: Start, upstream: str, tmp_path: Path
-) -> None:
+def test_a_sighup_with_wrong_settings_keeps_the_workers(begin: Start, upstream: str, tmp_path: Path) -> None:
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, workers="2", shutdown_delay="0")
     url = serving(program)
     wait_for_workers(program, 2)
@@ -112,7 +108,7 @@ def test_a_hangup_with_wrong_settings_leaves_the_workers_as_they_are(
     assert program.end() == 0
 
 
-def test_what_is_wrong_with_the_settings_is_said_once_before_any_worker_starts(begin: Start, tmp_path: Path) -> None:
+def test_wrong_settings_are_reported_once_before_any_worker_starts(begin: Start, tmp_path: Path) -> None:
     authorities = tmp_path / "ca.pem"
     authorities.write_text("no certificate")
     program = begin("serve", "--port", "0", workers="2", upstream_ca_file=str(authorities))
@@ -128,14 +124,14 @@ def test_nginx_repeats_a_post_only_while_every_operation_is_a_query() -> None:
 
 
 def wait_for_workers(program: Program, number: int) -> None:
-    """Return when so many serve: a process may be there, and has not read its settings yet."""
+    """Return when so many workers serve. A process that exists may not have read its settings yet."""
     for _ in range(number):
         program.err.until("Application startup complete")
     assert len(workers(program)) == number
 
 
 def workers(program: Program) -> set[int]:
-    """Return the process ids of the workers; Python starts a process of its own beside them."""
+    """Return the process ids of the workers, without Python's resource tracker."""
     children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()
     return {int(each) for each in children if "spawn_main" in _command(each)}
 

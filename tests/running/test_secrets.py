@@ -1,8 +1,8 @@
-"""No secret comes out, whatever goes wrong: not in the log, an error, a metric, an object's text or the arguments.
+"""No secret leaks under any fault: not into the log, an error, a metric, a repr or the process arguments.
 
-Every secret is marked, and so are the names and the messages of the REST API's data; then everything that can go wrong
-does, and whatever came out is searched for the marks. Answers to queries hold data, so of those it is their errors,
-their extensions and their headers that are searched.
+Every secret contains a mark, and so do the names and messages in the REST API's data. Every fault is provoked, and all
+output is searched for the marks. Responses to queries contain data, so only their errors, extensions and headers are
+searched.
 """
 
 import base64
@@ -64,15 +64,15 @@ THREAD = {
     "last_message": {"id": "m-1", "content": CONTENT, "subject": CONTENT},
     "customers": [{"id": "c-1", "first_name": NAME, "external_id": "cu-1"}],
 }
-# What tells of data in the wrong place: values where others belong, and errors that quote them.
-TALKATIVE: dict[str, dict[str, Any]] = {
+# Responses with data in the wrong place: values of other types, and errors that quote them.
+QUOTING: dict[str, dict[str, Any]] = {
     "drift": {"body": json.dumps({**THREAD, "id": {"of": NAME}, "customers": NAME, "last_message": CONTENT})},
     "cut off": {"body": f'{{"id": "marked", "last_message": {{"content": "{CONTENT}'},
     "error that quotes": {"status": 422, "body": json.dumps({"errors": [{"code": "x", "message": UPSTREAM_MESSAGE}]})},
     "page that quotes": {"status": 500, "body": HTML + UPSTREAM_MESSAGE, "content_type": "text/html"},
     "header that quotes": {"status": 429, "headers": {"retry-after": UPSTREAM_MESSAGE}},
 }
-EVERYTHING = {**FAULTS, **TALKATIVE}
+EVERYTHING = {**FAULTS, **QUOTING}
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """Everything that was logged, at the level debug, by us and by every library; a function that returns it."""
+    """Return a function that returns everything logged at level debug, by the gateway and by libraries."""
     loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn")]
     before = [(each.handlers, each.level, each.propagate) for each in loggers]
     configure_logging("debug")
@@ -100,8 +100,8 @@ def log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
         each.setLevel(level)
 
 
-def told(gateway: Gateway, headers: dict[str, str]) -> str:
-    """Ask everything, and return what of the answers is not data."""
+def output(gateway: Gateway, headers: dict[str, str]) -> str:
+    """Send every query, and return the responses without their data."""
     pieces = []
     for query in QUERIES:
         response = gateway.http.post("/graphql", json={"query": query}, headers=headers)
@@ -113,7 +113,7 @@ def told(gateway: Gateway, headers: dict[str, str]) -> str:
 
 
 def objects() -> Iterator[str]:
-    """Give the text of every object of ours that there is, as a debugger or a careless log line would show it."""
+    """Yield the repr of every object of the gateway, as a debugger or a log line could show it."""
     for each in gc.get_objects():
         module = getattr(type(each), "__module__", "")
         if isinstance(module, str) and module.startswith("gateway.") and not module.startswith("gateway.sandbox"):
@@ -121,7 +121,7 @@ def objects() -> Iterator[str]:
 
 
 def metrics() -> str:
-    """Return what a scrape of every gateway there is would show."""
+    """Return the metrics of every gateway in this process."""
     return "".join(generate_latest(each.registry).decode() for each in gc.get_objects() if type(each) is Metrics)
 
 
@@ -131,7 +131,7 @@ def found(text: str, *more: str) -> list[str]:
 
 @pytest.mark.parametrize("fault", EVERYTHING)
 @pytest.mark.parametrize("mode", ["service", "passthrough"])
-def test_no_fault_brings_a_secret_out(
+def test_no_fault_leaks_a_secret(
     start: StartGateway, sandbox: Sandbox, log: Any, tmp_path: Path, mode: str, fault: str
 ) -> None:
     key, line = generate_api_key("caller", [], None)
@@ -145,9 +145,9 @@ def test_no_fault_brings_a_secret_out(
     callers = [{"x-api-key": key}] if mode == "service" else [{"authorization": BASIC}, {"authorization": BEARER}]
     for caller in callers:
         headers = {**caller, "gateway-explain": "1"}
-        out = told(gateway, headers)
+        out = output(gateway, headers)
         sandbox.faults.add(Fault("*", **EVERYTHING[fault]))
-        out += told(gateway, headers)
+        out += output(gateway, headers)
         sandbox.faults.clear()
         tokens = {call.headers.get("authorization", "").partition(" ")[2] for call in sandbox.calls} - {""}
         assert mode == "passthrough" or tokens
@@ -158,8 +158,8 @@ def test_no_fault_brings_a_secret_out(
     assert found(metrics() + "\n".join(objects()), key) == []
 
 
-def test_the_marks_are_found_where_they_are(gateway: Gateway) -> None:
-    """Or all of the above would say nothing."""
+def test_the_search_finds_marks_in_data(gateway: Gateway) -> None:
+    """Otherwise the other tests would prove nothing."""
     answer = gateway.query('{ thread(id: "marked") { lastMessage { content } customers { firstName } } }')
     assert found(json.dumps(answer)) == [NAME, CONTENT]
 
@@ -179,7 +179,7 @@ def test_no_secret_is_among_a_process_arguments_or_in_its_log(
         redis.kill()
         without = _ask(url)
         arguments = "\n".join(_arguments(program))
-        assert "spawn_main" in arguments, "the workers are among them"
+        assert "spawn_main" in arguments, "the workers' arguments are included"
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.end() == 0
     assert [each["data"]["thread"]["id"] for each in (with_redis, without)] == ["marked"] * 2
@@ -188,7 +188,7 @@ def test_no_secret_is_among_a_process_arguments_or_in_its_log(
 
 
 def test_no_flag_takes_a_secret() -> None:
-    """Flags are arguments, which everybody on the machine can read."""
+    """Every user of the machine can read the arguments of a process."""
     secret = {name for name, field in FIELDS.items() if "SecretStr" in str(field.annotation)}
     assert secret >= {"upstream_password", "cache_secret", "cache_url"}
     assert not secret & _flags_of_serve()

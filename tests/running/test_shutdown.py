@@ -1,4 +1,4 @@
-"""Told to stop: it says so at once, serves on for a while, and answers whatever it has accepted."""
+"""Graceful shutdown: the gateway is unready at once, serves for the delay, and completes accepted requests."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ def client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url.removesuffix("/graphql"), trust_env=False, verify=NO_CERTIFICATES, timeout=30)
 
 
-def test_it_is_unready_at_once_serves_on_and_answers_what_is_under_way(
+def test_sigterm_makes_it_unready_at_once_and_completes_requests_in_flight(
     begin: Start, upstream: str, sandbox: Sandbox
 ) -> None:
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="1")
@@ -45,10 +45,8 @@ def test_it_is_unready_at_once_serves_on_and_answers_what_is_under_way(
     assert program.end() == 0
 
 
-def test_a_request_on_a_connection_that_was_idle_when_the_listener_closed_is_answered(
-    begin: Start, upstream: str
-) -> None:
-    """A client may send in the moment in which the server stops; the connection lingers for it."""
+def test_a_request_on_an_idle_connection_is_answered_while_the_listener_closes(begin: Start, upstream: str) -> None:
+    """A client may send a request at the moment the server stops, so idle connections stay open a little longer."""
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0")
     url = serving(program)
     with client(url) as kept:
@@ -60,7 +58,7 @@ def test_a_request_on_a_connection_that_was_idle_when_the_listener_closed_is_ans
     assert program.end() == 0
 
 
-def test_an_answer_in_parts_comes_to_its_end(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+def test_incremental_delivery_is_completed(begin: Start, upstream: str, sandbox: Sandbox) -> None:
     settings = {**SERVICE, "upstream_url": upstream, "shutdown_delay": "0", "incremental": "true"}
     program = begin("serve", "--port", "0", **settings)
     url = serving(program)
@@ -80,7 +78,7 @@ def test_an_answer_in_parts_comes_to_its_end(begin: Start, upstream: str, sandbo
     assert program.end() == 0
 
 
-def test_ctrl_c_waits_for_nobody_and_ends_a_delay(begin: Start, upstream: str) -> None:
+def test_ctrl_c_ends_the_delay_at_once(begin: Start, upstream: str) -> None:
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="3600")
     url = serving(program)
     with client(url) as http:
@@ -88,13 +86,13 @@ def test_ctrl_c_waits_for_nobody_and_ends_a_delay(begin: Start, upstream: str) -
         program.interrupt(signal.SIGTERM)
         program.err.until("told to stop")
         program.interrupt(signal.SIGTERM)
-        assert http.get("/health").status_code == 200, "the same, said twice"
+        assert http.get("/health").status_code == 200, "a second SIGTERM changes nothing"
     program.interrupt(signal.SIGINT)
     assert program.end() == 0
 
 
-def test_what_never_ends_is_cut_off_at_the_bound(begin: Start, upstream: str) -> None:
-    """A client that stops in the middle of its request holds nobody up for ever."""
+def test_a_request_that_never_ends_is_aborted_at_the_shutdown_timeout(begin: Start, upstream: str) -> None:
+    """A client that stops in the middle of its request does not block the shutdown."""
     timeouts = {"operation_timeout": "1", "shutdown_timeout": "1", "shutdown_delay": "0"}
     program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, **timeouts)
     address = urlsplit(serving(program))

@@ -1,4 +1,4 @@
-"""A collector of traces: takes OTLP over HTTP, as protobuf, on a socket of its own."""
+"""A collector of traces: it receives OTLP as protobuf over HTTP."""
 
 import gzip
 import threading
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-_PATIENCE = 30
+_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Received:
 
 
 class Collector:
-    """Keeps the spans that it is sent; a context manager."""
+    """Keeps the spans that it receives; a context manager."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
@@ -71,9 +71,9 @@ class Collector:
             self._changed.notify_all()
 
     def until(self, holds: Callable[[list[Received]], bool]) -> list[Received]:
-        """Return all spans, once what has arrived is enough."""
+        """Return all spans, once ``holds`` is true for those that have arrived."""
         with self._changed:
-            assert self._changed.wait_for(lambda: holds(self.spans), _PATIENCE), self.spans
+            assert self._changed.wait_for(lambda: holds(self.spans), _TIMEOUT_SECONDS), self.spans
             return list(self.spans)
 
     def __enter__(self) -> Self:

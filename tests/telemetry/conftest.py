@@ -19,7 +19,7 @@ from tests.telemetry.scrape import Scrape, scrape
 
 @dataclass(frozen=True, slots=True)
 class Watched(Gateway):
-    """A gateway, and where its metrics are."""
+    """A gateway, and the URL of its metrics."""
 
     metrics_url: str
 
@@ -37,13 +37,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def watch(servers: ExitStack, upstream: str) -> Watch:
-    """Start a gateway with metrics, and with the settings given."""
+    """Start a gateway with metrics and with the given settings."""
 
     def start(timing: Timing = REAL_TIME, **overrides: Any) -> Watched:
         app = create_app(settings(**{"upstream_url": upstream, **SERVICE, "metrics_port": 0, **overrides}), timing)
         url = servers.enter_context(BackgroundServer(gateway_config(app))).url
         client = httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
-        # In a thread of its own, as `serve_metrics` does it, but without the half second that its end takes.
+        # In its own thread, as in `serve_metrics`, whose server takes half a second to stop.
         metrics = servers.enter_context(BackgroundServer(sandbox_config(make_asgi_app(app.state.metrics.registry))))
         return Watched(servers.enter_context(client), url, metrics.url)
 

@@ -1,4 +1,4 @@
-"""What a scrape shows: samples by name and labels."""
+"""The result of a scrape: samples by name and labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ class Scrape:
 
     @property
     def series(self) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
-        """What Prometheus keeps apart: the names and labels."""
+        """The names and labels that distinguish the samples in Prometheus."""
         return {(each.name, tuple(sorted(each.labels.items()))) for each in self.samples}
 
 
 def scrape(url: str) -> Scrape:
-    """Ask for the metrics as Prometheus does."""
+    """Fetch the metrics as Prometheus does."""
     answer = httpx.get(url, trust_env=False, verify=NO_CERTIFICATES, timeout=30).raise_for_status()
     families = list(text_string_to_metric_families(answer.text))
     kinds = {each.name + ("_total" if each.type == "counter" else ""): each.type for each in families}

@@ -1,4 +1,4 @@
-"""Grafana's dashboard is held to a real scrape: a query with another name or label shows nothing, unnoticed."""
+"""Grafana's dashboard matches a real scrape. A query with a wrong name or label would just show nothing."""
 
 import json
 import re
@@ -34,14 +34,14 @@ def labels_in(query: str) -> set[str]:
 
 
 def busy(watch: Watch) -> Scrape:
-    """Return a scrape after something of everything has happened, so that the series with labels are there."""
+    """Return a scrape after every kind of event, so that all series with labels exist."""
     gateway = watch(cache_url="memory://")
     gateway.query('{ thread(id: "th-1") { id } customer(externalId: "cu-1") { id } }')
     gateway.http.post("/graphql", json={"query": "{ nonsense }"})
     return gateway.scrape()
 
 
-def test_every_query_asks_for_metrics_that_there_are(watch: Watch) -> None:
+def test_every_query_uses_existing_metrics(watch: Watch) -> None:
     scrape = busy(watch)
     known = {each.name for each in scrape.samples} | set(scrape.kinds)
     for query in queries():
@@ -49,7 +49,7 @@ def test_every_query_asks_for_metrics_that_there_are(watch: Watch) -> None:
         assert names_in(query) <= known, query
 
 
-def test_every_query_asks_for_labels_that_there_are(watch: Watch) -> None:
+def test_every_query_uses_existing_labels(watch: Watch) -> None:
     scrape = busy(watch)
     checked = 0
     for query in queries():
@@ -60,7 +60,7 @@ def test_every_query_asks_for_labels_that_there_are(watch: Watch) -> None:
     assert checked > len(queries()) / 2
 
 
-def test_a_counter_is_shown_as_a_rate_and_a_gauge_as_it_is(watch: Watch) -> None:
+def test_a_counter_is_shown_as_a_rate_and_a_gauge_directly(watch: Watch) -> None:
     kinds = busy(watch).kinds
     for query in queries():
         for name in names_in(query):
@@ -68,7 +68,7 @@ def test_a_counter_is_shown_as_a_rate_and_a_gauge_as_it_is(watch: Watch) -> None
             assert (f"rate({name}" in query) == (kind in {"counter", "histogram"}), query
 
 
-def test_the_panels_stand_beside_each_other() -> None:
+def test_the_panels_do_not_overlap() -> None:
     places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in PANELS]
     assert len(set(places)) == len(places)
     assert all(each["gridPos"]["x"] + each["gridPos"]["w"] <= 24 for each in PANELS)
@@ -85,7 +85,7 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     assert any(f":{provider['options']['path']}:" in each for each in mounted)
 
 
-def test_prometheus_asks_every_gateway_where_it_has_its_metrics() -> None:
+def test_prometheus_scrapes_every_gateway_at_its_metrics_port() -> None:
     (job,) = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     services = compose()["services"]
     ports = {

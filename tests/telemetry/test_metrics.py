@@ -1,4 +1,4 @@
-"""Each metric moves when what it counts happens, as a scrape shows it; none grows with what clients write."""
+"""Each metric changes with the events that it counts, and client input adds no series."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_rest_calls_are_counted_by_source_and_outcome_and_each_request_is_timed(
     assert now.value("upstream_retries_total", route=THREAD_ROUTE) == 1
     requests = "upstream_request_duration_seconds_count"
     assert [now.value(requests, route=THREAD_ROUTE, outcome=each) for each in ("200", "404", "503")] == [1, 1, 1]
-    assert now.value(requests, route="/api/v1/token", outcome="200") == 1, "logins are told as well"
+    assert now.value(requests, route="/api/v1/token", outcome="200") == 1, "logins are counted as well"
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,11 @@ def test_rest_calls_are_counted_by_source_and_outcome_and_each_request_is_timed(
     ],
     ids=["dropped", "too slow", "no registered status"],
 )
-def test_what_a_failed_call_came_to(watch: Watch, sandbox: Sandbox, fault: Fault, call: str, request_: str) -> None:
+def test_failed_calls_are_counted_by_outcome(
+    watch: Watch, sandbox: Sandbox, fault: Fault, call: str, request_: str
+) -> None:
     gateway = watch(upstream_retries=0)
-    gateway.data('{ customer(externalId: "c0000") { id } }')  # logs in, so that the time is the call's alone
+    gateway.data('{ customer(externalId: "c0000") { id } }')  # logs in, so that the deadline covers only the next call
     sandbox.faults.add(fault)
     gateway.http.post("/graphql", json={"query": THREAD}, headers={"gateway-timeout": "1"})
     now = gateway.scrape()
@@ -77,7 +79,7 @@ def test_what_a_failed_call_came_to(watch: Watch, sandbox: Sandbox, fault: Fault
     assert now.value("upstream_request_duration_seconds_count", route=THREAD_ROUTE, outcome=request_) == 1
 
 
-def test_calls_that_share_a_request_are_told_as_coalesced(watch: Watch, sandbox: Sandbox) -> None:
+def test_calls_that_share_a_request_are_counted_as_coalesced(watch: Watch, sandbox: Sandbox) -> None:
     gateway = watch(max_batch=2)
     batch(gateway, THREAD, THREAD)
     now = gateway.scrape()
@@ -85,15 +87,15 @@ def test_calls_that_share_a_request_are_told_as_coalesced(watch: Watch, sandbox:
     assert now.value("upstream_request_duration_seconds_count", route=THREAD_ROUTE) == sandbox.count("thread") == 1
 
 
-def test_calls_in_flight_and_waiting_are_shown_and_those_too_many_counted(watch: Watch, sandbox: Sandbox) -> None:
+def test_calls_in_flight_and_queued_are_shown_and_rejected_ones_counted(watch: Watch, sandbox: Sandbox) -> None:
     gateway = watch(max_batch=3, upstream_max_concurrency=1, upstream_max_queue=1)
     gateway.data(THREAD)
     sandbox.faults.add(Fault("thread", hold="a while"))
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(batch, gateway, *(f'{{ thread(id: "th-{number}") {{ id }} }}' for number in (1, 2, 3)))
-        until(lambda: gateway.scrape().value("upstream_shed_total") == 1, "the third finds no place to wait")
+        until(lambda: gateway.scrape().value("upstream_shed_total") == 1, "the queue is full for the third call")
         now = gateway.scrape()
-        # What found no place is answered already, and waits for the rest of its batch.
+        # The rejected operation has its response already, which waits for the rest of the batch.
         shown = [now.value(name) for name in ("upstream_in_flight", "upstream_queued", "operations_in_flight")]
         sandbox.release("a while")
         codes = [each["errors"][0]["extensions"]["code"] for each in answers.result() if "errors" in each]
@@ -103,7 +105,7 @@ def test_calls_in_flight_and_waiting_are_shown_and_those_too_many_counted(watch:
     assert [now.value(name) for name in ("upstream_in_flight", "upstream_queued", "operations_in_flight")] == [0, 0, 0]
 
 
-def test_a_circuit_shows_its_state_and_counts_what_it_refuses(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_circuit_shows_its_state_and_counts_refused_calls(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
     gateway = watch(clock.timing, breaker_min_volume=2, breaker_failure_rate=0.6, breaker_pause=5, upstream_retries=0)
 
     def state() -> str:
@@ -131,7 +133,7 @@ def test_a_circuit_shows_its_state_and_counts_what_it_refuses(watch: Watch, sand
     assert now.value("upstream_calls_total", route=THREAD_ROUTE, outcome="UPSTREAM_UNAVAILABLE") == 1
 
 
-def test_the_cache_tells_hits_misses_and_stale_answers(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+def test_the_cache_counts_hits_misses_and_stale_responses(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
     gateway = watch(clock.timing, cache_url="memory://", cache_stale_if_error=60, upstream_retries=0)
     gateway.data(THREAD)
     gateway.data(THREAD)
@@ -139,7 +141,7 @@ def test_the_cache_tells_hits_misses_and_stale_answers(watch: Watch, sandbox: Sa
     sandbox.faults.add(Fault("thread", status=500))
     gateway.data(THREAD)
     now = gateway.scrape()
-    # The call for the answer that is served stale was made in vain: no look-up that found nothing.
+    # The failed call before the stale response is counted as a miss.
     assert {each: now.value("cache_lookups_total", result=each) for each in ("hit", "miss", "stale")} == {
         "hit": 1,
         "miss": 2,
@@ -152,7 +154,7 @@ def test_the_cache_tells_hits_misses_and_stale_answers(watch: Watch, sandbox: Sa
     }
 
 
-def test_a_renewal_that_fails_behind_the_scenes_is_counted(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_failed_background_renewal_is_counted(watch: Watch, sandbox: Sandbox, clock: Clock) -> None:
     gateway = watch(clock.timing, cache_url="memory://", cache_stale_while_revalidate=60, upstream_retries=0)
     gateway.data(THREAD)
     clock.now += 30
@@ -161,7 +163,7 @@ def test_a_renewal_that_fails_behind_the_scenes_is_counted(watch: Watch, sandbox
     until(lambda: gateway.scrape().value("cache_renewals_failed_total") == 1, "the renewal fails")
 
 
-def test_a_redis_that_does_not_answer_is_counted(watch: Watch) -> None:
+def test_failures_of_redis_are_counted(watch: Watch) -> None:
     gateway = watch(cache_url="redis://127.0.0.1:1", cache_secret="a secret of 16 characters", rate_limit="9/minute")
     gateway.data(THREAD)
     now = gateway.scrape()
@@ -184,7 +186,7 @@ def test_the_tokens_age_and_a_rejected_account_are_shown(watch: Watch, sandbox: 
     assert "gochat_gateway_token_age_seconds" not in {each.name for each in now.samples}
 
 
-def test_plans_are_counted_and_why_there_was_none(watch: Watch, sandbox: Sandbox) -> None:
+def test_plans_are_counted_and_the_reasons_for_none(watch: Watch, sandbox: Sandbox) -> None:
     gateway = watch()
     gateway.data(THREAD)
     gateway.data("{ __schema { queryType { name } } }")
@@ -212,9 +214,9 @@ def test_refused_callers_are_counted(watch: Watch, tmp_path: Path) -> None:
     assert open_gateway.scrape().value("rate_limited_total") == 2
 
 
-def test_the_event_loop_the_process_and_the_version_are_told(watch: Watch) -> None:
+def test_the_event_loop_the_process_and_the_version_are_exported(watch: Watch) -> None:
     gateway = watch()
-    until(lambda: gateway.scrape().value("event_loop_lag_seconds_count") > 0, "the event loop is watched")
+    until(lambda: gateway.scrape().value("event_loop_lag_seconds_count") > 0, "the event loop's lag is measured")
     now = gateway.scrape()
     assert now.value("build_info") == 1
     assert {"process_resident_memory_bytes", "python_gc_collections_total"} <= {each.name for each in now.samples}
@@ -222,7 +224,7 @@ def test_the_event_loop_the_process_and_the_version_are_told(watch: Watch) -> No
 
 
 @pytest.mark.parametrize(("hangs_up", "code"), [(False, "OK"), (True, "CLIENT_DISCONNECTED")])
-def test_an_answer_in_parts_is_under_way_until_its_last_part(
+def test_incremental_delivery_is_in_flight_until_its_last_part(
     watch: Watch, sandbox: Sandbox, hangs_up: bool, code: str
 ) -> None:
     gateway = watch(incremental=True)
@@ -236,13 +238,13 @@ def test_an_answer_in_parts_is_under_way_until_its_last_part(
         if not hangs_up:
             sandbox.release("messages")
             assert "totalCount" in "".join(pieces)
-    until(lambda: gateway.scrape().value("operations_in_flight") == 0, "it is over")
+    until(lambda: gateway.scrape().value("operations_in_flight") == 0, "the operation has ended")
     now = gateway.scrape()
     assert now.value("operations_total", type="query", code=code) == now.value("operations_total") == 1
 
 
 def test_what_clients_write_adds_no_series(watch: Watch) -> None:
-    """The names of operations, fields, ids and paths, the ids of requests, and whatever else comes from outside."""
+    """Names of operations and fields, ids, paths, request ids, methods and bodies."""
     gateway = watch(max_batch=100)
 
     def write(mark: str) -> None:
@@ -262,7 +264,7 @@ def test_what_clients_write_adds_no_series(watch: Watch) -> None:
     assert gateway.scrape().series == before
 
 
-def test_without_a_port_nothing_is_measured(start: Any) -> None:
-    """And `/metrics` is no route of the port that callers reach."""
+def test_without_a_port_there_are_no_metrics(start: Any) -> None:
+    """`/metrics` is never on the port for callers."""
     gateway = start()
     assert gateway.http.get("/metrics").status_code == 404

@@ -1,4 +1,4 @@
-"""The port of the metrics."""
+"""The listener of the metrics port."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""The README's table of metrics is what a scrape shows."""
+"""The table of metrics in the documentation matches a scrape."""
 
 from gateway.sandbox import Fault, Sandbox
 from tests.telemetry.conftest import Watch

@@ -1,4 +1,4 @@
-"""One line of the log for each operation: what it was, for whom, what it cost, and nothing that is a secret."""
+"""The log has one line per operation: its name, caller and cost, and no secrets."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ ROUTE = "/api/v1/thread/{id}"
 
 
 class Written(logging.Handler):
-    """Keeps what is written, as it is written."""
+    """Keeps the lines that are logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ def test_an_operation_is_one_line(gateway: Gateway, written: Written) -> None:
     }
 
 
-def test_rest_calls_are_counted_by_what_they_came_to(gateway: Gateway, sandbox: Sandbox, written: Written) -> None:
+def test_rest_calls_are_counted_by_outcome(gateway: Gateway, sandbox: Sandbox, written: Written) -> None:
     sandbox.faults.add(Fault("thread", match="th-3", status=500))
     gateway.query('{ threads(ids: ["th-1", "th-2", "th-3"]) { id } }')
     (line,) = written.of("operation")
-    told = {(each["route"], each["source"], each["outcome"]): each["calls"] for each in line["upstream"]}
-    assert told == {(ROUTE, "fetched", "200"): 2, (ROUTE, "fetched", "500"): 1}
+    counted = {(each["route"], each["source"], each["outcome"]): each["calls"] for each in line["upstream"]}
+    assert counted == {(ROUTE, "fetched", "200"): 2, (ROUTE, "fetched", "500"): 1}
     assert line["errors"] == ["UPSTREAM_ERROR"]
     assert (line["executor"], line["reason"]) == ("reference", "UPSTREAM_ERROR")
 
@@ -81,7 +81,7 @@ def test_rest_calls_are_counted_by_what_they_came_to(gateway: Gateway, sandbox: 
 @pytest.mark.parametrize(
     ("document", "code"), [("{", "GRAPHQL_PARSE_FAILED"), ("{ nothing }", "GRAPHQL_VALIDATION_FAILED")]
 )
-def test_one_that_cannot_begin_is_told_with_its_document(
+def test_an_operation_that_cannot_start_is_logged_with_its_document(
     gateway: Gateway, written: Written, document: str, code: str
 ) -> None:
     gateway.query(document)
@@ -90,8 +90,8 @@ def test_one_that_cannot_begin_is_told_with_its_document(
     assert line["document"] == digest(document)
 
 
-def test_a_persisted_document_goes_by_the_same_name(gateway: Gateway, written: Written) -> None:
-    """Whether it came along, was found, or is not known."""
+def test_a_persisted_document_has_the_same_id(gateway: Gateway, written: Written) -> None:
+    """Whether it is sent with the hash, found, or unknown."""
     sha256 = hashlib.sha256(THREAD.encode()).hexdigest()
     extensions = {"persistedQuery": {"version": 1, "sha256Hash": sha256}}
     for body in ({}, {"query": THREAD}, {}):
@@ -101,19 +101,19 @@ def test_a_persisted_document_goes_by_the_same_name(gateway: Gateway, written: W
     assert [each["errors"] for each in lines] == [["PERSISTED_QUERY_NOT_FOUND"], [], []]
 
 
-def test_each_operation_of_a_batch_is_told(start: StartGateway, written: Written) -> None:
+def test_each_operation_of_a_batch_is_logged(start: StartGateway, written: Written) -> None:
     start(max_batch=3).http.post("/graphql", json=[{"query": f"query Q{n} {{ __typename }}"} for n in range(3)])
     assert sorted(each["operation"] for each in written.of("operation")) == ["Q0", "Q1", "Q2"]
 
 
-def test_what_http_refuses_is_a_line_without_an_operation(gateway: Gateway, written: Written) -> None:
+def test_a_refused_http_request_is_a_line_without_an_operation(gateway: Gateway, written: Written) -> None:
     gateway.http.put("/graphql", headers={"x-request-id": "mine"})
     (line,) = written.of("refused")
     assert (line["requestId"], line["status"], line["errors"]) == ("mine", 405, ["BAD_USER_INPUT"])
     assert written.of("operation") == []
 
 
-def test_a_slow_operation_is_told_at_warning_with_its_calls(start: StartGateway, written: Written) -> None:
+def test_a_slow_operation_is_logged_at_warning_with_its_calls(start: StartGateway, written: Written) -> None:
     start(slow_operation=1e-6).data(THREAD)
     (line,) = written.of("slow operation")
     assert line["level"] == "warning"
@@ -121,12 +121,12 @@ def test_a_slow_operation_is_told_at_warning_with_its_calls(start: StartGateway,
     assert (call["route"], call["status"], call["attempts"], call["source"]) == (ROUTE, 200, 1, "fetched")
 
 
-def test_no_operation_is_slow_where_that_is_switched_off(start: StartGateway, written: Written) -> None:
+def test_no_operation_is_slow_when_the_threshold_is_off(start: StartGateway, written: Written) -> None:
     start(slow_operation=0).data(THREAD)
     assert [each["level"] for each in written.lines if "operation" in each["message"]] == ["info"]
 
 
-def test_callers_are_told_apart_by_what_is_no_credential(start: StartGateway, written: Written) -> None:
+def test_callers_are_identified_without_their_credentials(start: StartGateway, written: Written) -> None:
     gateway = start(upstream_identity="passthrough")
     for token in ("one-token", "another-token", "one-token"):
         gateway.http.post("/graphql", json={"query": THREAD}, headers={"authorization": f"Bearer {token}"})
@@ -135,7 +135,7 @@ def test_callers_are_told_apart_by_what_is_no_credential(start: StartGateway, wr
     assert "token" not in first + second
 
 
-def test_a_name_is_cut_and_nothing_else_that_was_sent_is_told(gateway: Gateway, written: Written) -> None:
+def test_a_name_is_truncated_and_no_other_client_input_is_logged(gateway: Gateway, written: Written) -> None:
     name = "N" * 5000
     secret = "th-1-for-nobody-else"
     document = f'query {name}($id: ID!) {{ thread(id: $id) {{ id }} customer(externalId: "{secret}") {{ id }} }}'
@@ -147,7 +147,7 @@ def test_a_name_is_cut_and_nothing_else_that_was_sent_is_told(gateway: Gateway, 
     assert PASSWORD not in text
 
 
-def test_a_line_that_json_has_no_form_for_is_written_all_the_same() -> None:
+def test_values_without_a_json_form_do_not_lose_the_line() -> None:
     record = logging.LogRecord("gateway", logging.INFO, __file__, 1, "odd", None, None)
     record.fields = {"half": "\ud800", "object": pytest}
     line = json.loads(JsonFormatter().format(record))

@@ -1,4 +1,4 @@
-"""Traces, as a collector receives them over a socket."""
+"""Traces as a collector receives them."""
 
 import hashlib
 import json
@@ -106,7 +106,7 @@ def test_an_operation_its_document_its_plan_and_each_rest_call_are_spans(trace: 
     assert call.resource["service.name"] == "gochat-gateway"
 
 
-def test_the_trace_of_the_request_is_taken_up_and_goes_on_upstream(
+def test_the_trace_of_the_request_is_continued_and_passed_upstream(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:
     gateway = trace()
@@ -121,7 +121,7 @@ def test_the_trace_of_the_request_is_taken_up_and_goes_on_upstream(
     assert "baggage" not in sent.headers
 
 
-def test_a_trace_that_is_not_sampled_goes_on_and_is_not_sent(
+def test_an_unsampled_trace_is_passed_upstream_and_not_exported(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:
     gateway = trace()
@@ -134,14 +134,14 @@ def test_a_trace_that_is_not_sampled_goes_on_and_is_not_sent(
 
 
 @pytest.mark.parametrize("given", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", PARENT + "-more" * 200])
-def test_a_traceparent_that_is_none_begins_a_new_trace(trace: Trace, collector: Collector, given: str) -> None:
+def test_an_invalid_traceparent_starts_a_new_trace(trace: Trace, collector: Collector, given: str) -> None:
     gateway = trace()
     assert gateway.http.post("/graphql", json={"query": THREAD}, headers={"traceparent": given}).status_code == 200
     (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
     assert operation.parent == ""
 
 
-def test_each_attempt_is_a_span_and_says_how_many_came_before(
+def test_each_attempt_is_a_span_with_the_number_of_earlier_attempts(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:
     gateway = trace()
@@ -156,7 +156,7 @@ def test_each_attempt_is_a_span_and_says_how_many_came_before(
     assert not only(spans, "query").failed
 
 
-def test_what_fails_says_why_and_nothing_of_what_came_back(
+def test_a_failed_span_has_the_error_code_and_no_upstream_text(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:
     gateway = trace(upstream_retries=0)
@@ -169,7 +169,7 @@ def test_what_fails_says_why_and_nothing_of_what_came_back(
     assert only(spans, ROUTE).attributes["error.type"] == "UPSTREAM_UNAVAILABLE"
     wrong = only(spans, "GraphQL Operation")
     assert (wrong.failed, wrong.attributes["error.type"]) == (False, "GRAPHQL_VALIDATION_FAILED")
-    assert {each.events for each in spans} == {0}, "an exception's text may be anybody's"
+    assert {each.events for each in spans} == {0}, "the text of an exception may come from outside"
 
 
 JSON = {"content-type": "application/json"}
@@ -206,7 +206,7 @@ class _Mutation:
 
 
 def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpoint:
-    """Return the same endpoint on a schema that has a mutation, as the gateway's own has none."""
+    """Return the same endpoint on a schema with a mutation, since the gateway's schema has none."""
     config = StrawberryConfig(scalar_map=SCALARS)
     schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
     return replace(endpoint, engine=Engine(schema, document_cache_size=10, tracing=tracing))
@@ -232,7 +232,7 @@ def test_a_mutation_with_get_is_405_with_tracing(
     assert (response.status_code, response.headers.get("allow")) == (405, "POST"), response.text
 
 
-def test_no_span_holds_an_id_a_variable_or_a_secret(trace: Trace, collector: Collector, sandbox: Sandbox) -> None:
+def test_no_span_contains_an_id_a_variable_or_a_secret(trace: Trace, collector: Collector, sandbox: Sandbox) -> None:
     gateway = trace()
     document = 'query ($id: ID!) { thread(id: $id) { id } customer(externalId: "for-nobody-else") { id } }'
     gateway.query(document, id="an-id-of-somebody")
@@ -257,7 +257,7 @@ def test_without_tracing_nothing_is_sent_upstream(gateway: Gateway, sandbox: San
     assert not [each for each in sandbox.calls if {"traceparent", "tracestate"} & set(each.headers)]
 
 
-def test_the_program_takes_the_usual_variables_and_sends_what_is_left_when_it_stops(
+def test_the_program_reads_the_standard_variables_and_flushes_when_it_stops(
     begin: Start, upstream: str, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
@@ -272,7 +272,7 @@ def test_the_program_takes_the_usual_variables_and_sends_what_is_left_when_it_st
     assert only(collector.spans, "query").resource["service.name"] == "inbox"
 
 
-def test_a_collector_that_does_not_answer_delays_nobody_and_the_end_only_for_seconds(
+def test_a_collector_that_does_not_respond_delays_no_request_and_the_exit_only_by_seconds(
     begin: Start, upstream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -284,13 +284,13 @@ def test_a_collector_that_does_not_answer_delays_nobody_and_the_end_only_for_sec
         program.interrupt(15)
         started = time.monotonic()
         assert program.end() == 0
-        assert time.monotonic() - started < 20, "the exporter itself would wait for minutes"
+        assert time.monotonic() - started < 20, "the exporter alone would wait for minutes"
 
 
-def test_a_collector_that_is_gone_is_told_in_the_log_without_a_secret_or_an_address(
+def test_an_unreachable_collector_is_logged_without_a_secret_or_an_address(
     begin: Start, upstream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second header cannot be sent, which the library says with its value."""
+    """The second header is invalid, and the library logs its value."""
     for headers in ("authorization=Bearer%20marked", "authorization=Bearer%20marked%0A"):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://marked:marked@127.0.0.1:1")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
@@ -313,21 +313,21 @@ def test_a_collector_that_is_gone_is_told_in_the_log_without_a_secret_or_an_addr
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"},
     ],
 )
-def test_it_is_off_where_the_usual_variables_say_so(variables: dict[str, str]) -> None:
+def test_tracing_is_off_by_the_standard_variables(variables: dict[str, str]) -> None:
     assert build_tracing(variables) is None
 
 
-def test_another_protocol_is_a_warning_that_names_the_right_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_protocol_is_a_warning_that_names_the_supported_one(caplog: pytest.LogCaptureFixture) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     assert build_tracing(variables) is None
     (record,) = caplog.records
     assert "http/protobuf" in record.getMessage()
 
 
-def test_without_the_extra_it_is_a_warning_that_names_it(
+def test_without_the_extra_there_is_a_warning_that_names_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gateway.telemetry.otel", None)  # as an import that finds nothing
+    monkeypatch.setitem(sys.modules, "gateway.telemetry.otel", None)  # the import fails
     assert build_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) is None
     (record,) = caplog.records
     assert "gochat-gateway[otel]" in record.getMessage()

@@ -18,7 +18,7 @@ def ask(url: str) -> None:
     assert answer.json() == {"data": {"thread": {"id": "th-1"}}}
 
 
-def test_each_worker_is_told_and_one_that_takes_anothers_place_goes_on_with_its_series(
+def test_each_worker_is_scraped_and_a_replacement_continues_its_series(
     begin: Start, upstream: str, sandbox: Sandbox
 ) -> None:
     settings = {**SERVICE, "upstream_url": upstream, "metrics_port": "0", "shutdown_delay": "0"}
@@ -27,12 +27,12 @@ def test_each_worker_is_told_and_one_that_takes_anothers_place_goes_on_with_its_
     metrics = program.err.until(r'"metrics on (http://[^"]+)"')[1]
 
     def processes() -> dict[str, int]:
-        """Return the start of each worker's process, which tells one from the next."""
+        """Return the start time of each worker's process, which identifies it."""
         now = scrape(metrics)
         starts = (each for each in now.samples if each.name == "process_start_time_seconds")
         return {each.labels["worker"]: int(each.value * 1000) for each in starts}
 
-    until(lambda: set(processes()) == {"0", "1"}, "both workers tell their metrics")
+    until(lambda: set(processes()) == {"0", "1"}, "both workers serve their metrics")
     for _ in range(20):
         ask(url)
     now = scrape(metrics)
@@ -42,12 +42,12 @@ def test_each_worker_is_told_and_one_that_takes_anothers_place_goes_on_with_its_
     before = processes()
     victim = int(program_children(program.process.pid)[0])
     os.kill(victim, signal.SIGKILL)
-    until(lambda: set(processes()) == {"0", "1"} and processes() != before, "another has taken its place")
+    until(lambda: set(processes()) == {"0", "1"} and processes() != before, "another worker replaces it")
     program.interrupt(signal.SIGTERM)
     assert program.end() == 0
 
 
-def test_a_metrics_port_that_is_taken_ends_the_start(begin: Start, upstream: str) -> None:
+def test_a_taken_metrics_port_ends_the_start(begin: Start, upstream: str) -> None:
     first = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, metrics_port="0")
     port = first.err.until(r'"metrics on http://127\.0\.0\.1:(\d+)/metrics"')[1]
     for workers in ("1", "2"):
@@ -59,6 +59,6 @@ def test_a_metrics_port_that_is_taken_ends_the_start(begin: Start, upstream: str
 
 
 def program_children(pid: int) -> list[str]:
-    """Return the processes that a process has started and that serve: the last, since the first is a tracker."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - as short as can be
+    """Return the child processes, last first: the workers come before Python's resource tracker."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - procfs
         return file.read().split()[::-1]
