@@ -30,13 +30,17 @@ from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.metrics import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream, tls_context
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
+from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
+from gateway.web.graphql.decode import RequestReader
 from gateway.web.graphql.endpoint import GraphQLEndpoint
+from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.operation_log import OperationReporter
+from gateway.web.graphql.response import Responder
 from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
-from gateway.web.rate_limit import build_caller_rate
-from gateway.web.security.csrf import build_cross_site, cors_middleware
+from gateway.web.rate_limit import build_rate_limit
+from gateway.web.security.csrf import build_csrf_protection, cors_middleware
 from gateway.web.security.trusted_proxies import proxy_middleware
 from gateway.web.shutdown import Draining
 
@@ -60,7 +64,7 @@ def create_app(
     authenticator = build_authenticator(
         settings.auth, settings.upstream, settings.cache, counts, timing.clock, timing.now
     )
-    rate = build_caller_rate(settings.auth.rate_limit, settings.cache, counts, timing)
+    rate_limit = build_rate_limit(settings.auth.rate_limit, settings.cache, counts, timing)
     instrumentation = _around_attempts(metrics, tracing)
     upstream = build_upstream(settings.upstream, settings.cache, counts, timing, instrumentation, workers)
     draining = Draining(settings.server.shutdown_delay)
@@ -68,26 +72,23 @@ def create_app(
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
     persisted = build_persisted(settings.graphql, settings.cache, engine.documents, timing, trusted)
+    reporter = OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing)
+    contexts = ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size)
     endpoint: ASGIApp = GraphQLEndpoint(
-        engine=engine,
-        authenticator=authenticator,
-        contexts=ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size),
-        max_body=settings.limits.body,
-        persisted=persisted,
-        reporter=OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing),
-        max_batch=settings.limits.batch,
-        incremental=settings.graphql.incremental,
-        compress_from=settings.http.compress_from or math.inf,
+        authentication=Authentication(authenticator, build_csrf_protection(settings.http)),
+        rate_limit=rate_limit,
+        reader=RequestReader(settings.limits.body, settings.limits.batch),
+        runner=OperationRunner(
+            engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain
+        ),
+        responder=Responder(reporter, settings.http.compress_from or math.inf),
         page=page,
-        cross_site=build_cross_site(settings.http),
-        rate=rate,
-        explain=settings.http.explain,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for part in (tracing, upstream.client, persisted, authenticator, rate):
+            for part in (tracing, upstream.client, persisted, authenticator, rate_limit):
                 if part is not None:
                     await stack.enter_async_context(aclosing(part))
             await stack.enter_async_context(_measured(metrics, upstream, engine))
@@ -109,7 +110,7 @@ def validate(settings: Settings) -> None:
     """Raise ConfigurationError with everything that `create_app` would refuse, without building an application."""
     checks: tuple[Callable[[], object], ...] = (
         lambda: build_authenticator(settings.auth, settings.upstream, settings.cache),
-        lambda: build_caller_rate(settings.auth.rate_limit, settings.cache, Counts(), REAL_TIME),
+        lambda: build_rate_limit(settings.auth.rate_limit, settings.cache, Counts(), REAL_TIME),
         lambda: tls_context(settings.upstream.ca_file),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: proxy_middleware(settings.http),

@@ -1,14 +1,16 @@
-"""Whether the process is alive, and whether it should get requests. Neither asks the REST API anything.
+"""Whether the process is alive (`/health`), and whether it should get requests (`/ready`). Neither calls the REST API.
 
-`/ready` is 503 where sending requests elsewhere would help their callers:
+`/ready` is 503 where another gateway could serve the requests:
 
-- *shutdown*: the gateway is on its way out.
-- *account*: the gateway's own account was rejected, so that no request could be answered. After
-  ``GATEWAY_UPSTREAM_LOGIN_PAUSE`` it is ready again, for only a request tries the account.
-- *upstream*: the circuit of every route called so far is open. One route that fails is no reason to take the gateway
-  out: it fails for the other gateways too, and the other routes would be lost with it. It is ready again after
-  ``GATEWAY_BREAKER_PAUSE``, for only a request closes a circuit.
+- *shutdown*: the gateway is shutting down.
+- *account*: the REST API rejected the gateway's own account, so that no request can be answered. It is ready again
+  after ``GATEWAY_UPSTREAM_LOGIN_PAUSE``, since only a request tries the account.
+- *upstream*: the circuit of every route called so far is open. A single failing route does not count: it fails for the
+  other gateways too, and the other routes would be lost with it. It is ready again after ``GATEWAY_BREAKER_PAUSE``,
+  since only a request closes a circuit.
 - *settings* is always ``ok``: with wrong ones the gateway does not start.
+
+On its own: these are HTTP routes, and the composition root that joins them knows no HTTP.
 """
 
 from dataclasses import dataclass
@@ -21,12 +23,12 @@ from starlette.routing import Route
 from gateway.upstream.stack import Upstream
 from gateway.web.shutdown import Draining
 
-_NOT_KEPT = {"cache-control": "no-store"}
+_NO_STORE = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The two routes that whatever runs the gateway asks."""
+    """The two routes for probes of load balancers and orchestrators."""
 
     upstream: Upstream
     draining: Draining
@@ -36,7 +38,7 @@ class Health:
         return [Route("/health", self._health), Route("/ready", self._ready)]
 
     async def _health(self, _request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"}, headers=_NOT_KEPT)
+        return JSONResponse({"status": "ok"}, headers=_NO_STORE)
 
     async def _ready(self, _request: Request) -> JSONResponse:
         circuits = self.upstream.breaker.circuits
@@ -50,4 +52,4 @@ class Health:
         ready = all(each == "ok" for each in checks.values())
         body: dict[str, Any] = {"status": "ready" if ready else "not ready", "checks": checks}
         body["openCircuits"] = shut
-        return JSONResponse(body, 200 if ready else 503, headers=_NOT_KEPT)
+        return JSONResponse(body, 200 if ready else 503, headers=_NO_STORE)

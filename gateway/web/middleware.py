@@ -1,26 +1,35 @@
-"""What every request passes through before its route.
+"""The middleware that every request passes before its route.
 
-These run for every request, so they read the raw headers of ASGI rather than make an object for each.
+It runs for every request, so it reads the raw headers of ASGI instead of building an object for each.
 """
 
+import re
+import secrets
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.telemetry import request_id
 from gateway.web.security.headers import with_security_headers
 from gateway.web.shutdown import Draining
 
 _HEADER = b"x-request-id"
+_HARMLESS_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CLOSE = (b"connection", b"close")
 
 
-class RequestId:
-    """Gives each request an id, the caller's own where it sent a harmless one, and returns it with the response.
+def request_id(given: str | None) -> str:
+    """Return the client's request id if it is harmless, else a new one of 16 characters."""
+    if given is not None and _HARMLESS_ID.fullmatch(given):
+        return given
+    return secrets.token_urlsafe(12)
 
-    The response gets the headers that all have as well: a layer of their own would cost a request some microseconds.
-    On the gateway's way out each answer closes its connection as well: the client's next request makes a new one, to
-    whoever takes them then.
+
+class RequestId:
+    """Gives each request an id, the client's own if it sent a harmless one, and returns it with the response.
+
+    The response gets the security headers here as well: a layer of their own would cost each request microseconds.
+    While the gateway drains, each response closes its connection: the client's next request opens a new one, which
+    the load balancer directs to another gateway.
     """
 
     def __init__(self, app: ASGIApp, draining: Draining) -> None:
@@ -47,9 +56,9 @@ class RequestId:
 
 
 class ExactRoutes:
-    """Hands a request for one of ``routes`` straight to its application, and anything else to ``app``.
+    """Passes a request for one of ``routes`` directly to its application, and any other to ``app``.
 
-    A router that tries patterns, and what it wraps around them, costs a small query a tenth of its time.
+    Starlette's router matches patterns and wraps exception handlers around them: a tenth of a small query's time.
     """
 
     def __init__(self, app: ASGIApp, routes: Mapping[str, ASGIApp]) -> None:
@@ -57,6 +66,6 @@ class ExactRoutes:
         self._routes = dict(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Look the path up as it is; what is only nearly right is for the router."""
+        """Look up the exact path; the router handles any other."""
         route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
         await (self.app if route is None else route)(scope, receive, send)

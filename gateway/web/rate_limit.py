@@ -1,8 +1,6 @@
-"""How many operations a caller may ask for, and how an answer says so (IETF draft RateLimit header fields)."""
+"""Step 2 of the endpoint: admit a request within its caller's rate limit (IETF draft RateLimit header fields)."""
 
-from collections.abc import Mapping
-
-from starlette.types import Scope
+from collections.abc import Mapping, Sequence
 
 from gateway.auth import EVERYONE, Viewer
 from gateway.auth.failures import client_of
@@ -12,44 +10,89 @@ from gateway.errors import RateLimited
 from gateway.settings import CacheSettings
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReports
-from gateway.web.authentication import address_of, retry_after
-from gateway.web.http_error import HttpError
-from gateway.web.unverified_clients import Strangers
+from gateway.web.request import HttpError, HttpRequest, retry_after
+from gateway.web.unverified_clients import UnverifiedClients
 
-RawHeaders = list[tuple[bytes, bytes]]
+RawHeaders = Sequence[tuple[bytes, bytes]]
 
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-class CallerRate:
-    """Counts the operations of each caller; of each address, where callers are not told apart or not known yet."""
+class Admission:
+    """An admitted request of ``viewer``, without a limit. `settle` is called once, when the request is over."""
 
-    def __init__(self, rate: Rate, counts: Counts, strangers: Strangers) -> None:
+    headers: RawHeaders = ()
+    """The headers that report the caller's rate limit, for every response from here on, refusals included."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+
+    async def add_batch(self, operations: int) -> None:
+        """Count the operations of a batch; HttpError 429 if they exceed the limit."""
+
+    def record(self, reports: CallReports) -> None:
+        """Record the REST calls of an executed operation."""
+
+    async def settle(self) -> None:
+        """Finish counting."""
+
+
+class RateLimitedAdmission(Admission):
+    """An admitted request that counts for its caller, and for its address while the REST API has not verified it."""
+
+    def __init__(self, limit: "RateLimit", viewer: Viewer, request: HttpRequest, headers: RawHeaders) -> None:
+        super().__init__(viewer)
+        self.headers = headers
+        self._limit = limit
+        self._request = request
+        self._operations = 1
+
+    async def add_batch(self, operations: int) -> None:
+        """Count all operations of a batch but the first, which `RateLimit.admit` has counted."""
+        self.headers = ()  # a refusal has its own
+        self.headers = await self._limit.take_rest(self.viewer, self._request, operations)
+        self._operations = operations
+
+    def record(self, reports: CallReports) -> None:
+        """Remember a caller that the REST API has answered."""
+        self._limit.unverified.record(self.viewer, reports)
+
+    async def settle(self) -> None:
+        """Count the request for its address if the REST API has not answered its caller."""
+        await self._limit.unverified.count(self.viewer, self._request.address, self._operations)
+
+
+class RateLimit:
+    """Limits the operations of each caller; of each address, if callers are not distinguished or not verified yet."""
+
+    def __init__(self, rate: Rate, counts: Counts, unverified: UnverifiedClients) -> None:
+        self.unverified = unverified
         self._rate = rate
-        self._strangers = strangers
         self._counts = counts
         self._policy = f'"caller";q={rate.limit};w={rate.window}'
 
-    async def take(self, viewer: Viewer, scope: Scope) -> RawHeaders:
-        """Count an operation, and return the headers that tell how the caller stands; HttpError 429 if too many."""
-        seconds = self._strangers.wait(viewer, scope)
+    async def admit(self, viewer: Viewer, request: HttpRequest) -> Admission:
+        """Count one operation of the viewer, and admit the request; HttpError 429 if the limit is exceeded."""
+        seconds = self.unverified.wait(viewer, request.address)
         if seconds:
             raise self._too_many("Too many requests of callers that the REST API does not know.", seconds)
-        return self._headers(await self._rate.take(_name(viewer, scope)), 0)
+        headers = self._headers(await self._rate.take(_name(viewer, request)), 0)
+        return RateLimitedAdmission(self, viewer, request, headers)
 
-    async def take_rest(self, viewer: Viewer, scope: Scope, operations: int) -> RawHeaders:
-        """Count the operations of a batch but the first, which is counted already.
+    async def take_rest(self, viewer: Viewer, request: HttpRequest, operations: int) -> RawHeaders:
+        """Count the operations of a batch but the first, and return the headers.
 
-        A batch larger than the limit takes all there ever is. Where it is too many, the wait is for the whole batch,
-        for its first operation is counted again when it comes again.
+        A batch larger than the limit takes all of it. The wait of a refused batch includes its first operation, which
+        the retry counts again.
         """
         rest = min(operations, self._rate.limit) - 1
-        return self._headers(await self._rate.take(_name(viewer, scope), rest), self._rate.window / self._rate.limit)
+        return self._headers(await self._rate.take(_name(viewer, request), rest), self._rate.window / self._rate.limit)
 
     def _headers(self, standing: Standing | None, further_wait: float) -> RawHeaders:
         if standing is None:
-            return []
-        headers = {"ratelimit-policy": self._policy, "ratelimit": _told(standing)}
+            return ()
+        remaining = f'"caller";r={standing.remaining};t={int(standing.reset_after)}'
+        headers = {"ratelimit-policy": self._policy, "ratelimit": remaining}
         if standing.allowed:
             return [(name.encode(), value.encode()) for name, value in headers.items()]
         raise self._too_many("Too many operations for this caller.", standing.retry_after + further_wait, headers)
@@ -60,55 +103,33 @@ class CallerRate:
         error = RateLimited(message, retry_after=float(wait["retry-after"]))
         return HttpError(429, error, {**headers, **wait})
 
-    def learn(self, viewer: Viewer, reports: CallReports) -> None:
-        """Note whom the REST API has answered, in the calls of an operation."""
-        self._strangers.learn(viewer, reports)
-
-    async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:
-        """Count a request that is over for its address, where the REST API does not know its caller."""
-        await self._strangers.count(viewer, scope, operations)
-
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections of the rate store."""
         await self._rate.aclose()
 
 
-class NoCallerRate:
-    """Lets callers ask for as much as they like."""
+class NoRateLimit:
+    """Admits every request."""
 
-    async def take(self, viewer: Viewer, scope: Scope) -> RawHeaders:  # noqa: ARG002 - as above
-        """Return nothing to tell."""
-        return []
-
-    async def take_rest(self, viewer: Viewer, scope: Scope, operations: int) -> RawHeaders:  # noqa: ARG002 - as above
-        """Return nothing to tell."""
-        return []
-
-    def learn(self, viewer: Viewer, reports: CallReports) -> None:
-        """Note nobody."""
-
-    async def settle(self, viewer: Viewer, scope: Scope, operations: int) -> None:
-        """Count nothing."""
+    async def admit(self, viewer: Viewer, request: HttpRequest) -> Admission:  # noqa: ARG002 - as above
+        """Admit the request."""
+        return Admission(viewer)
 
     async def aclose(self) -> None:
         """Do nothing."""
 
 
-def build_caller_rate(
+def build_rate_limit(
     limit: str | None, cache: CacheSettings, counts: Counts, timing: Timing
-) -> CallerRate | NoCallerRate:
+) -> RateLimit | NoRateLimit:
     """Return the limit of operations per caller; there is none where ``limit`` is None."""
     if limit is None:
-        return NoCallerRate()
+        return NoRateLimit()
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
     rate = build_rate("rate_limit", limit, cache, counts, timing.clock)
-    return CallerRate(rate, counts, Strangers(rate, timing.clock))
+    return RateLimit(rate, counts, UnverifiedClients(rate, timing.clock))
 
 
-def _name(viewer: Viewer, scope: Scope) -> str:
-    return viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(address_of(scope))}"
-
-
-def _told(standing: Standing) -> str:
-    return f'"caller";r={standing.remaining};t={int(standing.reset_after)}'
+def _name(viewer: Viewer, request: HttpRequest) -> str:
+    return viewer.caller if viewer.caller != EVERYONE else f"address:{client_of(request.address)}"

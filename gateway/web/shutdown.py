@@ -1,10 +1,10 @@
-"""The way out: told to stop, the gateway says so, and serves on until those in front of it have noticed.
+"""Graceful shutdown: after SIGTERM the gateway reports that it drains, and keeps serving for a while.
 
-    SIGTERM ──▶ /ready is 503, each answer closes its connection ──GATEWAY_SHUTDOWN_DELAY──▶ the server's own handler:
-                the listener closes, what is under way ends within its deadline, the process ends
+    SIGTERM ──▶ /ready is 503, each response closes its connection ──GATEWAY_SHUTDOWN_DELAY──▶ the server's own handler:
+                the listener closes, running requests finish within their deadline, the process ends
 
-A load balancer that has not looked yet goes on sending; closing the listener at once would refuse those requests.
-Ctrl-C (SIGINT) is a person's, who waits for nobody: there is no delay, and it ends one that runs.
+A load balancer that has not checked yet keeps sending requests, and closing the listener at once would refuse them.
+Ctrl-C (SIGINT) comes from a person at a terminal: it stops without a delay, and ends a running delay.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Draining:
-    """Whether the gateway is on its way out; ``delay`` is how long it serves on after SIGTERM, in seconds."""
+    """Whether the gateway is shutting down. ``delay`` is how long it keeps serving after SIGTERM, in seconds."""
 
     def __init__(self, delay: float = 0.0) -> None:
         self.active = False
@@ -29,9 +30,9 @@ class Draining:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Come before the signal handlers of the server that runs the application, where there are any.
+        """Handle signals before the handlers of the server that runs the application.
 
-        Python delivers signals to the main thread only: in any other there is nothing to come before.
+        Python delivers signals to the main thread only, so that in any other thread this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -39,23 +40,24 @@ class Draining:
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-        def told(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self._told, number, lambda: _call(before[signal.Signals(number)], number, frame))
+        def handle(number: int, frame: FrameType | None) -> None:
+            stop = partial(_call, before[signal.Signals(number)], number, frame)
+            loop.call_soon_threadsafe(self._on_signal, number, stop)
 
         for number in _SIGNALS:
-            signal.signal(number, told)
+            signal.signal(number, handle)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _told(self, number: int, stop: Callable[[], object]) -> None:
-        again, self.active = self.active, True
+    def _on_signal(self, number: int, stop: Callable[[], object]) -> None:
+        repeated, self.active = self.active, True
         if number != signal.SIGTERM or not self._delay:
             stop()
-        elif not again:  # a supervisor may say it twice, and means the same
-            logger.info("told to stop: serving on for %g seconds", self._delay)
+        elif not repeated:  # a supervisor may send the signal twice
+            logger.info("shutting down: serving for %g more seconds", self._delay)
             asyncio.get_running_loop().call_later(self._delay, stop)
 
 

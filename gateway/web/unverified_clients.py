@@ -1,73 +1,71 @@
-"""Who comes with credentials that the REST API has not accepted, and makes an address wait from which too many come.
+"""Limits requests with credentials that the REST API has not accepted, by the client's address.
 
-In passthrough mode the gateway cannot tell a made-up credential from a good one, and a rate by credential alone is none
-for who makes up a new one each time. So a request is counted for its address as well if, when it is over, the REST API
-has not answered its caller a single time. New callers with good credentials are accepted by their first answer, and
-cost their address nothing, however many of them share it.
+In passthrough mode the gateway cannot verify credentials, and a limit per credential does not stop a client that
+invents a new one for each request. So a request also counts for its address if, when it is over, the REST API has
+never answered its caller. The first answer verifies a new caller with valid credentials, so that callers who share an
+address do not use up its limit.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 
 from cachetools import LRUCache
-from starlette.types import Scope
 
 from gateway.auth import Viewer
 from gateway.auth.failures import client_of
 from gateway.auth.rate_limits import Rate
 from gateway.upstream.call import CallReports
-from gateway.web.authentication import address_of
 
-_MOST_ACCEPTED = 50_000
-_MOST_ADDRESSES = 10_000
-_REFUSED_FROM = 300
+_MAX_VERIFIED = 50_000
+_MAX_ADDRESSES = 10_000
+_FIRST_FAILURE_STATUS = 300
 
 
-class Strangers:
-    """Knows who is none, and which addresses have to wait. ``clock`` is monotonic, in seconds."""
+class UnverifiedClients:
+    """Knows the verified callers, and which addresses are blocked. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
         self._rate = rate
         self._clock = clock
-        self._accepted: OrderedDict[str, None] = OrderedDict()
-        self._until: LRUCache[str, float] = LRUCache(_MOST_ADDRESSES)
+        self._verified: OrderedDict[str, None] = OrderedDict()
+        self._blocked_until: LRUCache[str, float] = LRUCache(_MAX_ADDRESSES)
 
-    def wait(self, viewer: Viewer, scope: Scope) -> float:
-        """Return for how many seconds a caller has to wait for their address' sake; 0 for who is known."""
-        if not self._until or not self._is_strange(viewer):
+    def wait(self, viewer: Viewer, address: str | None) -> float:
+        """Return for how many seconds the address is blocked; 0 for a verified caller."""
+        if not self._blocked_until or self._is_verified(viewer):
             return 0.0
-        address = client_of(address_of(scope))
-        seconds = self._until.get(address, 0.0) - self._clock()
+        client = client_of(address)
+        seconds = self._blocked_until.get(client, 0.0) - self._clock()
         if seconds <= 0:
-            self._until.pop(address, None)
+            self._blocked_until.pop(client, None)
         return max(0.0, seconds)
 
-    def learn(self, viewer: Viewer, reports: CallReports) -> None:
-        """Note whether the REST API has answered a caller: in ``reports``, the calls of an operation."""
-        if self._is_strange(viewer) and any(_is_answer(report.status) for report in reports):
-            self._accepted[viewer.caller] = None
-            if len(self._accepted) > _MOST_ACCEPTED:
-                self._accepted.popitem(last=False)
+    def record(self, viewer: Viewer, reports: CallReports) -> None:
+        """Remember the caller as verified if the REST API has answered one of an operation's calls."""
+        if not self._is_verified(viewer) and any(_is_success(report.status) for report in reports):
+            self._verified[viewer.caller] = None
+            if len(self._verified) > _MAX_VERIFIED:
+                self._verified.popitem(last=False)
 
-    async def count(self, viewer: Viewer, scope: Scope, operations: int) -> None:
-        """Count a request that is over, if it was a stranger's."""
-        if not self._is_strange(viewer):
+    async def count(self, viewer: Viewer, address: str | None, operations: int) -> None:
+        """Count a request that is over, if its caller is not verified."""
+        if self._is_verified(viewer):
             return
-        address = client_of(address_of(scope))
-        standing = await self._rate.take(f"strangers:{address}", operations)
+        client = client_of(address)
+        standing = await self._rate.take(f"unverified:{client}", operations)
         if standing is not None and not (standing.allowed and standing.remaining):
             pause = standing.retry_after or self._rate.window / self._rate.limit
-            self._until[address] = self._clock() + pause
+            self._blocked_until[client] = self._clock() + pause
 
-    def _is_strange(self, viewer: Viewer) -> bool:
-        """Return whether the caller is unknown: in service mode, nobody who was let in."""
+    def _is_verified(self, viewer: Viewer) -> bool:
+        """Return whether the caller is verified: in service mode, every authenticated one."""
         if viewer.authorization is None:
-            return False
-        if viewer.caller in self._accepted:
-            self._accepted.move_to_end(viewer.caller)
-            return False
-        return True
+            return True
+        if viewer.caller in self._verified:
+            self._verified.move_to_end(viewer.caller)
+            return True
+        return False
 
 
-def _is_answer(status: int | None) -> bool:
-    return status is not None and status < _REFUSED_FROM
+def _is_success(status: int | None) -> bool:
+    return status is not None and status < _FIRST_FAILURE_STATUS

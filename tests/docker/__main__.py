@@ -1,6 +1,6 @@
-"""Checks docker/ on a machine without Docker: `uv run python -m tests.docker`. Exit status 1 if a check fails.
+"""Proves docker/ on a machine without Docker: `uv run python -m tests.docker`; status 1 where something does not hold.
 
-It runs the Dockerfile's steps in an empty folder, and starts the services of compose.yaml with the result.
+It builds the image by the Dockerfile's own steps in an empty folder, and starts the services of compose.yaml from it.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _WHO = "import os; print(os.getpid(), os.getuid(), [path for path in ('/', '{roo
 
 
 def prove(scratch: Path) -> Iterator[str]:
-    """Yield a line for each check that passes. AssertionError for the first that fails."""
+    """Give a line for each thing that holds; AssertionError for the first that does not."""
     started = time.monotonic()
     image = build(scratch)
     yield f"the image's steps run in an empty folder ({time.monotonic() - started:.0f} s)"
@@ -44,7 +44,7 @@ def prove(scratch: Path) -> Iterator[str]:
 
 def _locked_down(image: Image) -> str:
     if not locked_down.is_possible():
-        return "not checked, for want of root and namespaces: process 1, without root, on a read-only file system"
+        return "NOT PROVEN here, for want of root or namespaces: process 1, without root, on a read-only file system"
     user = image.stage.last("USER").text
     python = str(image.root / "opt/gateway/bin/python")
     command = [python, "-c", _WHO.replace("{root}", str(image.root))]
@@ -60,25 +60,25 @@ def _served(topology: Topology) -> Iterator[str]:
     yield "two gateways are healthy by the image's own check, and ready"
     assert ask(topology.proxy, THREAD).json() == ANSWER
     assert httpx.get(f"{topology.proxy}/ready", trust_env=False).status_code == 404
-    yield "nginx passes requests to the gateways, but not those for /health, /ready and /metrics"
+    yield "nginx hands on what is for the gateways, and keeps /health, /ready and /metrics to itself"
     persisted = {"persistedQuery": {"version": 1, "sha256Hash": hashlib.sha256(THREAD.encode()).hexdigest()}}
     first, second = (topology.url(service) for service in GATEWAYS)
     with httpx.Client(auth=(USERNAME, PASSWORD), timeout=30, trust_env=False) as http:
         assert http.post(f"{first}/graphql", json={"query": THREAD, "extensions": persisted}).json() == ANSWER
         assert http.post(f"{second}/graphql", json={"extensions": persisted}).json() == ANSWER
-    yield "a document that one gateway has stored in Redis is known to the other"
+    yield "what one gateway has learned the other knows through Redis"
     (scraped,) = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     for target in scraped["static_configs"][0]["targets"]:
         text = httpx.get(f"{topology.url(target)}/metrics", trust_env=False).text
         assert 'gochat_gateway_operations_total{code="OK",type="query"}' in text, target
-    yield "each target of Prometheus has metrics"
+    yield "each of Prometheus' targets has metrics"
 
 
 def _routed(topology: Topology, scratch: Path) -> Iterator[str]:
     node = shutil.which("node")
     folder = Path(__file__).parents[1] / "federation"
     if node is None or not (folder / "node_modules").is_dir():
-        yield "not checked, because the npm packages of tests/federation are missing: the router"
+        yield "NOT PROVEN here, for want of tests/federation's npm packages: the router"
         return
     with router(Project(folder, node), topology, scratch):
         assert ask(topology.url("router"), THREAD).json() == ANSWER
@@ -92,7 +92,7 @@ def _stopped(topology: Topology) -> Iterator[str]:
         assert ask(topology.proxy, THREAD).json() == ANSWER
         topology.start(service)
         assert ask(topology.proxy, THREAD).json() == ANSWER
-    yield "each gateway stops with status 0, and the other answers meanwhile"
+    yield "each gateway stops with status 0 when told to, and the other answers meanwhile"
 
 
 def main() -> int:
@@ -102,11 +102,11 @@ def main() -> int:
         Path(scratch).chmod(0o755)  # for the image's user
         try:
             for line in prove(Path(scratch)):
-                print(f"ok    {line}", flush=True)  # noqa: T201 - its output
+                print(f"ok    {line}", flush=True)  # noqa: T201 - what it is for
         except AssertionError as exc:
             print(f"FAIL  {exc}", file=sys.stderr)  # noqa: T201 - as above
             raise
-    print(f"every check of docker/ passed ({time.monotonic() - started:.0f} s)")  # noqa: T201 - as above
+    print(f"docker/ holds ({time.monotonic() - started:.0f} s)")  # noqa: T201 - as above
     return 0
 
 

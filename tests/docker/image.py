@@ -1,7 +1,7 @@
-"""Builds the image without Docker: runs the Dockerfile's steps, one after another, in an empty folder.
+"""Builds the image without Docker: the Dockerfile's own steps, one after another, in an empty folder.
 
-Every stage is built in the same folder, which is then renamed, so that absolute paths in a virtual environment stay
-correct when a later stage copies it. ``FROM python`` is a copy of the Python that runs this module.
+Every stage is built at the same place and then put aside, so that absolute paths in a virtual environment stay right
+when a later stage copies it. What ``FROM python`` brings is a copy of the Python that runs this.
 """
 
 import os
@@ -13,20 +13,20 @@ from pathlib import Path
 
 from tests.docker.recipe import ROOT, Instruction, Stage, build_context, stages
 
-# The beginnings of the absolute paths in the Dockerfile's commands.
+# What a path may begin with in the Dockerfile's commands.
 _PLACES = ("/opt/", "/src")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The file system of the last stage, and how it is started."""
+    """What was built: the file system of the last stage, and how it is started."""
 
     root: Path
     stage: Stage
 
     def here(self, text: str) -> str:
-        """Return ``text`` with the image's absolute paths replaced by those on this machine."""
+        """Return ``text`` with the image's absolute paths as they are on this machine."""
         for place in _PLACES:
             text = text.replace(place, f"{self.root}{place}")
         return text
@@ -37,18 +37,18 @@ class Image:
         return [self.here(word) for word in Instruction(instruction, text[text.index("[") :]).words]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that the image sets."""
+        """Return what the image sets."""
         given = {name: value.replace("$PATH", _SYSTEM_PATH) for name, value in self.stage.environment().items()}
         return {name: self.here(value) for name, value in given.items()} | _library_path(self.root)
 
 
 def _library_path(place: Path) -> dict[str, str]:
-    """Return the variable that a copy of Python needs to find its shared library."""
+    """Return what the copy of a Python needs that was built as a library: it looks for that where it was installed."""
     return {"LD_LIBRARY_PATH": f"{place}/usr/local/lib"} if (place / "usr/local/lib").exists() else {}
 
 
 def build(scratch: Path) -> Image:
-    """Build in ``scratch``. CalledProcessError if a step fails."""
+    """Build in ``scratch``; CalledProcessError where a step fails."""
     context = scratch / "context"
     for path in build_context():
         target = context / path
@@ -72,7 +72,7 @@ def _build(scratch: Path, context: Path, image: Image) -> None:
 
 
 def _bring_python(place: Path) -> None:
-    """Copy this machine's Python to its place in the image. The system's own is found without a copy."""
+    """Copy this machine's Python to where the image has it, unless it is the system's own, which is everywhere."""
     base = Path(sys.base_prefix)
     if base == Path("/usr"):
         return

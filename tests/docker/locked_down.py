@@ -1,4 +1,4 @@
-"""Starts a program as a container does: as process 1 and the image's user, on a read-only file system."""
+"""Starts a program as a container would: as process 1 and as the image's user, with nothing that it may write to."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-# The last line replaces the shell with the program, which is then process 1.
+# The last line hands over to the program, which is process 1 from then on.
 _SCRIPT = """
 set -e
 mount --bind "$1" "$1"
@@ -22,7 +22,7 @@ exec setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --no-new-p
 
 @cache
 def is_possible() -> bool:
-    """Return whether this process may do that: it must be root and allowed to create namespaces."""
+    """Return whether this machine lets us: root, and allowed to make namespaces."""
     if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("setpriv")):
         return False
     tried = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", "mount -o remount,bind,ro /"]
@@ -30,7 +30,7 @@ def is_possible() -> bool:
 
 
 def start(command: Sequence[str], root: Path, user: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    """Start ``command`` as ``user`` with all file systems read-only, or without both if that is not possible."""
+    """Start ``command`` as ``user``, ``root`` and the machine's own root read-only; as it is where that cannot be."""
     if is_possible():
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _SCRIPT, "sh"]
         command = [*namespaces, str(root), user, *command]
@@ -40,7 +40,7 @@ def start(command: Sequence[str], root: Path, user: str, environment: Mapping[st
 
 
 def terminate(process: "subprocess.Popen[str]", patience: float = 60) -> int:
-    """Send SIGTERM to the program, not to `unshare` around it, and return the exit status."""
+    """Send SIGTERM to the program itself, and return its exit status."""
     inner = process.pid
     if process.poll() is None and is_possible():
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

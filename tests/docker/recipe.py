@@ -45,11 +45,11 @@ class Stage:
     steps: list[Instruction] = field(default_factory=list)
 
     def last(self, instruction: str) -> Instruction:
-        """Return the last instruction of this name, which overrides the others."""
+        """Return the instruction that counts where there are several of its name."""
         return [step for step in self.steps if step.name == instruction][-1]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that ``ENV`` sets."""
+        """Return what ``ENV`` sets."""
         words = (word for step in self.steps if step.name == "ENV" for word in shlex.split(step.text))
         return dict(word.split("=", 1) for word in words)
 
@@ -70,12 +70,12 @@ def stages() -> list[Stage]:
 
 
 def build_context() -> Iterator[str]:
-    """Yield the paths of the files that .dockerignore lets into the build. The last pattern that matches decides."""
+    """Give the paths of the repository's files that .dockerignore lets through; the last pattern that fits counts."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     for folder, folders, files in os.walk(ROOT):
         base = Path(folder).relative_to(ROOT)
-        # Skip a folder that is ignored completely: .venv alone has more files than all others.
+        # A folder of which nothing can be let in is not looked into: .venv alone has more files than all the rest.
         folders[:] = [each for each in folders if _may_hold(str(base / each), patterns)]
         yield from (path for each in files if _is_let_in(path := str(base / each), patterns))
 

@@ -1,4 +1,4 @@
-"""Writes the router's supergraph, of the gateway alone: `uv run python -m tests.docker.supergraph`."""
+"""The router's supergraph, of the gateway alone: `uv run python -m tests.docker.supergraph` writes it anew."""
 
 import json
 
@@ -8,11 +8,11 @@ from tests.javascript import Project, project
 
 SUPERGRAPH = DOCKER / "router" / "supergraph.graphql"
 ADDRESS = "http://proxy:8080/graphql"
-"""The address of the gateways for the router of compose.yaml."""
+"""Where the router of compose.yaml finds the gateways."""
 
 
 def composed(federation: Project) -> str:
-    """Return the supergraph for schema.graphql."""
+    """Return the supergraph that belongs to schema.graphql."""
     graph = [{"name": "gochat", "url": ADDRESS, "sdl": SCHEMA.read_text(encoding="utf-8")}]
     (outcome,) = json.loads(federation.run("compose.mjs", stdin=json.dumps([graph])))
     supergraph: str = outcome["guild"]["supergraph"]

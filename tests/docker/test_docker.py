@@ -1,4 +1,4 @@
-"""The files of docker/ agree with the code and with each other. `python -m tests.docker` runs them."""
+"""What docker/ says is held to what is there; `python -m tests.docker` runs it."""
 
 import re
 import runpy
@@ -25,7 +25,7 @@ SERVICES = compose()["services"]
 
 
 def requirements(name: str) -> dict[str, Requirement]:
-    """Return the pins of a file by name. Each is one version and has hashes."""
+    """Return the pins of a file by their names; each is one version, and has its hashes."""
     text = (DOCKER / name).read_text(encoding="utf-8").replace("\\\n", "")
     found: dict[str, Requirement] = {}
     for line in text.splitlines():
@@ -87,10 +87,10 @@ def test_nothing_gets_into_the_build_that_is_not_for_the_image() -> None:
 def test_the_image_runs_without_root_and_without_a_shell() -> None:
     last = stages()[-1]
     user, _, group = last.last("USER").text.partition(":")
-    assert int(user) > 0, "a platform that refuses root needs a number"
+    assert int(user) > 0, "a number: a platform that refuses root cannot look names up"
     assert int(group) > 0
     for instruction in ("ENTRYPOINT", "CMD"):
-        assert last.last(instruction).text.startswith("["), "a shell would be process 1, and not pass signals on"
+        assert last.last(instruction).text.startswith("["), "a shell would be process 1, and keep the signals"
     assert "CMD [" in last.last("HEALTHCHECK").text
 
 
@@ -108,7 +108,7 @@ def test_the_services_settings_fit_together(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     settings = load_settings(env_file=NO_ENV_FILE)
     grace = int(SERVICES["gateway-1"]["stop_grace_period"].removesuffix("s"))
-    assert grace > settings.server.shutdown_delay + settings.shutdown_timeout, "otherwise requests in flight are killed"
+    assert grace > settings.server.shutdown_delay + settings.shutdown_timeout, "or what is under way is killed"
 
 
 def test_every_service_is_locked_down() -> None:

@@ -1,4 +1,4 @@
-"""The manifests agree with the schemas of Kubernetes, the image and the settings."""
+"""The manifests are held to Kubernetes' own schemas, and to the image and the settings."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ POD: dict[str, Any] = RESOURCES[0]["spec"]["template"]["spec"]
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda each: str(each["kind"]))
-def test_a_manifest_is_valid_for_kubernetes(resource: dict[str, Any]) -> None:
+def test_a_manifest_is_what_kubernetes_takes(resource: dict[str, Any]) -> None:
     schemas = require_module("kubernetes_validate", "kubernetes")
     schemas.validate(resource, schemas.latest_version(), strict=True)
 
@@ -64,7 +64,7 @@ def test_the_pods_have_no_more_rights_than_the_image_needs() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert int(stages()[-1].last("USER").text.split(":")[0]) > 0, "otherwise runAsNonRoot refuses it"
+    assert int(stages()[-1].last("USER").text.split(":")[0]) > 0, "or runAsNonRoot refuses it"
 
 
 def test_the_image_is_this_version() -> None:

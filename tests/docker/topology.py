@@ -1,4 +1,4 @@
-"""Starts the services of compose.yaml as processes on this machine, with the files that compose.yaml mounts."""
+"""Starts the services of compose.yaml as processes of this machine, with the very files that compose.yaml mounts."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ GATEWAYS = ("gateway-1", "gateway-2")
 
 @dataclass(slots=True)
 class Topology:
-    """The running services. ``ports`` has this machine's port of each service, by its name."""
+    """The running services. ``ports`` are this machine's, by the name of the service."""
 
     image: Image
     ports: dict[str, int]
@@ -30,11 +30,11 @@ class Topology:
     proxy: str = ""
 
     def url(self, service: str) -> str:
-        """Return the address of a service."""
+        """Return where a service listens."""
         return f"http://127.0.0.1:{self.ports[service]}"
 
     def environment(self, service: str) -> dict[str, str]:
-        """Return a gateway's environment: the image's, then compose.yaml's with the addresses of this machine."""
+        """Return the environment of a gateway: the image's, then compose.yaml's with this machine's addresses."""
         given = {**self.image.environment(), **compose()["services"][service]["environment"]}
         for name, service_name in (("sandbox:9000", "sandbox"), ("redis:6379", "redis")):
             given = {key: value.replace(name, f"127.0.0.1:{self.ports[service_name]}") for key, value in given.items()}
@@ -43,7 +43,7 @@ class Topology:
         return {**given, **ours, **metrics, "GATEWAY_LOG_LEVEL": "warning"}
 
     def start(self, service: str) -> None:
-        """Start a gateway, and return when it is healthy."""
+        """Start a gateway, and return when its health check says so."""
         command = [*self.image.command("ENTRYPOINT"), *self.image.command("CMD")]
         user = self.image.stage.last("USER").text
         self.gateways[service] = locked_down.start(command, self.image.root, user, self.environment(service))
@@ -57,13 +57,13 @@ class Topology:
         return check.returncode == 0
 
     def stop(self, service: str) -> int:
-        """Stop a gateway, and return its exit status."""
+        """Tell a gateway to stop, and return its exit status."""
         return locked_down.terminate(self.gateways.pop(service))
 
 
 @contextmanager
 def running(image: Image, scratch: Path) -> Iterator[Topology]:
-    """Start every service that this machine has a program for, and stop them at the end."""
+    """Start everything but what is not installed, and stop it."""
     with ExitStack() as stack:
         targets = (f"{service}:9100" for service in GATEWAYS)
         topology = Topology(image, {name: free_port() for name in (*GATEWAYS, *targets, "sandbox", "redis", "router")})
@@ -80,8 +80,8 @@ def running(image: Image, scratch: Path) -> Iterator[Topology]:
 
 @contextmanager
 def router(project: Project, topology: Topology, scratch: Path) -> Iterator[None]:
-    """Run the router with the files of docker/router, in front of the proxy."""
-    folder = project.path / "node_modules" / ".gochat-gateway-router"  # its configuration finds its imports from there
+    """Run the router with docker/router, before the proxy."""
+    folder = project.path / "node_modules" / ".gochat-gateway-router"  # where its configuration finds what it imports
     folder.mkdir(exist_ok=True)
     (folder / "gateway.config.mjs").write_bytes((DOCKER / "router" / "gateway.config.mjs").read_bytes())
     supergraph = (DOCKER / "router" / "supergraph.graphql").read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def router(project: Project, topology: Topology, scratch: Path) -> Iterator[None
 
 
 def ask(url: str, document: str, *, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Send an operation with the sandbox's account."""
+    """Ask as the sandbox's user."""
     return httpx.post(
         f"{url}/graphql",
         json={"query": document},

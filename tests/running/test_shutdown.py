@@ -31,7 +31,7 @@ def test_sigterm_makes_it_unready_at_once_and_completes_requests_in_flight(
         under_way = pool.submit(slow.post, "/graphql", json=THREAD)
         sandbox.wait_for_calls(1, route="thread")
         program.interrupt(signal.SIGTERM)
-        program.err.until("told to stop")
+        program.err.until("shutting down")
         readiness = kept.get("/ready")
         assert (readiness.status_code, readiness.json()["checks"]["shutdown"]) == (503, "draining")
         assert readiness.headers["connection"] == "close"
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_the_delay_at_once(begin: Start, upstream: str) -> None:
     with client(url) as http:
         http.get("/health")
         program.interrupt(signal.SIGTERM)
-        program.err.until("told to stop")
+        program.err.until("shutting down")
         program.interrupt(signal.SIGTERM)
         assert http.get("/health").status_code == 200, "a second SIGTERM changes nothing"
     program.interrupt(signal.SIGINT)

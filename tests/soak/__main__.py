@@ -1,4 +1,4 @@
-"""Two gateways under load, while everything around them fails and recovers: `uv run python -m tests.soak`.
+"""Two gateways under load for minutes, while all around them fails and recovers: `uv run python -m tests.soak`.
 
 The promises: every request is answered with status 200 and GraphQL, also while a gateway or Redis is killed (but for
 what that gateway had begun to send); nobody is told another caller's data; no error comes while all is well, and none
@@ -20,11 +20,11 @@ from tests.soak.report import Soak
 from tests.soak.world import World, running
 
 _MOST_ANSWERS = 500_000
-_SAMPLE = 0.5  # seconds between two measurements of memory
+_SAMPLE = 0.5  # seconds between two looks at the memory
 
 
 class _Run:
-    """One soak: the load continues through all phases."""
+    """One soak: the load goes on while the phases go by."""
 
     def __init__(self, world: World, seconds: float) -> None:
         self.soak = Soak()
@@ -45,7 +45,7 @@ class _Run:
     async def _pass(self, phase: Phase) -> None:
         if not phase.calm:
             self._phase = phase.name
-        # Stopping and starting processes takes time, and the callers must continue meanwhile.
+        # What is done to processes takes its time, and the callers must go on meanwhile.
         await asyncio.to_thread(phase.begin, self._world)
         if phase.calm:
             await asyncio.sleep(min(3.0, self._seconds * 0.04))  # circuits close, stale answers end
@@ -63,7 +63,7 @@ class _Run:
         while not self._over:
             memory = self._world.gateways[1].memory()
             self.soak.memory += [] if memory is None else [memory]
-            self._world.sandbox.clear()  # its log of calls would grow
+            self._world.sandbox.clear()  # its log of calls would be all that grows
             await asyncio.sleep(_SAMPLE)
 
 
@@ -92,7 +92,7 @@ def main() -> int:
     broken = found.broken()
     verdict = [f"BROKEN: {line}" for line in broken] or ["every promise was kept"]
     lines = [*found.lines(), *verdict, f"{time.monotonic() - started:.0f} s"]
-    print("\n".join(lines))  # noqa: T201 - its output
+    print("\n".join(lines))  # noqa: T201 - what it is for
     return 1 if broken else 0
 
 

@@ -1,4 +1,4 @@
-"""The load: callers who send all kinds of queries with their own credentials, and check the responses.
+"""The load: callers who ask all kinds of queries, each with credentials of its own, and look at what they are told.
 
 The sandbox writes into each thread and each customer for whom it was: another name than one's own is another caller's
 data.
@@ -25,16 +25,16 @@ QUERIES = (
     'query { customer(externalId: "cu-1") { id comment profile { customFields { name } } } thread(id: "%s") { tags } }',
     'query { thread(id: "%s") { ...Rest } } fragment Rest on Thread { id tags createdAt reminder { delay } }',
 )
-# The error codes that a query may have while the REST API fails.
+# What a query may come to while the REST API is in trouble.
 EXCUSED = {"UPSTREAM_TIMEOUT", "UPSTREAM_UNAVAILABLE", "UPSTREAM_ERROR", "UPSTREAM_INVALID_RESPONSE", "RATE_LIMITED"}
 _NAMED = re.compile(r"caller:([\w.@-]+)")
-_PAUSE = 0.05  # the longest pause between two queries, in seconds
+_PAUSE = 0.05  # seconds that a caller thinks at most
 _PATIENCE = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response, and what is wrong with it; ``broken`` is empty if nothing is."""
+    """What came back, and what is wrong with it: an empty ``broken`` means nothing."""
 
     phase: str
     seconds: float
@@ -42,11 +42,11 @@ class Answer:
     broken: str = ""
     stale: bool = False
     cut_off: bool = False
-    """It had begun when its gateway was killed, so the rest could not be sent."""
+    """It had begun when its gateway was killed: nobody can send the rest."""
 
 
 class Caller:
-    """Sends one query after another. ``knows`` is whether its password is right."""
+    """Asks until told to stop, one query after another. ``knows`` says whether its password is right."""
 
     def __init__(self, name: str, url: str, seed: int, *, knows: bool = True) -> None:
         self._name = name
@@ -57,7 +57,7 @@ class Caller:
         self._authorization = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
     async def ask(self, phase: Callable[[], str], take: Callable[[Answer], bool]) -> None:
-        """Send queries, and pass each answer to ``take``, until that returns False."""
+        """Ask, and hand each answer to ``take``, until that says no."""
         headers = {"authorization": self._authorization}
         async with httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False) as http:
             while True:

@@ -18,7 +18,7 @@ _DRIFT = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """``begin`` runs first, then the load continues for ``share`` of the time. No error is allowed when ``calm``."""
+    """``begin`` is done first, then the load goes on for ``share`` of the time; ``calm``: no error is excused."""
 
     name: str
     share: float

@@ -1,4 +1,4 @@
-"""The result of a soak: counts by phase, memory, and the promises that were broken."""
+"""What a soak came to: counts by phase, memory, and the promises that were broken."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from tests.soak.phases import PHASES
 # A gateway that leaks a kilobyte with each request grows by this within a minute of this load.
 _GROWTH = 12.0  # MiB
 _MOST_EXAMPLES = 5
-# One gateway is killed once, while it sends responses.
+# One gateway is killed once, in the midst of whatever it sends.
 _MOST_CUT_OFF = 3
 
 
 @dataclass(slots=True)
 class Soak:
-    """Everything that was recorded."""
+    """Everything that was seen."""
 
     answers: list[Answer] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
-    """Memory in MiB of the gateway that is never killed, at equal intervals."""
+    """Of the gateway that runs all the time, sampled at even distances, in MiB."""
     tracebacks: list[str] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
 
     def broken(self) -> list[str]:
-        """Return one line for each broken promise."""
+        """Return one line for each promise that was not kept."""
         failures = Counter((each.phase, each.broken) for each in self.answers if each.broken)
         lines = [f"{count} x {what} ({phase})" for (phase, what), count in failures.items()]
         if self.cut_off() > _MOST_CUT_OFF:
@@ -47,7 +47,7 @@ class Soak:
         return sum(each.cut_off for each in self.answers)
 
     def growth(self) -> float:
-        """Return the growth of the median memory from the third fifth, after warming up, to the last."""
+        """Return by how much the memory's median of the last fifth is above that of the third: past warming up."""
         fifth = len(self.memory) // 5
         if not fifth:
             return 0.0

@@ -1,4 +1,4 @@
-"""What runs during a soak: the sandbox, Redis, two gateways and nginx, each of which can fail and recover."""
+"""Everything that runs during a soak: the sandbox, Redis, two gateways and nginx, each to be broken and mended."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ _SETTINGS = {
     "CACHE_TTL_MESSAGES": "1",
     "CACHE_TTL_CUSTOMER": "2",
     "CACHE_STALE_IF_ERROR": "5",
-    # All times are shorter than in production, so that they fit into a minute.
+    # All is quicker than in production, so that a minute has room for it.
     "UPSTREAM_READ_TIMEOUT": "1",
     "OPERATION_TIMEOUT": "3",
     "BREAKER_WINDOW": "3",
@@ -36,7 +36,7 @@ _SETTINGS = {
 
 @dataclass(slots=True)
 class GatewayProcess:
-    """A gateway on its own port, with its log in a file."""
+    """A gateway on a port of its own, whose log is a file."""
 
     port: int
     environment: dict[str, str]
@@ -51,7 +51,7 @@ class GatewayProcess:
         until(self.is_ready, "a gateway is ready")
 
     def is_ready(self) -> bool:
-        """Return whether it is ready."""
+        """Return whether it says so."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/ready", trust_env=False, timeout=5).status_code == 200
         except httpx.TransportError:
@@ -77,17 +77,17 @@ class GatewayProcess:
 
 @dataclass(slots=True)
 class World:
-    """The running programs. ``url`` is the address of nginx."""
+    """What runs. ``url`` is nginx's."""
 
     sandbox: Sandbox
     redis: RedisServer
     gateways: list[GatewayProcess]
     url: str = ""
     exits: list[int] = field(default_factory=list)
-    """The exit statuses of the gateways that were stopped."""
+    """The exit statuses of the gateways that were told to stop."""
 
     def break_upstream(self, *faults: Fault) -> None:
-        """Replace the faults in force by these."""
+        """Put these faults in force, and no others."""
         self.sandbox.faults.clear()
         self.sandbox.faults.add(*faults)
 
@@ -99,8 +99,8 @@ class World:
 
 @contextmanager
 def running(folder: Path) -> Iterator[World]:
-    """Start everything, and stop it at the end."""
-    # The sandbox locks no account, because one caller of the load has a wrong password.
+    """Start everything, and stop it."""
+    # Nobody is locked out: a caller with a wrong password is part of the load.
     accounts = Accounts(dict.fromkeys(CALLERS, PASSWORD), lockout_after=1_000_000_000)
     sandbox = Sandbox(accounts=accounts, echo_caller=True)
     with ExitStack() as stack:

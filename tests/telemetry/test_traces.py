@@ -209,7 +209,8 @@ def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpo
     """Return the same endpoint on a schema with a mutation, since the gateway's schema has none."""
     config = StrawberryConfig(scalar_map=SCALARS)
     schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
-    return replace(endpoint, engine=Engine(schema, document_cache_size=10, tracing=tracing))
+    engine = Engine(schema, document_cache_size=10, tracing=tracing)
+    return replace(endpoint, runner=replace(endpoint.runner, engine=engine))
 
 
 @pytest.mark.parametrize("named", [False, True])

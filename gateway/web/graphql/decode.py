@@ -1,113 +1,92 @@
-"""From an HTTP request to a GraphQL operation (GraphQL over HTTP, section Request)."""
+"""Step 3 of the endpoint: read the request's operation, or its batch of them (GraphQL over HTTP, section Request)."""
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Receive, Scope
 
-from gateway.errors import BadUserInput, BodyTooLarge, UrlTooLong
+from gateway.errors import BadUserInput, BatchTooLarge, BodyTooLarge, UrlTooLong
 from gateway.execution.documents.persisted import PersistedOperation, document_name
 from gateway.execution.operation import Operation
+from gateway.web.graphql.batching import Batch
+from gateway.web.graphql.negotiation import JSON
+from gateway.web.request import HttpError, HttpRequest
 
-T = TypeVar("T")
-
-_MOMENT = 0.02  # seconds
-# A client that is cut off while it sends may never read the answer: so what it still sends is read and thrown away.
-_MOST_DISCARDED = 64 * 1024 * 1024
-# Proxies take less; and a parameter costs far more time to decode than a byte of a body.
-_LONGEST_QUERY_STRING = 32 * 1024
-_MOST_PARAMETERS = 100
-# JSON objects and lists, by their brackets: a megabyte of nested ones takes 120 ms to decode, one of numbers 5 ms.
-_MOST_BRACKETS = 50_000
-_LONGEST_NAME = 256
+# Proxies allow less; and a parameter takes far longer to decode than a byte of a body.
+_MAX_QUERY_STRING_BYTES = 32 * 1024
+_MAX_PARAMETERS = 100
+# JSON objects and lists, counted by their brackets: a megabyte of nested ones takes 120 ms to decode, of numbers 5 ms.
+_MAX_BRACKETS = 50_000
+_MAX_NAME_CHARACTERS = 256
 
 
-class ClientDisconnected(Exception):
-    """The client went away before it was answered."""
+@dataclass(frozen=True, slots=True)
+class RequestReader:
+    """Reads operations. ``max_body`` is in bytes; ``max_batch`` is how many operations a POST may hold, 1 for none."""
+
+    max_body: int
+    max_batch: int = 1
+
+    async def read(self, request: HttpRequest) -> Operation | Batch:
+        """Return what the client asks for; HttpError 400, 405, 413, 414 or 415 where that is no GraphQL request."""
+        try:
+            if request.method == "GET":
+                return operation_of_query_string(request.query_string)
+            if request.method != "POST":
+                message = "GraphQL is asked with GET or POST."
+                raise HttpError(405, BadUserInput(message), {"allow": "GET, POST"})
+            _require_json(request.headers.get("content-type"))
+            return operations_of_body(await request.body(self.max_body), self.max_batch)
+        except BodyTooLarge as exc:
+            raise HttpError(413, exc) from exc
+        except UrlTooLong as exc:
+            raise HttpError(414, exc) from exc
+        except BadUserInput as exc:
+            raise HttpError(400, exc) from exc
 
 
-def request_headers(scope: Scope) -> dict[str, str]:
-    """Return the request's headers by their names in lower case; of several with one name, the first.
-
-    Starlette's own look through all of them for each that is asked for: with ten questions that is 10 us a request.
-    """
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-
-
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Return the whole body; raise BodyTooLarge over ``limit`` bytes, ClientDisconnected where it breaks off."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) <= limit:
-            return body
-    chunks: list[bytes] = []
-    size = 0
-    while message["type"] == "http.request":
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-        if not message.get("more_body") or size > _MOST_DISCARDED:
-            if size > limit:
-                raise BodyTooLarge(f"The request's body is larger than {limit} bytes.")
-            return b"".join(chunks)
-        message = await receive()
-    raise ClientDisconnected
+def _require_json(content_type: str | None) -> None:
+    """Raise HttpError 415 unless the body is declared as JSON: other types a browser sends across origins (CSRF)."""
+    name, _, parameters = (content_type or "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
+        message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
+        raise HttpError(415, BadUserInput(message), {"accept-post": JSON})
 
 
-async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
-    """Await ``work``; where the client hangs up meanwhile, cancel it and raise ClientDisconnected.
+def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
+    """Return what a POST's JSON body holds; BadUserInput, or BodyTooLarge or BatchTooLarge, where it is invalid."""
+    if len(body) > _MAX_BRACKETS and body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
+        raise BodyTooLarge(f"The request's body holds more than {_MAX_BRACKETS} JSON objects and lists.")
+    value = _json(body, "The request's body")
+    return _batch(value, max_batch) if isinstance(value, list) else operation_of(value)
 
-    The request's body has been read, so that all there is to receive is that it is over. Work that is done in a moment
-    is not watched: a task for it would cost more than is lost.
-    """
-    task = asyncio.current_task()
-    watcher: asyncio.Task[None] | None = None
-    gone = False
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
+def _batch(members: list[Any], max_batch: int) -> Batch:
+    if max_batch == 1:
+        raise BadUserInput("Batching is not enabled: send one operation per request.")
+    if not 1 <= len(members) <= max_batch:
+        error = BatchTooLarge if members else BadUserInput
+        raise error(f"A batch has 1 to {max_batch} operations, not {len(members)}.")
+    if not all(isinstance(member, dict) for member in members):
+        raise BadUserInput("A batch is a JSON array of objects with `query`.")
+    return Batch(tuple(_member(member) for member in members))
 
-    def begin_to_watch() -> None:
-        nonlocal watcher
-        watcher = asyncio.create_task(watch(), name="client-watch")
 
-    timer = asyncio.get_running_loop().call_later(_MOMENT, begin_to_watch)
+def _member(parameters: dict[str, Any]) -> Operation | BadUserInput:
     try:
-        return await work
-    except asyncio.CancelledError:
-        if task is None or not gone:
-            raise
-        task.uncancel()
-        raise ClientDisconnected from None
-    finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.cancel()
-
-
-def json_of_body(body: bytes) -> Any:
-    """Return the JSON value that a POST's body holds; BadUserInput where it is none, BodyTooLarge where too much."""
-    if len(body) > _MOST_BRACKETS and body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
-        raise BodyTooLarge(f"The request's body holds more than {_MOST_BRACKETS} JSON objects and lists.")
-    return _json(body, "The request's body")
+        return operation_of(parameters)
+    except BadUserInput as exc:
+        return exc
 
 
 def operation_of_query_string(query_string: bytes) -> Operation:
-    """Return the operation that a GET's query string holds; raise BadUserInput that says what is wrong with it."""
-    if len(query_string) > _LONGEST_QUERY_STRING:
-        raise UrlTooLong(f"The query string is longer than {_LONGEST_QUERY_STRING} bytes: use POST.")
+    """Return the operation of a GET's query string; BadUserInput or UrlTooLong where it is invalid."""
+    if len(query_string) > _MAX_QUERY_STRING_BYTES:
+        raise UrlTooLong(f"The query string is longer than {_MAX_QUERY_STRING_BYTES} bytes: use POST.")
     try:
-        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=_MAX_PARAMETERS)
         parameters: dict[str, Any] = dict(pairs)
     except ValueError as exc:
         raise BadUserInput("The query string is not valid percent-encoded UTF-8.") from exc
@@ -127,7 +106,7 @@ def _json(text: bytes, what: str) -> Any:
 
 
 def operation_of(parameters: Any) -> Operation:
-    """Return the operation that a request's parameters make; raise BadUserInput that says what is wrong with them."""
+    """Return the operation of a request's parameters; BadUserInput says what is wrong with them."""
     if not isinstance(parameters, dict):
         raise BadUserInput("The request's body must be a JSON object with `query`.")
     called = document_name(parameters.get("documentId"), _require_object(parameters, "extensions"))
@@ -143,8 +122,8 @@ def operation_of(parameters: Any) -> Operation:
     name = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
         raise BadUserInput("`operationName` must be a string or null.")
-    if name is not None and len(name) > _LONGEST_NAME:
-        raise BadUserInput(f"`operationName` must have {_LONGEST_NAME} characters at most.")
+    if name is not None and len(name) > _MAX_NAME_CHARACTERS:
+        raise BadUserInput(f"`operationName` must have {_MAX_NAME_CHARACTERS} characters at most.")
     variables = _require_object(parameters, "variables")
     if called is not None:
         return PersistedOperation(document, name, variables, called)

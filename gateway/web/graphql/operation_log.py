@@ -1,13 +1,13 @@
-"""Tells of each operation when it is over: a line in the log, what the metrics count, and its span.
+"""Reports each operation when it is over: one log line, the metrics and its span.
 
-Nothing that a client wrote is told but the operation's name, cut short: no document, no variable, no credential.
+Of what a client wrote only the operation's name is reported, cut to a maximum: no document, variable or credential.
 """
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,18 +23,19 @@ from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import CallReports, Origin, outcome_of
-from gateway.web.graphql.reported_parts import ReportedParts
-from gateway.web.http_error import HttpError
+from gateway.web.request import HttpError
 
 DISCONNECTED = "CLIENT_DISCONNECTED"
-"""What an operation came to whose client did not wait for the answer."""
+"""The code of an operation whose client disconnected before the response was complete."""
 
 _OK = "OK"
-_LONGEST_NAME = 100
+_MAX_NAME_CHARACTERS = 100
+
+Payload = dict[str, Any]
 
 
 class OperationReporter:
-    """Reports operations. One that took ``slow`` seconds or more is told at warning, with each of its REST calls."""
+    """Reports operations. One of ``slow`` seconds or more is logged as a warning, with each of its REST calls."""
 
     def __init__(
         self,
@@ -54,10 +55,10 @@ class OperationReporter:
     def report(
         self, operation: Operation, context: OperationContext, headers: Mapping[str, str], work: Awaitable[Result]
     ) -> Awaitable[Result]:
-        """Return the result of ``work``, which executes ``operation``, and tell of it.
+        """Return the result of ``work``, which executes ``operation``, and report it.
 
-        ``headers`` are the request's, which may name a trace. An answer in parts is told of when it has ended; its span
-        ends with the first of them.
+        ``headers`` are the request's, which may name a trace. With incremental delivery the operation is over after the
+        last payload; its span ends with the initial one.
         """
         if self._tracing is None:
             return self._report(operation, context, work, None)
@@ -88,7 +89,7 @@ class OperationReporter:
         try:
             result = await work
         except HttpError:
-            over(None)  # it was not executed: see `refused`
+            over(None)  # it was not executed: `refused` reports it
             raise
         except asyncio.CancelledError:
             over((DISCONNECTED,))
@@ -102,15 +103,15 @@ class OperationReporter:
         if span is not None:
             span.record(_facts(operation, context, result.codes))
         codes = result.codes
-        parts = ReportedParts(result.subsequent, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
-        return replace(result, subsequent=parts)
+        ended = _OnEnd(result.subsequent, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
+        return replace(result, subsequent=ended)
 
     def responded(self, status: int) -> None:
         """Count a response by its HTTP status."""
         self._responses[status] += 1
 
     def refused(self, request_id: str, exc: HttpError) -> None:
-        """Tell of a request that HTTP itself answers, since it holds no operation that may be executed."""
+        """Log a request that was refused before an operation was executed."""
         if logger.isEnabledFor(logging.INFO):
             fields = {"requestId": request_id, "status": exc.status, "errors": [exc.error.code]}
             log_fields(logging.INFO, "refused", fields)
@@ -164,7 +165,7 @@ def _fields(operation: Operation, context: OperationContext, codes: tuple[str, .
     name = execution.name or operation.name
     fields: dict[str, Any] = {
         "requestId": context.request_id,
-        "operation": name and name[:_LONGEST_NAME],
+        "operation": name and name[:_MAX_NAME_CHARACTERS],
         "type": execution.type,
         "document": execution.document or _document(operation),
         "caller": context.viewer.caller,
@@ -191,14 +192,14 @@ def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ..
 
 
 def _document(operation: Operation) -> str | None:
-    """Name a document that was not executed: by what the client called it, where the text did not come along."""
+    """Return the digest of a document that was not executed: the client's own where the request has no text."""
     if operation.document:
         return digest_of(operation.document)
     return operation.called.digest[:DIGEST_LENGTH] if isinstance(operation, PersistedOperation) else None
 
 
 def _summary(reports: CallReports) -> list[dict[str, Any]]:
-    """Return how many REST calls came to what; a list, since what is searched in a log has no names of its own."""
+    """Count the REST calls by route, origin and outcome, in a list: log search needs keys that are known in advance."""
     calls: dict[tuple[str, Origin, str], int] = {}
     for report in reports:
         kind = report.route, report.origin, report.outcome
@@ -207,3 +208,36 @@ def _summary(reports: CallReports) -> list[dict[str, Any]]:
         {"route": route, "source": origin, "outcome": outcome, "calls": number}
         for (route, origin, outcome), number in calls.items()
     ]
+
+
+class _OnEnd(AsyncGenerator[Payload, None]):
+    """Passes payloads on, and calls ``over`` once at the end, with whether all of them were taken.
+
+    A generator function would not do: one that is closed before its first step never runs its ``finally``.
+    """
+
+    def __init__(self, payloads: AsyncGenerator[Payload, None], over: Callable[[bool], None]) -> None:
+        self._payloads = payloads
+        self._over: Callable[[bool], None] | None = over
+
+    async def asend(self, value: None) -> Payload:
+        try:
+            return await self._payloads.asend(value)
+        except StopAsyncIteration:
+            self._end(complete=True)
+            raise
+
+    async def athrow(self, *raised: Any) -> Payload:
+        return await self._payloads.athrow(*raised)
+
+    async def aclose(self) -> None:
+        """Close the payloads. After the last one this reports nothing."""
+        try:
+            await self._payloads.aclose()
+        finally:
+            self._end(complete=False)
+
+    def _end(self, *, complete: bool) -> None:
+        over, self._over = self._over, None
+        if over is not None:
+            over(complete)

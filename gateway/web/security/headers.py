@@ -1,7 +1,9 @@
-"""The headers that every answer has, unless it says otherwise itself.
+"""The security headers of every response; a response can set its own value for each.
 
-``Strict-Transport-Security`` is not among them: it means nothing over plain HTTP (RFC 6797, section 7.2), and TLS ends
-in front of the gateway. Whatever ends it says so.
+``Strict-Transport-Security`` is not among them: browsers ignore it over plain HTTP (RFC 6797, section 7.2). TLS ends in
+a proxy in front of the gateway, and that proxy sends it.
+
+On its own, so that whoever reviews security finds all of it in this folder.
 """
 
 from collections.abc import Iterable
@@ -10,7 +12,7 @@ RawHeader = tuple[bytes, bytes]
 
 _HEADERS: tuple[RawHeader, ...] = (
     (b"cache-control", b"no-store"),
-    # An answer is data. Opened as a page it may run, load and be framed by nothing; embedded in one it is not readable.
+    # A response is data. Opened as a page it may not run or load anything, or be framed; other sites cannot embed it.
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
@@ -19,7 +21,7 @@ _HEADERS: tuple[RawHeader, ...] = (
 
 
 def with_security_headers(given: Iterable[RawHeader]) -> list[RawHeader]:
-    """Return a response's headers with those that it does not have."""
+    """Return a response's headers, with the security headers that it lacks."""
     headers = list(given)
     names = [name for name, _ in headers]
     headers += [each for each in _HEADERS if each[0] not in names]

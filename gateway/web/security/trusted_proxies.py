@@ -1,7 +1,9 @@
-"""Whose word is taken for where a request comes from: that of the proxies in ``GATEWAY_TRUSTED_PROXIES``, or nobody's.
+"""Takes the client's address from ``X-Forwarded-For``, if a proxy in ``GATEWAY_TRUSTED_PROXIES`` sent it.
 
-A client can send ``X-Forwarded-For`` as well, with whatever address it likes. So of the addresses in it the last one
-counts that is no trusted proxy's: the one that a trusted proxy has seen with its own eyes.
+A client can send this header itself, with any address. So the last address in it that is not a trusted proxy's counts:
+a trusted proxy has added it for the connection it received.
+
+On its own, so that whoever reviews security finds all of it in this folder.
 """
 
 import ipaddress
@@ -13,14 +15,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from gateway.errors import ConfigurationError
 from gateway.settings import HttpSettings, words
 
-# How an IPv4 address looks to a socket that takes both kinds, as one on `::` does (RFC 4291, section 2.5.5.2).
+# The form of IPv4 addresses on a socket that accepts both kinds, such as one on `::` (RFC 4291, section 2.5.5.2).
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def proxy_middleware(settings: HttpSettings) -> list[Middleware]:
-    """Return what puts the client's address in the place of a trusted proxy's; nothing where none is trusted."""
+    """Return the middleware that replaces a trusted proxy's address by the client's; none where no proxy is trusted."""
     trusted = [form for each in words(settings.trusted_proxies) for form in _forms(_network(each))]
-    # uvicorn does it by itself for 127.0.0.1, and in a process where that is not asked for: see `gateway_config`.
+    # uvicorn's own is switched off in `gateway_config`: it would trust every program on 127.0.0.1.
     return [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
 
 
@@ -38,17 +40,17 @@ def _network(text: str) -> _Network:
 
 
 def _is_everyone(network: _Network) -> bool:
-    """Return whether it holds all addresses of a kind; IPv4 clients may also come as IPv6."""
+    """Return whether the network holds all addresses of a kind; IPv4 ones can also have the IPv6 form."""
     return network.prefixlen == 0 or (isinstance(network, ipaddress.IPv6Network) and _MAPPED.subnet_of(network))
 
 
 def _forms(network: _Network) -> list[str]:
-    """Return a network in each form in which its addresses may appear."""
+    """Return the network in each form that its addresses can have."""
     if isinstance(network, ipaddress.IPv4Network):
         return [str(network), f"::ffff:{network.network_address}/{_MAPPED.prefixlen + network.prefixlen}"]
     return [str(network)]
 
 
 def _refusal(text: str, what: str) -> ConfigurationError:
-    problem = f"GATEWAY_TRUSTED_PROXIES: {text} {what}. To believe everyone would let clients choose their address."
+    problem = f"GATEWAY_TRUSTED_PROXIES: {text} {what}. To trust everyone would let clients choose their address."
     return ConfigurationError([problem])

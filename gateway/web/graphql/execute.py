@@ -1,0 +1,111 @@
+"""Step 4 of the endpoint: execute the operation, or the batch of them, while the client is connected."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gateway.errors import BadUserInput, GatewayError, RequestError
+from gateway.execution.documents.persisted import (
+    NoPersistedDocuments,
+    PersistedDocuments,
+    PersistedOperation,
+    TrustedFirst,
+)
+from gateway.execution.engine import Engine
+from gateway.execution.operation import Operation
+from gateway.execution.result import Result, failed
+from gateway.schema.resolvers.context import ContextFactory, OperationContext
+from gateway.upstream.call import CallReports, Origin
+from gateway.web.graphql.batching import Batch, run_batch
+from gateway.web.graphql.multipart import accepts_multipart
+from gateway.web.graphql.operation_log import OperationReporter
+from gateway.web.rate_limit import Admission
+from gateway.web.request import HttpError, HttpRequest, while_connected
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRunner:
+    """Runs operations, and reports each of them when it is over."""
+
+    engine: Engine
+    contexts: ContextFactory
+    persisted: PersistedDocuments | NoPersistedDocuments | TrustedFirst
+    reporter: OperationReporter
+    incremental: bool = False
+    """Whether @defer and @stream are enabled."""
+    explain: bool = False
+    """Whether a request may ask for its REST calls with ``Gateway-Explain: 1``."""
+
+    async def execute(
+        self, requested: Operation | Batch, request: HttpRequest, admission: Admission
+    ) -> tuple[Result, ...]:
+        """Return the result of each operation.
+
+        Raises HttpError where HTTP forbids the operation, ClientDisconnected where the client hangs up.
+        """
+        if isinstance(requested, Batch):
+            run = partial(self._run, request=request, admission=admission)
+            return await while_connected(request.receive, run_batch(requested, run, request.id))
+        incremental = self.incremental and accepts_multipart(request)
+        work = self._run(requested, request, admission, incremental=incremental)
+        return (await while_connected(request.receive, work),)
+
+    async def _run(
+        self, operation: Operation, request: HttpRequest, admission: Admission, *, incremental: bool = False
+    ) -> Result:
+        timeout = _timeout(request.headers.get("gateway-timeout"))
+        context = self.contexts.build(admission.viewer, request.id, timeout)
+        work = self._execute(operation, context, request, incremental=incremental)
+        try:
+            return await self.reporter.report(operation, context, request.headers, work)
+        finally:
+            admission.record(context.reports)
+
+    async def _execute(
+        self, operation: Operation, context: OperationContext, request: HttpRequest, *, incremental: bool
+    ) -> Result:
+        named = operation if isinstance(operation, PersistedOperation) else None
+        if named is not None:
+            try:
+                operation = await self.persisted.resolve(named)
+            except GatewayError as exc:
+                return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
+        if request.method == "GET" and not self._is_query(operation):
+            raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
+        result = await self.engine.execute(operation, context, incremental=incremental)
+        if named is not None:
+            await self.persisted.register(named, context)
+        explain = self.explain and request.headers.get("gateway-explain") == "1"
+        result.payload.update(_extensions(context.reports, explain=explain))
+        return result
+
+    def _is_query(self, operation: Operation) -> bool:
+        try:
+            return self.engine.documents.get(operation.document).is_query(operation.name)
+        except RequestError:
+            return True  # the engine reports what is wrong with it
+
+
+def _timeout(value: str | None) -> float | None:
+    """Return the seconds that the caller gives the operation; HttpError 400 where that is not a positive number."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise HttpError(400, BadUserInput("`Gateway-Timeout` must be a number of seconds above 0, such as 2.5."))
+    return seconds
+
+
+def _extensions(reports: CallReports, *, explain: bool) -> dict[str, Any]:
+    """Return what the response says of its REST calls: always the stale ones, and all of them with ``explain``."""
+    stale = [report.as_dict() for report in reports if report.origin is Origin.STALE]
+    extensions: dict[str, Any] = {}
+    if stale:
+        extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]
+    if explain:
+        extensions["upstream"] = [report.as_dict() for report in reports]
+    return {"extensions": extensions} if extensions else {}

@@ -1,0 +1,129 @@
+"""An HTTP request: built once at the edge of the endpoint, and passed down instead of ASGI's scope and receive.
+
+``body`` and `while_connected` are the only readers of ``receive``: first the body is read, then a hang-up is noticed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TypeVar
+
+from starlette.types import Receive, Scope
+
+from gateway.errors import BodyTooLarge, GatewayError
+
+T = TypeVar("T")
+
+_UNWATCHED_SECONDS = 0.02
+# A client whose connection is closed while it sends may never read the response, so the rest is read and discarded.
+_MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection before it got the response."""
+
+
+class HttpError(Exception):
+    """A request that is not executed. ``error`` is in the body of the response, ``headers`` are added to it."""
+
+    def __init__(self, status: int, error: GatewayError, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        super().__init__(status, error.code)
+        self.status = status
+        self.error = error
+        self.headers = headers
+
+
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """Return the header that says when to retry, in whole seconds (RFC 9110, section 10.2.3)."""
+    return {} if seconds is None else {"retry-after": str(max(1, ceil(seconds)))}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request of a client."""
+
+    method: str
+    query_string: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    """By their names in lower case; of several with one name, the first."""
+    address: str | None
+    """The client's IP address, None where it is unknown."""
+    id: str
+    """The request id: in errors, log lines, traces and the header ``X-Request-Id``."""
+    receive: Receive = field(repr=False)
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive) -> "HttpRequest":
+        """Return the request of an ASGI scope that has passed the middleware, which puts the request id there.
+
+        The headers are decoded once: Starlette searches all of them for each that is asked for, which takes 10 us for
+        the ten that a request needs.
+        """
+        client = scope.get("client")
+        return cls(
+            scope["method"],
+            scope["query_string"],
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])},
+            client[0] if client else None,
+            scope["request_id"],
+            receive,
+        )
+
+    async def body(self, limit: int) -> bytes:
+        """Read the whole body; BodyTooLarge over ``limit`` bytes, ClientDisconnected where it is cut off."""
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) <= limit:
+                return body
+        chunks: list[bytes] = []
+        size = 0
+        while message["type"] == "http.request":
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+            if not message.get("more_body") or size > _MAX_DISCARDED_BYTES:
+                if size > limit:
+                    raise BodyTooLarge(f"The request's body is larger than {limit} bytes.")
+                return b"".join(chunks)
+            message = await self.receive()
+        raise ClientDisconnected
+
+
+async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """Await ``work``; if the client disconnects meanwhile, cancel it and raise ClientDisconnected.
+
+    The body has been read before, so a disconnect is all that ``receive`` can still report. Work that takes less than
+    ``_UNWATCHED_SECONDS`` is not watched: the task would cost more than it saves.
+    """
+    task = asyncio.current_task()
+    watcher: asyncio.Task[None] | None = None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    def start_watching() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch(), name="client-watch")
+
+    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, start_watching)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if task is None or not gone:
+            raise
+        task.uncancel()
+        raise ClientDisconnected from None
+    finally:
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()
