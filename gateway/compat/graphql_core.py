@@ -90,13 +90,12 @@ def variable_signatures(schema: GraphQLSchema, operation: OperationDefinitionNod
     return [each for each in found if isinstance(each, GraphQLVariableSignature)]
 
 
-def variable_values(assigned: Iterable[tuple[GraphQLVariableSignature, Any]]) -> VariableValues:
+def variable_values(signatures: Iterable[GraphQLVariableSignature], values: dict[str, Any]) -> VariableValues:
     """Return variables whose values need no coercion.
 
     graphql-core builds these tuples only while it coerces, and says nothing of their fields.
     """
-    sources = {signature.name: VariableValueSource(signature, value) for signature, value in assigned}
-    return VariableValues(sources, {name: source.value for name, source in sources.items()})
+    return VariableValues({each.name: VariableValueSource(each, values[each.name]) for each in signatures}, values)
 
 
 def variables_of_conditions(values: Mapping[str, bool]) -> VariableValues:

@@ -106,7 +106,7 @@ class Engine:
         return _Admitted(operation, document, variables, predicted)
 
     async def _run_incrementally(self, admitted: _Admitted, context: OperationContext) -> Result:
-        context.execution.executor, context.execution.reason = "reference", "in parts"
+        context.execution.executor, context.execution.reason = "reference", "incremental delivery"
         return await deliver_incrementally(self._schema, admitted.document.node, admitted.operation, context)
 
     async def _run(self, admitted: _Admitted, context: OperationContext) -> Result:
@@ -152,8 +152,11 @@ class Engine:
         return completed(outcome.data, outcome.errors, context.request_id)
 
 
+_NO_SPAN = nullcontext()
+
+
 def _untraced(_name: str) -> AbstractContextManager[None]:
-    return nullcontext()
+    return _NO_SPAN
 
 
 def _reason(exc: Exception) -> str:

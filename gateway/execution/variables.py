@@ -5,7 +5,6 @@ that coercion does not change (a string for an ``ID!``, a list of strings for ``
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, TypeAlias
 
 from graphql import (
@@ -38,32 +37,45 @@ class VariableCoercer:
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self._schema = schema
         self._definitions = operation.variable_definitions or ()
-        signatures = variable_signatures(schema, operation)
-        self._plain = [(each, _is_plain(each.type)) for each in signatures]
-        self.lists = tuple(each.name for each in signatures if isinstance(get_nullable_type(each.type), GraphQLList))
+        self._signatures = variable_signatures(schema, operation)
+        self._checks = [(each.name, _is_plain(each.type)) for each in self._signatures]
+        self.lists = tuple(
+            each.name for each in self._signatures if isinstance(get_nullable_type(each.type), GraphQLList)
+        )
         """The names of the variables that are lists."""
 
     def coerce(self, inputs: dict[str, Any]) -> VariableValues | None:
         """Return the values, None if the inputs are wrong."""
-        assigned = [(signature, inputs.get(signature.name)) for signature, _ in self._plain]
-        if all(is_plain(value) for (_, is_plain), (_, value) in zip(self._plain, assigned, strict=True)):
-            return variable_values(assigned)
+        values: dict[str, Any] = {}
+        for name, is_plain in self._checks:
+            value = values[name] = inputs.get(name)
+            if not is_plain(value):
+                return self._coerce_any(inputs)
+        return variable_values(self._signatures, values)
+
+    def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
         # One error is enough to know that they are wrong. The reference executor coerces them again and lists all.
-        values = get_variable_values(self._schema, self._definitions, inputs, max_errors=0)
-        return values if isinstance(values, VariableValues) else None
+        coerced = get_variable_values(self._schema, self._definitions, inputs, max_errors=0)
+        return coerced if isinstance(coerced, VariableValues) else None
 
 
 class Variables:
     """The variables of one request, coerced once, when they are first needed."""
 
-    def __init__(self, coercer: VariableCoercer, inputs: dict[str, Any] | None) -> None:
-        self._coercer = coercer
-        self._inputs = inputs or {}
+    __slots__ = ("_coercer", "_inputs", "_values")
 
-    @cached_property
+    def __init__(self, coercer: VariableCoercer, inputs: dict[str, Any] | None) -> None:
+        self._coercer: VariableCoercer | None = coercer
+        self._inputs = inputs or {}
+        self._values: VariableValues | None = None
+
+    @property
     def values(self) -> VariableValues | None:
         """The coerced values, None if the inputs are wrong."""
-        return self._coercer.coerce(self._inputs)
+        if self._coercer is not None:
+            self._values = self._coercer.coerce(self._inputs)
+            self._coercer = None
+        return self._values
 
 
 def _is_plain(graphql_type: Any) -> IsPlain:

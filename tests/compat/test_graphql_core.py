@@ -94,7 +94,7 @@ def test_values_of_variables_can_be_built_without_coercion(schema: GraphQLSchema
     document = parse("query ($id: ID!, $tags: [String!]) { thing(id: $id, tags: $tags) { id } }")
     operation = operation_of(document)
     inputs = {"id": "7", "tags": ["a", "b"]}
-    built = variable_values((each, inputs[each.name]) for each in variable_signatures(schema, operation))
+    built = variable_values(variable_signatures(schema, operation), dict(inputs))
     coerced = get_variable_values(schema, operation.variable_definitions or (), inputs)
     assert isinstance(coerced, VariableValues)
     assert built.coerced == coerced.coerced, "VariableValues.coerced has other contents than `variable_values` builds"
