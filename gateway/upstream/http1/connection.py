@@ -15,31 +15,39 @@ accounted for. Its states, and what each event does:
     CLOSED   never used again             refused   ignored          -            -
 
 (1) Where the connection was used before, the pool sends a GET again on a new one: the server had closed this one.
-(2) The answer starts before the request is written, and an earlier call used the connection: it may be stray. On the
-    first call of a connection it is delivered, as a server may refuse a long upload early; the connection is closed.
+(2) The answer starts before the server has the whole request, and an earlier call used the connection: it is stray, or
+    the early refusal of a long upload, and counts as no answer. On the first call of a connection it is delivered, and
+    the connection is closed.
 (3) The end of the answer leads to CLOSED, not to IDLE, after ``Connection: close``, HTTP/1.0, a body that ends with
     the connection, a HEAD, a 408, and where bytes follow the answer: line ends are dropped with the connection, and
     with anything else the call fails with StrayAnswer, since the first of two answers may be the stray one.
 (4) Unless the body is one that ends with the connection. On TLS such a body may have been cut off by somebody on the
     way: uvloop notices that the end was not announced, asyncio's own loop does not say.
 
-A 408 on a connection that was used before is not delivered: servers send it to a connection that was idle for too
-long, so it crossed our request, and that request counts as not answered.
+A stray answer that crosses a request on the way is noticed by (2): TCP acknowledges what it received with each segment
+it sends, so an answer that finds a part of its request unacknowledged was sent before that request arrived. Linux says
+so (TIOCOUTQ); elsewhere only what is not yet written counts. A 408 on a connection that was used before is not
+delivered either: servers send it to a connection that was idle for too long. In both cases the request counts as not
+answered.
 
 Bytes in the kernel. `data_received` runs when the event loop gets to it, so bytes may lie in the socket while the state
 is still IDLE. `readable` asks the kernel (poll, no wait), and the pool asks it right before each reuse. On TLS it sees
 records, not what is in them. Session tickets arrive before the first answer (RFC 8446, section 4.6.1, and every common
 server) and the TLS layer consumes them; a record that lies there later costs this connection and nothing else.
 
-What cannot be told from a true answer: a stray answer that arrives after the request was written (to the event loop:
-on uvloop some microseconds before it is written to the socket), alone in its segment and with another status than 408,
-and on TLS the rest of a record whose first part was read while idle. The call gets that answer. The true one then
-arrives on an idle connection, or in the way of the next call's request, and the connection is closed there. The same
-holds on TLS for request bytes that the lower transport still holds (at most 64 KiB): they count as written.
+What cannot be told from a true answer: a stray answer that the server (or the balancer that ends the TCP connection)
+sends after the request reached its kernel, alone in its segment, and with another status than 408. The call gets that
+answer. The true one then finds the connection idle and closes it; or, where the next call's request reached the server
+by then, that call gets it, and so on until the connection is idle as an answer comes, or is too old. Only a server that
+sends an answer more than it was asked for does this, and only what is in the body could show it.
 """
 
 import asyncio
+import fcntl
 import select
+import sys
+import termios
+from array import array
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
@@ -48,9 +56,7 @@ from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTime
 from gateway.upstream.http1.messages import Answer
 from gateway.upstream.http1.parser import AnswerParser
 
-# A body up to this size is copied behind its head, which costs less than a second system call. A longer one is written
-# in pieces: of one long write the TLS layer passes all on, and then does not say that it is not written.
-_ONE_WRITE = 65_536
+_ONE_WRITE = 65_536  # a body up to this size is copied behind its head, which costs less than a second system call
 
 
 class State(Enum):
@@ -78,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._parser = AnswerParser(max_body)
         self._state = _CLOSED
         self._early = False
+        self._unacknowledged = array("i", [0])
         self._answer: asyncio.Future[Answer] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timeout = 0.0
@@ -115,8 +122,7 @@ class Connection(asyncio.Protocol):
             transport.write(head + body)
         else:
             transport.write(head)
-            for start in range(0, len(body), _ONE_WRITE):
-                transport.write(body[start : start + _ONE_WRITE])
+            transport.write(body)
         self._watch(timeout)
         return answer
 
@@ -134,8 +140,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; the connection is idle."""
         self._transport = cast("asyncio.Transport", transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         poller = select.poll()
-        poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poller.register(self._descriptor, select.POLLIN)
         self._poll = poller.poll
         self._state = _IDLE
 
@@ -144,10 +151,11 @@ class Connection(asyncio.Protocol):
         state = self._state
         if state is _WAITING:
             self._state = _READING
-            if self._transport.get_write_buffer_size():
+            if self._is_request_under_way():
                 self._early = True
                 if self.calls > 1:
-                    self._fail(StrayAnswer(), "early")
+                    text = "An answer came before the server had the request."
+                    self._fail(ConnectionBroken(text, request_sent=True, answer_begun=False), "early")
                     return
         elif state is not _READING:
             if state is _IDLE:
@@ -176,6 +184,15 @@ class Connection(asyncio.Protocol):
         self.close("closed_by_peer" if exc is None else "broken")
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def _is_request_under_way(self) -> bool:
+        """Return whether a part of the request is not written, or not acknowledged by the server's kernel."""
+        if self._transport.get_write_buffer_size():
+            return True
+        if sys.platform == "linux":
+            fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, self._unacknowledged, True)
+            return self._unacknowledged[0] > 0
+        return False
 
     # the end of a call
 

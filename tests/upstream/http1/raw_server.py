@@ -140,6 +140,10 @@ class RawServer:
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
+    def receive_little(self) -> None:
+        """Keep the kernel from taking more than a few kilobytes that the test has not read, from now on."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
     async def accept(self) -> Peer:
         """Take the next connection."""
         sock, _ = await in_thread(self._listener.accept)

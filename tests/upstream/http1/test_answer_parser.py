@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.upstream.http1 import Answer, AnswerTooLarge, CallFailed, InvalidAnswer
@@ -88,6 +88,7 @@ def test_a_whole_answer(sent: bytes, body: bytes, kept: bool) -> None:
     assert (answer.body, keep_alive) == (body, kept)
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(sorted(WHOLE)), data=st.data())
 def test_however_an_answer_is_split_it_is_the_same(name: str, data: st.DataObject) -> None:
     sent, body, kept = WHOLE[name]
@@ -98,6 +99,7 @@ def test_however_an_answer_is_split_it_is_the_same(name: str, data: st.DataObjec
     assert (answer.body, keep_alive) == (body, kept)
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(sorted(WHOLE)), data=st.data())
 def test_however_it_is_split_what_follows_is_noticed(name: str, data: st.DataObject) -> None:
     sent, _, _ = WHOLE[name]
@@ -255,6 +257,7 @@ def test_a_bomb_never_unfolds(before: int) -> None:
     assert peak < 4 * MAX_BODY
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8))
 def test_any_bytes_are_an_answer_or_refused(segments: list[bytes]) -> None:
     reading = parser()
