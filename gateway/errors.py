@@ -1,30 +1,30 @@
-"""Every way the gateway can fail, drawn at the top: each class owns its code and its public message.
+"""The hierarchy of the gateway's errors. Each class has its code and its default message.
 
     GatewayError
-    ├── Unauthenticated             UNAUTHENTICATED             no or rejected credentials
-    ├── Forbidden                   FORBIDDEN                   the credentials do not reach this
+    ├── Unauthenticated             UNAUTHENTICATED             no credentials, or rejected ones
+    ├── Forbidden                   FORBIDDEN                   the credentials do not permit this
     ├── BadUserInput                BAD_USER_INPUT              the operation or its arguments are wrong
-    │   └── LimitExceeded           a code of each limit's own  the request asks for more than is allowed
-    ├── RateLimited                 RATE_LIMITED                the REST API asks to slow down
-    ├── UpstreamTimeout             UPSTREAM_TIMEOUT            no answer in time
-    ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        refused, reset, 502/503/504, queue full
-    ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not what was promised
+    │   └── LimitExceeded           a code per limit            the request exceeds a limit
+    ├── RateLimited                 RATE_LIMITED                too many requests
+    ├── UpstreamTimeout             UPSTREAM_TIMEOUT            no response in time
+    ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        no connection, 502/503/504, queue full
+    ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not as documented
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
-    ├── RequestError                a code of each reason       the operation cannot begin
+    ├── RequestError                a code per reason           the operation cannot begin
     │   ├── DocumentSyntaxError     GRAPHQL_PARSE_FAILED        the document is not GraphQL
     │   ├── DocumentInvalid         GRAPHQL_VALIDATION_FAILED   the document does not fit the schema
     │   └── UnknownOperation        BAD_USER_INPUT              the document lacks the requested operation
     ├── CrossSiteRequest            CSRF_PREVENTED              a page of another site may have sent it
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
-    ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   send the document once more
-    ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   send documents, not their hashes
-    └── InternalError               INTERNAL_ERROR              a bug of ours
+    ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   the hash is unknown: send the document
+    ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   hashes are disabled: send documents
+    └── InternalError               INTERNAL_ERROR              a bug of the gateway
     ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
 
-An exception is a plain class, never a frozen dataclass: contextlib sets ``__traceback__`` of one that leaves a
-``@contextmanager``, and a frozen dataclass answers that with a TypeError.
+An exception is a plain class, never a frozen dataclass: contextlib sets ``__traceback__`` on an exception that leaves a
+``@contextmanager``, and a frozen dataclass raises a TypeError instead.
 
-A message is written by the gateway alone: no upstream text, address, credential or value is ever part of it.
+Every message is the gateway's own text: it never contains upstream text, an address, a credential or a value.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ if TYPE_CHECKING:  # settings need errors, and commands that only read settings 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFailure:
-    """What the REST API said of a failure: ``extensions.upstream`` of the GraphQL error.
+    """How the REST API reported a failure: ``extensions.upstream`` of the GraphQL error.
 
-    ``status`` is the HTTP status, ``codes`` the upstream error codes, deprecated ones only where there is no other.
+    ``status`` is the HTTP status, ``codes`` the upstream error codes, deprecated ones only if there is no other.
     """
 
     status: int
@@ -51,12 +51,12 @@ class UpstreamFailure:
 
 
 class GatewayError(Exception):
-    """A failure that a client is told of; ``extensions`` is the GraphQL error's (GraphQL spec, section 7.1.2)."""
+    """A failure that the client sees; ``extensions`` is part of the GraphQL error (GraphQL spec, section 7.1.2)."""
 
     code: str = "INTERNAL_ERROR"
     default_message: ClassVar[str] = "The gateway failed."
     retryable: ClassVar[bool] = False
-    """Whether the same call, sent again, may well succeed."""
+    """Whether a retry of the same call may succeed."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class GatewayError(Exception):
         upstream: UpstreamFailure | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Make the error; ``retry_after`` is in seconds."""
+        """Create the error; ``retry_after`` is in seconds."""
         super().__init__(message or self.default_message)
         self.upstream = upstream
         self.retry_after = retry_after
@@ -77,7 +77,7 @@ class GatewayError(Exception):
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """The machine-readable part: always ``code``, then what is known of ``retryAfter`` and ``upstream``."""
+        """The machine-readable part: ``code``, and ``retryAfter`` and ``upstream`` where they are known."""
         extensions: dict[str, Any] = {"code": self.code}
         if self.retry_after is not None:
             extensions["retryAfter"] = self.retry_after
@@ -87,14 +87,14 @@ class GatewayError(Exception):
 
 
 class Unauthenticated(GatewayError):
-    """No credentials came with the call, or the REST API rejected them (401)."""
+    """The request has no credentials, or they are rejected (401)."""
 
     code = "UNAUTHENTICATED"
     default_message = "The REST API rejected the credentials."
 
 
 class Forbidden(GatewayError):
-    """The credentials are right, but do not reach this (403)."""
+    """The credentials are valid, but do not permit this (403)."""
 
     code = "FORBIDDEN"
     default_message = "The credentials do not give access to this."
@@ -108,11 +108,11 @@ class BadUserInput(GatewayError):
 
 
 class LimitExceeded(BadUserInput):
-    """The request asks for more than is allowed; each limit is a class below, with a code of its own."""
+    """The request exceeds a limit; each limit is a class below, with its own code."""
 
 
 class BodyTooLarge(LimitExceeded):
-    """The request's body has too many bytes, or holds too many JSON objects and lists (HTTP 413)."""
+    """The request's body has too many bytes, or too many JSON objects and lists (HTTP 413)."""
 
     code = "MAX_BODY_LIMIT"
 
@@ -160,7 +160,7 @@ class TooManyAliases(LimitExceeded):
 
 
 class TooManyRootFields(LimitExceeded):
-    """An operation asks for too many fields of the root."""
+    """An operation selects too many root fields."""
 
     code = "MAX_ROOT_FIELDS_LIMIT"
 
@@ -172,13 +172,13 @@ class TooManyDirectives(LimitExceeded):
 
 
 class TooManyOperations(LimitExceeded):
-    """The document holds too many operations."""
+    """The document has too many operations."""
 
     code = "MAX_OPERATIONS_LIMIT"
 
 
 class TooManyComparisons(LimitExceeded):
-    """Too many fields of the document overlap for them to be compared."""
+    """Too many fields of the document overlap, and each pair has to be compared."""
 
     code = "MAX_COMPARISONS_LIMIT"
 
@@ -190,7 +190,7 @@ class ListTooLong(LimitExceeded):
 
 
 class PageTooLarge(LimitExceeded):
-    """A connection is asked for too many items at once."""
+    """A page of a connection is too large."""
 
     code = "MAX_PAGE_LIMIT"
 
@@ -202,7 +202,7 @@ class CostTooHigh(LimitExceeded):
 
 
 class RateLimited(GatewayError):
-    """The REST API asks for fewer calls (429)."""
+    """The caller sends too many requests, or the REST API limits the gateway's (429)."""
 
     code = "RATE_LIMITED"
     default_message = "The REST API limits the rate of calls."
@@ -210,7 +210,7 @@ class RateLimited(GatewayError):
 
 
 class UpstreamTimeout(GatewayError):
-    """No answer within the attempt's or the operation's time."""
+    """No response before the deadline of the attempt or of the operation."""
 
     code = "UPSTREAM_TIMEOUT"
     default_message = "The REST API did not answer in time."
@@ -218,7 +218,7 @@ class UpstreamTimeout(GatewayError):
 
 
 class UpstreamUnavailable(GatewayError):
-    """No connection, a dropped one, or an answer that says so (502, 503, 504)."""
+    """No connection, a dropped one, or HTTP 502, 503 or 504."""
 
     code = "UPSTREAM_UNAVAILABLE"
     default_message = "The REST API cannot be reached."
@@ -226,7 +226,7 @@ class UpstreamUnavailable(GatewayError):
 
 
 class UpstreamInvalidResponse(GatewayError):
-    """The body is not the JSON document that the REST API promises, or a value in it has the wrong type."""
+    """The body is not the JSON that the REST API documents, or a value in it has the wrong type."""
 
     code = "UPSTREAM_INVALID_RESPONSE"
     default_message = "The REST API sent something else than it promises."
@@ -282,35 +282,35 @@ class CrossSiteRequest(GatewayError):
 
 
 class DocumentNotTrusted(GatewayError):
-    """The gateway executes only the documents that it was given, and this is none of them."""
+    """The gateway executes only trusted documents, and this is not one of them."""
 
     code = "DOCUMENT_NOT_TRUSTED"
     default_message = "Only trusted documents are executed, and this is none."
 
 
 class PersistedQueryNotFound(GatewayError):
-    """The document that the request names by its hash is not known; clients know the message or the code."""
+    """The hash in the request names no known document. Clients recognize the message or the code."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
     default_message = "PersistedQueryNotFound"
 
 
 class PersistedQueryNotSupported(GatewayError):
-    """Documents cannot be named by their hashes here; clients know the message or the code."""
+    """Documents cannot be named by their hashes here. Clients recognize the message or the code."""
 
     code = "PERSISTED_QUERY_NOT_SUPPORTED"
     default_message = "PersistedQueryNotSupported"
 
 
 class InternalError(GatewayError):
-    """A bug of the gateway; the log has the details under the same request id."""
+    """A bug of the gateway. The log has the details under the same request id."""
 
     code = "INTERNAL_ERROR"
     default_message = "The gateway failed. Its log has the details under this request id."
 
 
 class ConfigurationError(Exception):
-    """One or more settings are wrong; ``problems`` says for each what is wrong and what would be right."""
+    """One or more settings are wrong; ``problems`` describes each, and how to correct it."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

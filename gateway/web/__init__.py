@@ -1,1 +1,1 @@
-"""The way in: HTTP."""
+"""Everything that knows HTTP: middleware, the endpoint at ``/graphql``, health checks and GraphiQL."""

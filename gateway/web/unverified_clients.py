@@ -2,8 +2,8 @@
 
 In passthrough mode the gateway cannot verify credentials, and a limit per credential does not stop a client that
 invents a new one for each request. So a request also counts for its address if, when it is over, the REST API has
-never answered its caller. The first answer verifies a new caller with valid credentials, so that callers who share an
-address do not use up its limit.
+never answered its caller. The first answer verifies a new caller with valid credentials, so that callers behind the
+same address do not use up its limit.
 """
 
 from collections import OrderedDict

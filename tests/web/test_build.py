@@ -34,4 +34,4 @@ def test_what_npm_has_to_say_is_one_line(npm: Path) -> None:
     npm.write_text("#!/bin/sh\necho 'npm warn old' >&2\necho 'npm error code E404' >&2\necho more >&2\nexit 1\n")
     assert str(build()).endswith("failed: npm error code E404")
     npm.write_text("#!/bin/sh\nexit 1\n")
-    assert str(build()).endswith("failed: it did not say why")
+    assert str(build()).endswith("failed: npm printed no error")

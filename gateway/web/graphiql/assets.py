@@ -1,4 +1,4 @@
-"""The files of GraphiQL's page: those that were there when it was read in, and no other."""
+"""The files of GraphiQL's page: only those that existed when the page was loaded are served."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 ASSETS_PATH = "/graphiql/assets/{name}"
 SOURCES = Path(__file__).parent
-"""Where the page's sources are, and in ``dist`` what `npm run build` made of them."""
+"""The folder of the page's sources; ``dist`` in it is the output of `npm run build`."""
 
 _MEDIA_TYPES = {
     ".css": "text/css",
@@ -24,9 +24,9 @@ _MEDIA_TYPES = {
     ".woff2": "font/woff2",
 }
 _HEADERS = {
-    # The name holds a hash of what is in the file.
+    # The name contains a hash of the content.
     "cache-control": "public, max-age=31536000, immutable",
-    # A worker is held to the policy that came with its own file.
+    # A worker is bound by the policy of its own file.
     "content-security-policy": "default-src 'none'; script-src 'self'",
     "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
@@ -35,7 +35,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """What a page loads from us: its entry, its style sheets, and every file that these ask for, by name."""
+    """What a page loads from the gateway: its script, its style sheets, and every file that these load, by name."""
 
     script: str
     styles: tuple[str, ...]
@@ -43,7 +43,7 @@ class Assets:
 
 
 def assets_route(current: Callable[[], Assets]) -> Route:
-    """Return the route that serves the files of the assets that are current when it is asked."""
+    """Return the route of the files. It calls ``current`` for each request, since a build replaces the assets."""
 
     async def serve(request: Request) -> FileResponse:
         path = current().files.get(request.path_params["name"])
@@ -55,7 +55,7 @@ def assets_route(current: Callable[[], Assets]) -> Route:
 
 
 def built_assets(sources: Path = SOURCES) -> Assets | None:
-    """Return what `npm run build` made, None where it did not run."""
+    """Return the output of `npm run build`, None if it did not run."""
     folder = sources / "dist"
     try:
         manifest: dict[str, dict[str, Any]] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def built_assets(sources: Path = SOURCES) -> Assets | None:
 
 
 def fallback_assets(sources: Path = SOURCES) -> Assets:
-    """Return the little that is ours of a page that loads GraphiQL from a CDN."""
+    """Return the gateway's own files of a page that loads GraphiQL from a CDN."""
     paths = [sources / "fallback.js", sources / "fallback.css"]
     files = {_hashed_name(path): path for path in paths}
     script, style = files

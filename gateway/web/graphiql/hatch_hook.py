@@ -1,4 +1,7 @@
-"""Builds GraphiQL's page when a wheel is built, where npm is there; without, the wheel's page falls back to a CDN."""
+"""Builds GraphiQL's page into the wheel if npm is installed; otherwise the wheel's page loads GraphiQL from a CDN.
+
+On its own, since it runs in hatchling, where the gateway's packages are not installed.
+"""
 
 import runpy
 from pathlib import Path
@@ -8,10 +11,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class GraphiQLHook(BuildHookInterface[Any]):
-    """An editable installation builds nothing: `uv run` stays as quick as it was."""
+    """Builds the page. An editable installation does not, so that `uv run` stays fast."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Build what is not built yet."""
+        """Build the page unless it is built."""
         if version == "editable":
             return
         page = runpy.run_path(str(Path(self.root) / "gateway" / "web" / "graphiql" / "build.py"))

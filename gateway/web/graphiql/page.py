@@ -1,8 +1,7 @@
-"""GraphiQL's page: its HTML, and the Content-Security-Policy that it comes with.
+"""GraphiQL's page: its HTML and its Content-Security-Policy.
 
-Nothing on it comes from elsewhere: scripts, styles, fonts and workers are files of ours (gateway/web/graphiql, built
-with npm). Where they were not built, an older GraphiQL comes from a CDN, each file held to its hash, and the page
-says so.
+The page loads nothing from other sites: scripts, styles, fonts and workers are built with npm in this folder. If they
+are not built, the page loads an older GraphiQL from a CDN, checks the hash of each file, and shows a notice.
 """
 
 import json
@@ -30,7 +29,7 @@ EXAMPLE = """{
     }
   }
 }"""
-"""The query that the page opens with: the sandbox has its thread."""
+"""The query that the page opens with; its thread is in the sandbox."""
 
 BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
 _CDN = "https://unpkg.com/"
@@ -41,20 +40,20 @@ unpkg.com. Build them with <code>{escape(BUILD)}</code>.</p>
 
 @dataclass(frozen=True, slots=True)
 class CdnFile:
-    """A file of an npm package, as the CDN serves it; ``integrity`` is the hash of the package's own file."""
+    """A file of an npm package on the CDN; ``integrity`` is the hash of the file in the package."""
 
     file: str
     integrity: str
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The address on the CDN."""
         return _CDN + self.file
 
 
 @dataclass(frozen=True, slots=True)
 class GraphiQL:
-    """The page for one gateway. ``cdn`` is empty where the assets were built."""
+    """The page of one gateway. ``cdn`` is empty if the assets are built."""
 
     assets: Assets
     cdn: tuple[CdnFile, ...]
@@ -63,7 +62,7 @@ class GraphiQL:
     explain: bool
 
     def response(self) -> HTMLResponse:
-        """Return the page, with a nonce that is good for this time alone."""
+        """Return the page, with a new nonce."""
         nonce = secrets.token_urlsafe(16)
         headers = {
             "cache-control": "no-store",
@@ -100,7 +99,7 @@ class GraphiQL:
 """
 
     def _links(self) -> str:
-        """Return the style sheets and scripts. Addresses are relative, for a gateway below a proxy's path."""
+        """Return the tags of style sheets and scripts. Addresses are relative, as a proxy may add a path prefix."""
         lines = [_cdn_tag(each) for each in self.cdn]
         lines += [f'<link rel="stylesheet" href="graphiql/assets/{name}">' for name in self.assets.styles]
         kind = "defer" if self.cdn else 'type="module"'
@@ -113,7 +112,7 @@ class GraphiQL:
         directives = {
             "default-src": ["'none'"],
             "script-src": ["'self'", *scripts],
-            # The editor writes style sheets, which get the nonce, and places each line with an attribute, which cannot.
+            # The editor's style sheets get the nonce. Its style attributes, which place the lines, cannot have one.
             "style-src": ["'self'", f"'nonce-{nonce}'", *styles],
             "style-src-attr": ["'unsafe-inline'"],
             "connect-src": ["'self'"],
@@ -128,7 +127,7 @@ class GraphiQL:
 
 
 class GraphiQLPage:
-    """The page that is current: read in at the start, and anew when it was built meanwhile."""
+    """The current page: loaded at the start, and again after a build."""
 
     def __init__(self, *, authorization: bool, explain: bool, sources: Path = SOURCES) -> None:
         self._authorization = authorization
@@ -137,7 +136,7 @@ class GraphiQLPage:
         self._current = build_graphiql(authorization, explain, sources)
 
     def refresh(self) -> None:
-        """Read the page in anew."""
+        """Load the page again."""
         self._current = build_graphiql(self._authorization, self._explain, self._sources)
 
     def response(self) -> HTMLResponse:
@@ -150,11 +149,11 @@ class GraphiQLPage:
 
 
 def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES) -> GraphiQL:
-    """Return the page ; say in the log where it needs a CDN."""
+    """Return the page; log that it needs a CDN if the assets are not built."""
     assets = built_assets(sources)
     if assets is not None:
         return GraphiQL(assets, (), authorization, explain)
-    logger.info("GraphiQL's assets are not built: its page loads an older one from %s (build: %s)", _CDN, BUILD)
+    logger.info("GraphiQL's assets are not built: its page loads an older one from %s (to build: %s)", _CDN, BUILD)
     return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, explain)
 
 

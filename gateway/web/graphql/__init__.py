@@ -1,1 +1,1 @@
-"""The GraphQL endpoint over HTTP."""
+"""The endpoint at ``/graphql`` (GraphQL over HTTP), from a request to its response."""

@@ -3,7 +3,7 @@
 ``Strict-Transport-Security`` is not among them: browsers ignore it over plain HTTP (RFC 6797, section 7.2). TLS ends in
 a proxy in front of the gateway, and that proxy sends it.
 
-On its own, so that whoever reviews security finds all of it in this folder.
+On its own, so that all security measures are in this folder.
 """
 
 from collections.abc import Iterable

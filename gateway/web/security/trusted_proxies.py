@@ -3,7 +3,7 @@
 A client can send this header itself, with any address. So the last address in it that is not a trusted proxy's counts:
 a trusted proxy has added it for the connection it received.
 
-On its own, so that whoever reviews security finds all of it in this folder.
+On its own, so that all security measures are in this folder.
 """
 
 import ipaddress

@@ -1,0 +1,100 @@
+"""The endpoint's form: a frozen request goes straight through five steps, and no object has many collaborators."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+import gateway.web
+from gateway.errors import BodyTooLarge
+from gateway.web.authentication import Authentication
+from gateway.web.graphql.decode import RequestReader
+from gateway.web.graphql.endpoint import GraphQLEndpoint
+from gateway.web.graphql.execute import OperationRunner
+from gateway.web.graphql.response import Responder
+from gateway.web.request import ClientDisconnected, HttpRequest
+
+STEPS = ["authenticate", "admit", "read", "execute", "respond"]
+MAX_COLLABORATORS = 6
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "method": "POST",
+    "query_string": b"a=1",
+    "headers": [(b"accept", b"first"), (b"x-name", b"caf\xe9"), (b"accept", b"second")],
+    "client": ("192.0.2.1", 1234),
+    "request_id": "mine",
+}
+
+
+def request(*messages: Message, **scope: Any) -> HttpRequest:
+    """Return a request whose connection brings these messages."""
+    left: Iterator[Message] = iter(messages)
+
+    async def receive() -> Message:
+        return next(left)
+
+    return HttpRequest.of({**SCOPE, **scope}, receive)
+
+
+def body(content: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+def test_a_request_has_what_the_endpoint_needs_of_the_scope() -> None:
+    made = request()
+    assert (made.method, made.query_string, made.address, made.id) == ("POST", b"a=1", "192.0.2.1", "mine")
+    assert made.headers == {"accept": "first", "x-name": "café"}
+    assert request(client=None).address is None
+
+
+@pytest.mark.parametrize("field", fields(HttpRequest), ids=lambda field: str(field.name))
+def test_a_request_is_frozen(field: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(request(), field.name, None)
+
+
+def test_a_request_shows_no_credentials() -> None:
+    assert "secret" not in repr(request(headers=[(b"authorization", b"Bearer secret")]))
+
+
+async def test_a_body_is_read_in_one_piece_or_several() -> None:
+    assert await request(body(b"12345")).body(5) == b"12345"
+    assert await request(body(b"123", more=True), body(b"45")).body(5) == b"12345"
+
+
+@pytest.mark.parametrize("more", [False, True])
+async def test_a_body_over_the_limit_is_read_to_its_end_and_refused(more: bool) -> None:
+    pieces = [body(b"123", more=True), body(b"456")] if more else [body(b"123456")]
+    with pytest.raises(BodyTooLarge):
+        await request(*pieces).body(5)
+
+
+async def test_a_body_that_is_cut_off_is_a_disconnect() -> None:
+    with pytest.raises(ClientDisconnected):
+        await request(body(b"123", more=True), {"type": "http.disconnect"}).body(5)
+
+
+@pytest.mark.parametrize("kind", [GraphQLEndpoint, Authentication, RequestReader, OperationRunner, Responder])
+def test_no_part_of_the_endpoint_has_many_collaborators(kind: type) -> None:
+    assert len(fields(kind)) <= MAX_COLLABORATORS
+
+
+def test_the_endpoint_calls_the_five_steps_in_their_order() -> None:
+    tree = ast.parse(inspect.getsource(inspect.getmodule(GraphQLEndpoint)))  # type: ignore[arg-type]  # it has a module
+    calls = [
+        node.value.func for node in ast.walk(tree) if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
+    ]
+    assert [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in STEPS] == STEPS
+
+
+@pytest.mark.parametrize("path", sorted(Path(gateway.web.__path__[0]).rglob("*.py")), ids=lambda path: str(path.stem))
+def test_no_function_of_the_web_package_has_many_parameters(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            assert len([name for name in given if name not in {"self", "cls"}]) <= MAX_COLLABORATORS, node.name
