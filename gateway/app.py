@@ -1,15 +1,16 @@
-"""The one place where everything is built and joined."""
+"""The composition root: builds every part of the gateway and joins them to an ASGI application."""
 
 import gc
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from functools import partial
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 
 from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
@@ -17,13 +18,13 @@ from gateway.compat.starlette import without_slash_redirects
 from gateway.errors import ConfigurationError
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
-from gateway.execution.documents.persisted import build_persisted
+from gateway.execution.documents.persisted import DocumentResolver, build_persisted
 from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import HttpSettings, InboundAuth, Settings
-from gateway.telemetry import Counts
+from gateway.storage.shared import Shared, shared_by
 from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.credentials.worker_lock import WorkersMemory
@@ -48,6 +49,10 @@ GRAPHQL_PATH = "/graphql"
 _GENERATIONS = (10_000, 2, 10)
 
 
+class _Closable(Protocol):
+    def aclose(self) -> Awaitable[object]: ...
+
+
 def create_app(
     settings: Settings,
     timing: Timing = REAL_TIME,
@@ -59,49 +64,31 @@ def create_app(
     ``workers`` is the memory that it shares with other workers of the same program, where there are any. ``tracing`` is
     closed when the application ends.
     """
-    counts = Counts()
+    shared = shared_by(settings.cache, timing)
     metrics = None if settings.telemetry.metrics_port is None else Metrics()
-    authenticator = build_authenticator(
-        settings.auth, settings.upstream, settings.cache, counts, timing.clock, timing.now
-    )
-    rate_limit = build_rate_limit(settings.auth.rate_limit, settings.cache, counts, timing)
+    authenticator = build_authenticator(settings.auth, settings.upstream, settings.cache, shared)
+    rate_limit = build_rate_limit(settings.auth.rate_limit, shared)
     instrumentation = _around_attempts(metrics, tracing)
-    upstream = build_upstream(settings.upstream, settings.cache, counts, timing, instrumentation, workers)
-    draining = Draining(settings.server.shutdown_delay)
-    page = _page(settings)
+    upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
-    persisted = build_persisted(settings.graphql, settings.cache, engine.documents, timing, trusted)
+    persisted = build_persisted(settings.graphql, shared, engine.documents, trusted)
     reporter = OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing)
-    contexts = ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size)
-    endpoint: ASGIApp = GraphQLEndpoint(
+    page = _page(settings)
+    endpoint = GraphQLEndpoint(
         authentication=Authentication(authenticator, build_csrf_protection(settings.http)),
         rate_limit=rate_limit,
         reader=RequestReader(settings.limits.body, settings.limits.batch),
-        runner=OperationRunner(
-            engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain
-        ),
+        runner=_runner(settings, engine, upstream, persisted, reporter),
         responder=Responder(reporter, settings.http.compress_from or math.inf),
         page=page,
     )
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for part in (tracing, upstream.client, persisted, authenticator, rate_limit):
-                if part is not None:
-                    await stack.enter_async_context(aclosing(part))
-            await stack.enter_async_context(_measured(metrics, upstream, engine))
-            stack.enter_context(draining.on_signals())
-            yield
-
-    app = Starlette(
-        routes=[Route(GRAPHQL_PATH, endpoint), *Health(upstream, draining).routes(), *([page.route()] if page else [])],
-        middleware=_middleware(settings.http, draining, endpoint),
-        lifespan=lifespan,
-    )
-    without_slash_redirects(app)
-    app.state.graphiql = page
+    draining = Draining(settings.server.shutdown_delay)
+    # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
+    parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit]
+    measured = partial(_measured, metrics, upstream, engine)
+    lifespan = _lifespan(parts, measured, draining)
+    app = _application(endpoint, Health(upstream, draining), page, settings.http, lifespan)
     app.state.metrics = metrics
     return app
 
@@ -109,8 +96,8 @@ def create_app(
 def validate(settings: Settings) -> None:
     """Raise ConfigurationError with everything that `create_app` would refuse, without building an application."""
     checks: tuple[Callable[[], object], ...] = (
-        lambda: build_authenticator(settings.auth, settings.upstream, settings.cache),
-        lambda: build_rate_limit(settings.auth.rate_limit, settings.cache, Counts(), REAL_TIME),
+        lambda: build_authenticator(settings.auth, settings.upstream, settings.cache, Shared()),
+        lambda: build_rate_limit(settings.auth.rate_limit, Shared()),
         lambda: tls_context(settings.upstream.ca_file),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: proxy_middleware(settings.http),
@@ -146,19 +133,53 @@ def _page(settings: Settings) -> GraphiQLPage | None:
     return GraphiQLPage(authorization=settings.auth.inbound is not InboundAuth.NONE, explain=settings.http.explain)
 
 
-def _middleware(settings: HttpSettings, draining: Draining, endpoint: ASGIApp) -> list[Middleware]:
-    return [
-        *proxy_middleware(settings),
-        Middleware(RequestId, draining=draining),
-        *cors_middleware(settings),
-        Middleware(ExactRoutes, routes={GRAPHQL_PATH: endpoint}),
-    ]
+def _runner(
+    settings: Settings, engine: Engine, upstream: Upstream, persisted: DocumentResolver, reporter: OperationReporter
+) -> OperationRunner:
+    contexts = ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size)
+    return OperationRunner(engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain)
+
+
+def _application(
+    endpoint: ASGIApp, health: Health, page: GraphiQLPage | None, settings: HttpSettings, lifespan: Lifespan[Starlette]
+) -> Starlette:
+    app = Starlette(
+        routes=[Route(GRAPHQL_PATH, endpoint), *health.routes(), *([page.route()] if page else [])],
+        middleware=[
+            *proxy_middleware(settings),
+            Middleware(RequestId, draining=health.draining),
+            *cors_middleware(settings),
+            Middleware(ExactRoutes, routes={GRAPHQL_PATH: endpoint}),
+        ],
+        lifespan=lifespan,
+    )
+    without_slash_redirects(app)
+    app.state.graphiql = page
+    return app
+
+
+def _lifespan(
+    parts: Iterable[_Closable | None],
+    measured: Callable[[], AbstractAsyncContextManager[None]],
+    draining: Draining,
+) -> Lifespan[Starlette]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for part in parts:
+                if part is not None:
+                    await stack.enter_async_context(aclosing(part))
+            await stack.enter_async_context(measured())
+            stack.enter_context(draining.on_signals())
+            yield
+
+    return lifespan
 
 
 def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[Wrap]:
     wraps: list[Wrap] = []
     if metrics is not None:
-        help_text = "How long requests to the REST API took: each attempt of a call, each login, each renewal."
+        help_text = "Duration of requests to the REST API: each attempt of a call, each login, each refresh."
         durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
         wraps.append(partial(MetricsInstrumentation, durations=durations))
     if tracing is not None:
@@ -167,24 +188,24 @@ def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[W
 
 
 def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> AbstractAsyncContextManager[None]:
-    """Let what is counted anyway be scraped, and measure the event loop meanwhile."""
+    """Register the metrics of all parts, and measure the event loop's lag while the application runs."""
     if metrics is None:
         return nullcontext()
     metrics.add(partial(upstream_metrics, upstream))
     metrics.add(partial(engine_metrics, engine))
     metrics.add(partial(auth_metrics, upstream.counts))
-    help_text = "How much later than it should the event loop came round."
+    help_text = "How late the event loop is, measured four times a second."
     lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
     return watched_loop(lag.observe)
 
 
-def set_aside_what_stays() -> None:
-    """Take modules, schema and settings out of the garbage collector's sight, once everything is built.
+def freeze_startup_objects() -> None:
+    """Exclude modules, schema and settings from garbage collection, and collect less often. Call it after the start.
 
-    They stay as long as the process, and a full collection would walk over all of them: 88,000 objects, measured as a
-    pause of 150 ms on a slow machine. And what a request leaves is seldom a circle: to look for some after every 700
-    new objects, CPython's default, finds next to nothing and costs a small query a twentieth of its time. The middle
-    generation is kept small, for one of 200,000 objects, of a single large document, is a pause of 30 ms.
+    They live as long as the process, and a full collection would walk over all of them: 88,000 objects, measured as a
+    pause of 150 ms on a slow machine. Requests rarely leave reference cycles: CPython's default, a collection after
+    every 700 new objects, finds almost nothing and costs a small query a twentieth of its time. The middle generation
+    stays small, because one of 200,000 objects (one large REST body) is a pause of 30 ms.
     """
     gc.collect()
     gc.freeze()

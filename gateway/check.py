@@ -9,6 +9,7 @@ from gateway.auth import Viewer, build_authenticator
 from gateway.auth.jwks import FETCH_FAILURES, failure_reason, jwks_fetcher, jwks_members, usable_keys
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
+from gateway.storage.shared import Shared, shared_by
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 
@@ -43,7 +44,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     for line in unknown_variables():
         yield Finding(ok=True, subject="settings", text=f"note: {line}")
     try:
-        build_authenticator(settings.auth, settings.upstream, settings.cache)
+        build_authenticator(settings.auth, settings.upstream, settings.cache, Shared())
         yield Finding(ok=True, subject="settings", text="complete and consistent")
     except ConfigurationError as exc:
         yield Finding(ok=False, subject="settings", text=str(exc))
@@ -106,6 +107,6 @@ async def _log_in(settings: Settings) -> Finding:
 
 
 async def _ask(settings: Settings, viewer: Viewer) -> bytes | None:
-    async with build_client(settings.upstream, settings.cache) as client:
+    async with build_client(settings.upstream, settings.cache, shared_by(settings.cache)) as client:
         deadline = asyncio.get_running_loop().time() + settings.upstream.operation_timeout
         return await client.thread(CallContext(viewer, deadline), _NO_THREAD)

@@ -13,6 +13,7 @@ from gateway.auth import Authenticator, authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.settings import Settings, catalogue, load_settings
+from gateway.storage.shared import shared_by
 from gateway.telemetry import Counts
 from gateway.upstream import stack
 from gateway.upstream.client import UpstreamClient
@@ -88,16 +89,17 @@ def settings(**overrides: Any) -> Settings:
 
 def build_client(chosen: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME) -> UpstreamClient:
     """Return the REST client of a gateway with these settings."""
-    return stack.build_client(chosen.upstream, chosen.cache, counts, timing)
+    return stack.build_client(chosen.upstream, chosen.cache, shared_by(chosen.cache, timing, counts))
 
 
 def build_upstream(
     chosen: Settings, counts: Counts | None = None, timing: Timing = REAL_TIME, **options: Any
 ) -> stack.Upstream:
     """Return the REST side of a gateway with these settings."""
-    return stack.build_upstream(chosen.upstream, chosen.cache, counts, timing, **options)
+    return stack.build_upstream(chosen.upstream, chosen.cache, shared_by(chosen.cache, timing, counts), **options)
 
 
-def build_authenticator(chosen: Settings, **options: Any) -> Authenticator:
+def build_authenticator(chosen: Settings, timing: Timing = REAL_TIME, counts: Counts | None = None) -> Authenticator:
     """Return the authenticator of a gateway with these settings."""
-    return authenticator.build_authenticator(chosen.auth, chosen.upstream, chosen.cache, **options)
+    shared = shared_by(chosen.cache, timing, counts)
+    return authenticator.build_authenticator(chosen.auth, chosen.upstream, chosen.cache, shared)

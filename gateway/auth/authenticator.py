@@ -1,6 +1,5 @@
 """Selects the authenticator that the settings ask for, and authenticates callers in service mode."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from gateway.auth.passthrough import PassthroughAuthenticator
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
 from gateway.settings import AuthSettings, CacheSettings, InboundAuth, UpstreamIdentity, UpstreamSettings, words
+from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter
 
@@ -101,29 +101,20 @@ class ServiceAuthenticator:
 
 
 def build_authenticator(
-    settings: AuthSettings,
-    upstream: UpstreamSettings,
-    cache: CacheSettings,
-    counts: Counts | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], float] = time.time,
+    settings: AuthSettings, upstream: UpstreamSettings, cache: CacheSettings, shared: Shared
 ) -> Authenticator:
-    """Return the authenticator that ``settings`` select; ConfigurationError where they leave service mode open.
-
-    ``clock`` is monotonic, ``now`` the wall clock, both in seconds.
-    """
-    counts = Counts() if counts is None else counts
+    """Return the authenticator that ``settings`` select; ConfigurationError where they leave service mode open."""
     inbound = None if upstream.identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
     if inbound in {None, InboundAuth.NONE}:
         _require_no_scopes(settings)
         return OpenServiceAuthenticator() if inbound is not None else _passthrough(cache)
-    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, upstream.ca_file, counts, clock, now)
-    api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, now)
+    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, upstream.ca_file, shared)
+    api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, shared.timing.now)
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
-    rate = build_rate("auth_failure_limit", settings.failure_limit, cache, counts, clock)
+    rate = build_rate("auth_failure_limit", settings.failure_limit, shared)
     required = frozenset(words(settings.required_scopes))
-    return ServiceAuthenticator(jwt, api_keys, AuthFailures(rate, counts, clock), required)
+    return ServiceAuthenticator(jwt, api_keys, AuthFailures(rate, shared.counts, shared.timing.clock), required)
 
 
 def _inbound_auth(settings: AuthSettings) -> InboundAuth:
@@ -160,9 +151,7 @@ def _api_keys(settings: AuthSettings, now: Callable[[], float]) -> ApiKeys:
     return ApiKeys(load_api_keys(settings.api_keys_file), now)
 
 
-def _jwt(
-    settings: AuthSettings, ca_file: Path | None, counts: Counts, clock: Callable[[], float], now: Callable[[], float]
-) -> JwtVerifier:
+def _jwt(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> JwtVerifier:
     issuer, audiences = settings.jwt_issuer, words(settings.jwt_audience)
     missing = [
         f"{name} must be set when GATEWAY_INBOUND_AUTH has `jwt`."
@@ -177,7 +166,7 @@ def _jwt(
     if missing or issuer is None:
         raise ConfigurationError(missing)
     policy = JwtPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
-    return JwtVerifier(_key_source(settings, ca_file, counts, clock), policy, now)
+    return JwtVerifier(_key_source(settings, ca_file, shared), policy, shared.timing.now)
 
 
 def _algorithms(settings: AuthSettings) -> list[str]:
@@ -188,7 +177,7 @@ def _algorithms(settings: AuthSettings) -> list[str]:
     return algorithms
 
 
-def _key_source(settings: AuthSettings, ca_file: Path | None, counts: Counts, clock: Callable[[], float]) -> KeySource:
+def _key_source(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> KeySource:
     if settings.jwt_public_key_file is not None:
         return StaticKey(key_from_file(settings.jwt_public_key_file))
     url = urlsplit(str(settings.jwt_jwks_url))
@@ -198,7 +187,8 @@ def _key_source(settings: AuthSettings, ca_file: Path | None, counts: Counts, cl
             "who changes the answer on its way could forge tokens."
         )
         raise ConfigurationError([problem])
-    return RemoteJwks(jwks_fetcher(url.geturl(), ca_file), settings.jwt_jwks_ttl, counts, clock)
+    fetch = jwks_fetcher(url.geturl(), ca_file)
+    return RemoteJwks(fetch, settings.jwt_jwks_ttl, shared.counts, shared.timing.clock)
 
 
 def auth_metrics(counts: Counts) -> Iterator[Metric]:
@@ -224,5 +214,5 @@ def auth_metrics(counts: Counts) -> Iterator[Metric]:
         "rate_store_failures",
         "Times that the Redis of the rate limits did not answer.",
         (),
-        {(): counts["rate_limit_store_failures"]},
+        {(): counts["redis_failures: rate"]},
     )

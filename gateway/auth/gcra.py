@@ -1,18 +1,10 @@
-"""Limits of how often: GCRA, a bucket that fills evenly, in memory or in Redis.
+"""Rate limits by GCRA (generic cell rate algorithm), in memory or in Redis.
 
-`throttled-py` does it with one step in either, whatever number of names there is: 4 us in memory. (`limits`, which is
-better known, goes through all names at each step: 480 us with 5,000 of them.) To import it takes a fifth of a second,
-so this module is imported where there is a limit.
+The library is throttled-py: one step costs 4 us in memory, whatever the number of names. (`limits`, which is better
+known, walks over all names at each step: 480 us with 5,000 of them.) Importing it takes a fifth of a second, so this
+module is imported only where a rate is limited.
 """
 
-import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
-
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from throttled.asyncio import (
     BaseRateLimiter,
@@ -26,15 +18,12 @@ from throttled.exceptions import BaseThrottledError
 from throttled.rate_limiter.quota_parser import parse
 
 from gateway.auth.rate_limits import Rate, Standing
+from gateway.compat.throttled import store_over
 from gateway.errors import ConfigurationError
-from gateway.settings import PREFIX, CacheSettings
-from gateway.telemetry import Counts, logger
+from gateway.settings import PREFIX
+from gateway.storage.shared import Redis, Shared
 
-_MOST_NAMES = 50_000
-_CONNECTIONS = 32
-_PAUSE_AFTER_FAILURE = 1.0
-# The library wraps some errors of Redis; ValueError comes from what speaks no Redis at all.
-_UNAVAILABLE = (RedisError, BaseThrottledError, OSError, TimeoutError, ValueError)
+_MAX_NAMES = 50_000
 _REDIS_PREFIX = "gochat-gateway:rate"
 
 
@@ -43,7 +32,7 @@ class MemoryRate:
 
     def __init__(self, quota: Quota) -> None:
         self.limit, self.window = quota.get_limit(), quota.get_period_sec()
-        self._limiter = _limiter(quota, MemoryStore(options={"MAX_SIZE": _MOST_NAMES}))
+        self._limiter = _limiter(quota, MemoryStore(options={"MAX_SIZE": _MAX_NAMES}))
 
     async def take(self, name: str, cost: int = 1) -> Standing | None:
         """Take ``cost``, or all there ever is where that is less."""
@@ -54,58 +43,32 @@ class MemoryRate:
 
 
 class RedisRate:
-    """A limit of all gateways that use a Redis. While that does not answer there is none: it fails open.
+    """A limit shared by all gateways that use the same Redis. If Redis does not respond, nothing is limited."""
 
-    ``timeout`` is in seconds; after a failure Redis is left alone for a moment, so that not every call waits for it.
-    """
-
-    def __init__(
-        self, quota: Quota, url: str, timeout: float, counts: Counts, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, quota: Quota, redis: Redis) -> None:
         self.limit, self.window = quota.get_limit(), quota.get_period_sec()
-        self._timeout = timeout
-        self._counts = counts
-        self._clock = clock
-        self._paused_until = clock()
-        # A kept connection may have died unnoticed, and says nothing of Redis now: one new one tells.
-        retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-        pool = {
-            "max_connections": _CONNECTIONS,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": retry,
-        }
-        self._store = RedisStore(url, {"CONNECTION_POOL_KWARGS": pool})
-        self._limiter = _limiter(quota, self._store)
-        # The pool takes one call too many for a failure of Redis, and asks nobody to wait.
-        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._redis = redis
+        self._limiter = _limiter(quota, store_over(redis.client))
 
     async def take(self, name: str, cost: int = 1) -> Standing | None:
-        """Take ``cost``, or all there ever is where that is less; None where Redis does not answer in time."""
-        if self._clock() < self._paused_until:
-            return None
+        """Take ``cost``, at most the whole limit; None if Redis does not respond in time."""
+        return await self._redis.run("rate", lambda: self._take(name, min(cost, self.limit)))
+
+    async def _take(self, name: str, cost: int) -> Standing:
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                return _standing(await self._limiter.limit(name, min(cost, self.limit)))
-        except _UNAVAILABLE as exc:
-            self._counts["rate_limit_store_failures"] += 1
-            self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
-            logger.warning("Redis does not answer (%s): rates are not limited meanwhile", type(exc).__name__)
-            return None
+            return _standing(await self._limiter.limit(name, cost))
+        except BaseThrottledError as exc:  # the library wraps some errors of Redis
+            raise RedisError from exc
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        client: Any = self._store._backend.get_client()  # noqa: SLF001 - the library has no other way to close them
-        await client.aclose()
-        await client.connection_pool.aclose()
+        """Close the worker's connections to Redis."""
+        await self._redis.aclose()
 
 
-def build_rate(setting: str, text: str, settings: CacheSettings, counts: Counts, clock: Callable[[], float]) -> Rate:
-    """Return the limit that ``setting`` asks for with ``text``: in the cache's Redis if there is one, or in memory."""
+def build_rate(setting: str, text: str, shared: Shared) -> Rate:
+    """Return the limit ``text`` of ``setting``: in the cache's Redis if there is one, else in memory."""
     quota = _quota(setting, text)
-    if settings.redis_url is not None:
-        return RedisRate(quota, settings.redis_url, settings.timeout, counts, clock)
-    return MemoryRate(quota)
+    return MemoryRate(quota) if shared.redis is None else RedisRate(quota, shared.redis)
 
 
 def _quota(setting: str, text: str) -> Quota:

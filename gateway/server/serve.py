@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway.app import create_app, set_aside_what_stays, validate
+from gateway.app import create_app, freeze_startup_objects, validate
 from gateway.server.config import serving_config
 from gateway.server.listeners import bind, serve_metrics
 from gateway.server.signals import exit_with_0_on_stop_signals
@@ -37,7 +37,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
             serve_with_workers(settings, listener)
             return
         app = create_app(settings, tracing=build_tracing(os.environ))
-        set_aside_what_stays()
+        freeze_startup_objects()
         if settings.telemetry.metrics_port is not None:
             registry = app.state.metrics.registry
             host, port = settings.telemetry.metrics_host, settings.telemetry.metrics_port

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client.registry import CollectorRegistry
 from starlette.types import ASGIApp
 
-from gateway.app import create_app, set_aside_what_stays
+from gateway.app import create_app, freeze_startup_objects
 from gateway.compat.uvicorn import abort_worker, run_workers
 from gateway.errors import ConfigurationError
 from gateway.server.config import serving_config
@@ -48,7 +48,7 @@ def create_worker(memory: WorkersMemory, metrics_folder: Path | None) -> ASGIApp
     except Exception:  # noqa: BLE001 - the outermost boundary of a process
         logger.exception("a worker cannot start")
         abort_worker()
-    set_aside_what_stays()
+    freeze_startup_objects()
     if metrics_folder is not None and app.state.metrics is not None:
         serve_worker_metrics(metrics_folder, app.state.metrics.registry)
     return app

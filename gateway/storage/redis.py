@@ -1,9 +1,16 @@
-"""A store in Redis, for several processes. It is imported where there is one: that takes a tenth of a second."""
+"""Redis, for several processes: one client for all its users in a worker.
+
+Its users are the response cache, persisted documents, the login lock and the rate limits. The timeout, the retry, the
+pause after a failure and the counting stand here once. Each user has connections and a pause of its own: a burst of
+look-ups in the cache must not switch off a rate limit. Importing redis takes a tenth of a second, so this module is
+imported only where a Redis is configured.
+"""
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
@@ -13,96 +20,118 @@ from redis.exceptions import RedisError
 
 from gateway.telemetry import Counts, logger
 
-_REDIS_PREFIX = "gochat-gateway:"
-# After a failure Redis is left alone for a moment, so that not every call pays for the time-out.
-_PAUSE_AFTER_FAILURE = 1.0
-# A thousand look-ups at once take as long with 128 of them, and opening those takes longer.
-_CONNECTIONS = 32
+T = TypeVar("T")
+
+_KEY_PREFIX = "gochat-gateway:"
+# After a failure Redis gets no commands for a moment, so that not every call waits for the timeout.
+_PAUSE_SECONDS = 1.0
+# Per user. A thousand look-ups at once take as long with 128 connections, and opening those takes longer.
+_MAX_CONNECTIONS = 32
+_USERS = 4
 
 
-class RedisStore:
-    """Keeps entries in Redis, shared by every gateway that uses the same one.
+class RedisConnection:
+    """The Redis client of a worker. ``timeout`` is in seconds for each command; ``clock`` is monotonic, in seconds.
 
-    Redis down or slow means a slower gateway, not an error: after ``timeout`` seconds a read finds nothing. That is
-    logged when it begins and when it is over, and counted.
+    If Redis is down or slow the gateway is slower, but does not fail: a command without a reply in time returns None.
+    The log has a line when that begins and when it ends, and `Counts` has each failure by its user.
     """
 
     def __init__(self, url: str, timeout: float, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
         self._timeout = timeout
         self._counts = counts
         self._clock = clock
-        self._client = redis_asyncio.Redis.from_url(
+        self.client = redis_asyncio.Redis.from_url(
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            max_connections=_CONNECTIONS,
-            # A kept connection may have died unnoticed, and says nothing of Redis now: one new one tells.
+            max_connections=_MAX_CONNECTIONS * _USERS,
+            # A kept connection may be dead although Redis is well: one retry on a new connection tells them apart.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
-        # Its pool takes one call too many for a failure of Redis, and asks nobody to wait.
-        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        # The client's own pool raises an error where all connections are in use. Commands wait here instead.
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MAX_CONNECTIONS))
         self._failing = False
-        # How often that has changed. Of the calls under way when Redis fails some still succeed, and some that began
-        # before it recovered fail afterwards: what began before the last turn says nothing of now.
-        self._turns = 0
-        self._paused_until = 0.0
+        # How often `_failing` has changed. Of the commands in flight when Redis fails some still succeed, and some that
+        # began before it recovered fail afterwards. So an outcome counts only if nothing has changed since it began.
+        self._changes = 0
+        self._paused_until: dict[str, float] = {}
+
+    def store(self, user: str) -> "RedisStore":
+        """Return a store for ``user``, whose failures are counted under that name."""
+        return RedisStore(self, user)
+
+    async def run(self, user: str, command: Callable[[], Awaitable[T]], *, during_pause: bool = False) -> T | None:
+        """Return the result of ``command``; None without a reply in time, and during the pause after a failure."""
+        if self._clock() < self._paused_until.get(user, 0.0) and not during_pause:
+            return None
+        began = self._changes
+        try:
+            async with asyncio.timeout(self._timeout), self._slots[user]:
+                reply = await command()
+        except (RedisError, OSError, TimeoutError, ValueError) as exc:  # ValueError: the server does not speak Redis
+            self._failed(user, exc, began)
+            return None
+        self._succeeded(began)
+        return reply
+
+    def _failed(self, user: str, exc: Exception, began: int) -> None:
+        self._counts[f"redis_failures: {user}"] += 1
+        if not self._failing and began == self._changes:
+            self._change(failing=True)
+            logger.warning("Redis does not respond (%s): the gateway continues without it", type(exc).__name__)
+        if self._failing:
+            self._paused_until[user] = self._clock() + _PAUSE_SECONDS
+
+    def _succeeded(self, began: int) -> None:
+        if self._failing and began == self._changes:
+            self._change(failing=False)
+            logger.warning("Redis responds again")
+
+    def _change(self, *, failing: bool) -> None:
+        self._failing = failing
+        self._changes += 1
+
+    async def aclose(self) -> None:
+        """Close the connections. A later command opens them again."""
+        await self.client.aclose()
+
+
+class RedisStore:
+    """Keeps entries in Redis, shared by every gateway that uses the same one."""
+
+    def __init__(self, connection: RedisConnection, user: str) -> None:
+        self._connection = connection
+        self._client = connection.client
+        self._user = user
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key, None where there is none or Redis does not answer."""
-        values = await self._ask(lambda: self._client.mget([_REDIS_PREFIX + key for key in keys]))
+        """Return the value of each key, None where there is none or Redis does not respond."""
+        values: Any = await self._connection.run(
+            self._user, lambda: self._client.mget([_KEY_PREFIX + key for key in keys])
+        )
         return [None] * len(keys) if values is None else [_bytes(value) for value in values]
 
     async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
-        """Keep ``value`` for ``lifetime`` seconds, if Redis answers; ``urgent``: also during the pause."""
+        """Keep ``value`` for ``lifetime`` seconds if Redis responds; ``urgent``: also during the pause."""
         milliseconds = _milliseconds(lifetime)
-        answer = await self._ask(
-            lambda: self._client.set(_REDIS_PREFIX + key, value, px=milliseconds), during_pause=urgent
+        reply = await self._connection.run(
+            self._user, lambda: self._client.set(_KEY_PREFIX + key, value, px=milliseconds), during_pause=urgent
         )
-        return answer is not None
+        return reply is not None
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
-        """Keep ``value`` unless there is one; return the one that is there now, None where Redis does not answer."""
-        # Not `SET … NX GET`, which needs Redis 7; and MGET, which takes a value of another type for none.
+        """Keep ``value`` unless there is one; return the current value, None if Redis does not respond."""
+        # Not `SET … NX GET`, which needs Redis 7; and MGET, which returns None for a value of another type.
         pipeline = self._client.pipeline(transaction=False)
-        _ = pipeline.set(_REDIS_PREFIX + key, value, px=_milliseconds(lifetime), nx=True)
-        _ = pipeline.mget([_REDIS_PREFIX + key])
-        results = await self._ask(pipeline.execute)
+        _ = pipeline.set(_KEY_PREFIX + key, value, px=_milliseconds(lifetime), nx=True)
+        _ = pipeline.mget([_KEY_PREFIX + key])
+        results: Any = await self._connection.run(self._user, pipeline.execute)
         return None if results is None else _bytes(results[-1][0])
 
-    async def _ask(self, command: Callable[[], Awaitable[Any]], *, during_pause: bool = False) -> Any:
-        """Return Redis' answer, None where there is none in time or it was found not to answer just now."""
-        if self._clock() < self._paused_until and not during_pause:
-            return None
-        began = self._turns
-        try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                answer = await command()
-        except (RedisError, OSError, TimeoutError, ValueError) as exc:  # the last from what speaks no Redis at all
-            self._failed(exc, began)
-            return None
-        self._worked(began)
-        return answer
-
-    def _failed(self, exc: Exception, began: int) -> None:
-        self._counts["cache_store_failures"] += 1
-        if not self._failing and began == self._turns:
-            self._turn(failing=True)
-            logger.warning("the cache's Redis does not answer (%s): the gateway goes on without", type(exc).__name__)
-        if self._failing:
-            self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
-
-    def _worked(self, began: int) -> None:
-        if self._failing and began == self._turns:
-            self._turn(failing=False)
-            logger.warning("the cache's Redis answers again")
-
-    def _turn(self, *, failing: bool) -> None:
-        self._failing = failing
-        self._turns += 1
-
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        """Close the worker's connections to Redis."""
+        await self._connection.aclose()
 
 
 def _bytes(value: object) -> bytes | None:

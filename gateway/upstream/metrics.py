@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from gateway.telemetry import Counts
-from gateway.telemetry.metrics import counter, gauge
+from gateway.telemetry.metrics import Labels, counter, gauge
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitBreaker, State
 
 _ROUTE = ("route",)
+_REDIS = "redis_failures: "
 
 
 def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
@@ -79,8 +80,12 @@ def _cache(counts: Counts) -> Iterator[Metric]:
         "cache_store_failures",
         "Times that the cache's Redis did not answer.",
         (),
-        {(): counts["cache_store_failures"]},
+        {(): counts[f"{_REDIS}cache"] + counts[f"{_REDIS}login"]},
     )
+    users: dict[Labels, float] = {
+        (name.removeprefix(_REDIS),): n for name, n in counts.copy().items() if name.startswith(_REDIS)
+    }
+    yield counter("redis_failures", "Commands that Redis did not answer, by what they were for.", ("user",), users)
 
 
 def _account(upstream: Upstream) -> Iterator[Metric]:

@@ -10,10 +10,11 @@ from typing import Protocol, TypeAlias
 
 import httpx
 
-from gateway.clock import REAL_TIME, Timing
+from gateway.clock import Timing
 from gateway.errors import ConfigurationError
 from gateway.settings import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
-from gateway.storage.memory import MemoryStore, shared_store
+from gateway.storage.memory import MemoryStore
+from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
@@ -55,18 +56,15 @@ class Upstream:
     counts: Counts
 
 
-def build_client(
-    settings: UpstreamSettings, cache: CacheSettings, counts: Counts | None = None, timing: Timing = REAL_TIME
-) -> UpstreamClient:
+def build_client(settings: UpstreamSettings, cache: CacheSettings, shared: Shared) -> UpstreamClient:
     """Return the REST client for ``settings``. It opens no connection before its first call."""
-    return build_upstream(settings, cache, counts, timing).client
+    return build_upstream(settings, cache, shared).client
 
 
 def build_upstream(
     settings: UpstreamSettings,
     cache: CacheSettings,
-    counts: Counts | None = None,
-    timing: Timing = REAL_TIME,
+    shared: Shared,
     instrumentation: Sequence[Wrap] = (),
     workers: WorkersMemory | None = None,
 ) -> Upstream:
@@ -81,7 +79,7 @@ def build_upstream(
     instrumentation  inside the bulkhead: it measures the REST API's time, without the wait for a slot
     http             the socket
     """  # noqa: D400, D415 - the list is the sentence
-    counts = Counts() if counts is None else counts
+    counts, timing = shared.counts, shared.timing
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
     transport: httpx.AsyncBaseTransport = HttpTransport(settings.max_body, tls_context(settings.ca_file))
     for wrap in instrumentation:
@@ -90,13 +88,12 @@ def build_upstream(
     breaker = CircuitBreaker(bulkhead, _breaker_policy(settings), timing.clock)
     transport = retry = Retry(breaker, RetryPolicy(attempts=settings.retries + 1), timing)
     if cache.url is not None:
-        shared = shared_store(cache, counts, timing.clock)
-        store = MemoryStore(cache.max_bytes, timing.clock) if shared is None else shared
+        store = shared.store("cache") or MemoryStore(cache.max_bytes, timing.clock)
         policy = _cache_policy(cache, settings.operation_timeout)
         transport = ResponseCache(transport, store, policy, _cache_secret(cache), counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
-    lock = _login_lock(settings, cache, counts, timing, workers)
+    lock = _login_lock(settings, cache, shared, workers)
     transport, account = _credentials(settings, transport, retry, timeout, timing, lock)
     return Upstream(UpstreamClient(transport, str(settings.url), timeout), retry, breaker, bulkhead, account, counts)
 
@@ -124,17 +121,17 @@ def _credentials(
 
 
 def _login_lock(
-    settings: UpstreamSettings, cache: CacheSettings, counts: Counts, timing: Timing, workers: WorkersMemory | None
+    settings: UpstreamSettings, cache: CacheSettings, shared: Shared, workers: WorkersMemory | None
 ) -> LoginLock:
     """Return the lock shared with all that use the gateway's account: other workers, and gateways at the same Redis."""
     if settings.identity is UpstreamIdentity.PASSTHROUGH:
         return NestedLoginLock()
     account = "\n".join((str(settings.url), *_service_account(settings)))
     locks: list[LoginLock] = [] if workers is None else [WorkerLoginLock(workers, account)]
-    store = shared_store(cache, counts, timing.clock)
+    store = shared.store("login")
     if store is not None:
         hashed = hashlib.blake2b(account.encode(), key=hashlib.sha256(_cache_secret(cache)).digest()).hexdigest()
-        locks.append(GatewayLoginLock(store, hashed, settings.operation_timeout + 5, timing))
+        locks.append(GatewayLoginLock(store, hashed, settings.operation_timeout + 5, shared.timing))
     return NestedLoginLock(locks)
 
 

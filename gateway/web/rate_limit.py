@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from gateway.auth import EVERYONE, Viewer
 from gateway.auth.failures import client_of
 from gateway.auth.rate_limits import Rate, Standing
-from gateway.clock import Timing
 from gateway.errors import RateLimited
-from gateway.settings import CacheSettings
+from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReports
 from gateway.web.request import HttpError, HttpRequest, retry_after
@@ -119,16 +118,14 @@ class NoRateLimit:
         """Do nothing."""
 
 
-def build_rate_limit(
-    limit: str | None, cache: CacheSettings, counts: Counts, timing: Timing
-) -> RateLimit | NoRateLimit:
+def build_rate_limit(limit: str | None, shared: Shared) -> RateLimit | NoRateLimit:
     """Return the limit of operations per caller; there is none where ``limit`` is None."""
     if limit is None:
         return NoRateLimit()
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
-    rate = build_rate("rate_limit", limit, cache, counts, timing.clock)
-    return RateLimit(rate, counts, UnverifiedClients(rate, timing.clock))
+    rate = build_rate("rate_limit", limit, shared)
+    return RateLimit(rate, shared.counts, UnverifiedClients(rate, shared.timing.clock))
 
 
 def _name(viewer: Viewer, request: HttpRequest) -> str:

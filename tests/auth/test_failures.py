@@ -8,10 +8,11 @@ from gateway.auth.api_keys import generate_api_key
 from gateway.auth.failures import AuthFailures, client_of
 from gateway.auth.gcra import build_rate
 from gateway.errors import ConfigurationError, RateLimited
+from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from tests.auth.conftest import ask
 from tests.auth.issuer import Issuer
-from tests.harness import Clock, StartGateway, settings
+from tests.harness import Clock, StartGateway
 
 
 def test_too_many_wrong_tokens_are_answered_429(start_with_tokens: StartGateway, issuer: Issuer) -> None:
@@ -61,7 +62,7 @@ def test_the_response_does_not_contain_the_reason(start_with_tokens: StartGatewa
 
 async def test_failures_are_counted_by_their_reason() -> None:
     counts = Counts()
-    rate = build_rate("auth_failure_limit", "2/hour", settings().cache, counts, Clock())
+    rate = build_rate("auth_failure_limit", "2/hour", Shared(counts))
     failures = AuthFailures(rate, counts, Clock())
     for reason in ("expired", "signature"):
         await failures.add("192.0.2.1", reason)
@@ -100,4 +101,4 @@ def test_what_counts_as_one_client(address: str | None, client: str) -> None:
 )
 def test_an_invalid_limit_is_rejected_at_startup(text: str) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_AUTH_FAILURE_LIMIT: must be"):
-        build_rate("auth_failure_limit", text, settings().cache, Counts(), Clock())
+        build_rate("auth_failure_limit", text, Shared())

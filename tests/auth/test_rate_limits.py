@@ -13,6 +13,7 @@ import pytest
 from gateway.auth.gcra import build_rate
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.settings import Settings
+from gateway.storage.shared import shared_by
 from gateway.telemetry import Counts
 from tests.auth.conftest import THREAD, ask
 from tests.auth.issuer import Issuer, eventually
@@ -251,12 +252,12 @@ async def test_while_redis_is_down_there_is_no_limit() -> None:
     counts, clock = Counts(), Clock()
     with RedisServer() as server:
         shared = _shared(server, cache_timeout=0.2)
-        rate = build_rate("rate_limit", "1/hour", shared.cache, counts, clock)
+        rate = build_rate("rate_limit", "1/hour", shared_by(shared.cache, clock.timing, counts))
         assert [each and each.allowed for each in [await rate.take("a"), await rate.take("a")]] == [True, False]
         server.freeze()
         assert await rate.take("a") is None
         assert await rate.take("a") is None
-        assert counts["rate_limit_store_failures"] == 1, "Redis is not tried again during the pause"
+        assert counts["redis_failures: rate"] == 1, "Redis is not tried again during the pause"
         server.thaw()
         clock.now += 2
         standing = await rate.take("a")

@@ -28,8 +28,9 @@ import uvloop
 
 from gateway.auth import Viewer
 from gateway.compat.httpx import WholeResponse
-from gateway.storage.memory import MemoryStore, Store
-from gateway.storage.redis import RedisStore
+from gateway.storage.memory import MemoryStore
+from gateway.storage.redis import RedisConnection
+from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
@@ -110,8 +111,10 @@ def stacks(bottom: Callable[[], Transport], redis_url: str | None) -> Iterator[S
     yield Stack("+ cache in memory, miss", cached(MemoryStore(2**26)))
     yield Stack("+ cache in memory, hit", cached(MemoryStore(2**26)), repeats=True)
     if redis_url is not None:
-        yield Stack("+ cache in Redis, miss", cached(RedisStore(redis_url, 1, Counts())))
-        yield Stack("+ cache in Redis, hit", cached(RedisStore(redis_url, 1, Counts())), repeats=True)
+        yield Stack("+ cache in Redis, miss", cached(RedisConnection(redis_url, 1, Counts()).store("cache")))
+        yield Stack(
+            "+ cache in Redis, hit", cached(RedisConnection(redis_url, 1, Counts()).store("cache")), repeats=True
+        )
     yield Stack("+ coalescing, caller's Bearer", BasicLoginGuard(Coalescing(resilient(3))))
     yield Stack("+ coalescing, own Basic", BasicAccount(BasicLoginGuard(Coalescing(resilient(3))), "user", "word"))
     login = TokenLogin(AtOnce(), token_request("http://x/token", "user", "word", TIMEOUT, 10), 900)

@@ -11,8 +11,9 @@ import httpx
 
 from gateway.auth import Viewer
 from gateway.sandbox import PASSWORD, USERNAME
-from gateway.storage.memory import MemoryStore, Store
-from gateway.storage.redis import RedisStore
+from gateway.storage.memory import MemoryStore
+from gateway.storage.redis import RedisConnection
+from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReport, Origin
 from gateway.upstream.client import CallContext, UpstreamClient
@@ -92,4 +93,4 @@ def new_store(redis: RedisServer | None, clock: Clock, counts: Counts | None = N
     """Return a store in memory, or in ``redis``. The timeout is longer than any stall of a busy machine."""
     if redis is None:
         return MemoryStore(2**25, clock)
-    return RedisStore(redis.url, 5, Counts() if counts is None else counts, clock)
+    return RedisConnection(redis.url, 5, Counts() if counts is None else counts, clock).store("cache")

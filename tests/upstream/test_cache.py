@@ -10,7 +10,8 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, Fault, Sandbox
-from gateway.storage.memory import MemoryStore, Store
+from gateway.storage.memory import MemoryStore
+from gateway.storage.shared import Store
 from gateway.upstream.call import EXTENSION, Call, Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.routes import THREAD

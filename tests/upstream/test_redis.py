@@ -1,26 +1,28 @@
 """Redis is down, slow, busy or holds invalid values: responses are slower, never errors and never wrong."""
 
 import asyncio
+import hashlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio as redis_asyncio
 
 from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Sandbox
-from gateway.storage.redis import RedisStore
+from gateway.storage.redis import RedisConnection
 from gateway.telemetry import Counts
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
-from tests.harness import Clock, build_client, settings
+from tests.harness import Clock, StartGateway, build_client, settings
 from tests.upstream.cached import Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
-FAILING = "the cache's Redis does not answer"
-RECOVERED = "the cache's Redis answers again"
+FAILING = "Redis does not respond"
+RECOVERED = "Redis responds again"
 USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(5)}
 
 
@@ -93,7 +95,7 @@ async def test_more_calls_than_connections_are_no_failure(
     server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There are more calls than connections to Redis."""
-    store = RedisStore(server.url, 5, counts, clock)
+    store = RedisConnection(server.url, 5, counts, clock).store("cache")
     for _ in range(2):
         await asyncio.gather(*(store.set(f"key-{number}", b"%d" % number, 60) for number in range(300)))
     values = await asyncio.gather(*(store.get([f"key-{number}", "none"]) for number in range(300)))
@@ -107,7 +109,7 @@ async def test_the_reply_to_a_cancelled_look_up_reaches_no_other_look_up(
     own_server: RedisServer, clock: Clock, counts: Counts
 ) -> None:
     """The reply to a cancelled command must not be read as the reply to the next one on that connection."""
-    store = RedisStore(own_server.url, 5, counts, clock)
+    store = RedisConnection(own_server.url, 5, counts, clock).store("cache")
     names = [f"key-{number}" for number in range(20)]
     for name in names:
         await store.set(name, name.encode(), 60)
@@ -172,13 +174,13 @@ async def test_a_restart_of_redis_under_load_fails_no_operation(
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
     assert logged(caplog) == [FAILING, RECOVERED] * 2
-    assert counts["cache_store_failures"] >= 4
+    assert counts["redis_failures: cache"] >= 4
 
 
 async def test_stale_connections_after_a_restart_are_no_failure(
     own_server: RedisServer, counts: Counts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = RedisStore(own_server.url, 5, counts, clock)
+    store = RedisConnection(own_server.url, 5, counts, clock).store("cache")
     await asyncio.gather(*(store.get(["a"]) for _ in range(5)))
     # Not in a thread, so that the event loop notices the broken connections only when they are used again.
     own_server.kill()
@@ -229,7 +231,9 @@ async def test_a_reply_from_before_a_failure_is_no_recovery(
 ) -> None:
     proxy = RedisProxy(server.port)
     async with await asyncio.start_server(proxy, "127.0.0.1", 0) as between:
-        store = RedisStore(f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0", 5, counts, clock)
+        store = RedisConnection(f"redis://127.0.0.1:{between.sockets[0].getsockname()[1]}/0", 5, counts, clock).store(
+            "cache"
+        )
         await store.set("a", b"1", 60)
         await asyncio.gather(store.get(["a"]), store.get(["a"]))
         proxy.flows.clear()
@@ -251,7 +255,7 @@ async def test_a_reply_from_before_a_failure_is_no_recovery(
 async def test_a_purge_is_tried_during_the_pause_and_reports_its_result(
     upstream: str, own_server: RedisServer, clock: Clock, counts: Counts
 ) -> None:
-    store = RedisStore(own_server.url, 0.2, counts, clock)
+    store = RedisConnection(own_server.url, 0.2, counts, clock).store("cache")
     cached = Cached(upstream, store, clock)
     async with cached as client:
         await ask(client)
@@ -270,10 +274,10 @@ async def test_a_missing_redis_is_reported_and_paused(
     async with client_of(upstream, "redis://127.0.0.1:1/0", counts, clock) as client:
         for ident in ("th-1", "th-1", "th-100"):
             assert (await ask(client, ident)).origin is Origin.FETCHED
-        assert counts["cache_store_failures"] == 1, "not one per call"
+        assert counts["redis_failures: cache"] == 1, "not one per call"
         clock.now += 1.1
         await ask(client)
-    assert counts["cache_store_failures"] == 2
+    assert counts["redis_failures: cache"] == 2
     assert logged(caplog) == [FAILING]
     assert sandbox.count() == 4
 
@@ -281,7 +285,7 @@ async def test_a_missing_redis_is_reported_and_paused(
 async def test_an_unknown_redis_host_is_no_error(upstream: str, counts: Counts, clock: Clock) -> None:
     async with client_of(upstream, "redis://no-such-host.invalid:6379/0", counts, clock) as client:
         assert (await ask(client)).body["id"] == "th-1"
-    assert counts["cache_store_failures"] == 1
+    assert counts["redis_failures: cache"] == 1
 
 
 # slow
@@ -311,11 +315,11 @@ async def test_redis_that_stops_answering_is_a_miss(
         assert (await ask(client)).origin is Origin.CACHED
         own_server.freeze()
         assert (await ask(client)).origin is Origin.FETCHED
-        assert counts["cache_store_failures"] == 1
+        assert counts["redis_failures: cache"] == 1
         own_server.thaw()
         clock.now += 1.1
         assert (await ask(client)).body["id"] == "th-1"
-    assert counts["cache_store_failures"] == 1
+    assert counts["redis_failures: cache"] == 1
 
 
 # invalid
@@ -326,7 +330,7 @@ async def test_a_wrong_redis_password_is_no_error(upstream: str, counts: Counts,
         for url in (guarded.url.replace("right", "wrong"), guarded.url.replace(":right@", "")):
             async with client_of(upstream, url, counts, clock, cache_timeout=5) as client:
                 assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED] * 2
-        assert counts["cache_store_failures"] == 2
+        assert counts["redis_failures: cache"] == 2
         async with client_of(upstream, guarded.url, counts, clock, cache_timeout=5) as client:
             assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED, Origin.CACHED]
 
@@ -348,7 +352,7 @@ async def test_an_invalid_value_in_redis_is_a_miss(
             assert (again.origin, again.body) == (Origin.FETCHED, first.body)
             assert (await ask(client)).body == first.body
             await redis.flushall()
-    assert counts["cache_store_failures"] == 0
+    assert counts["redis_failures: cache"] == 0
 
 
 @pytest.mark.parametrize(
@@ -368,5 +372,30 @@ async def test_a_server_that_is_not_redis_is_no_error(
             for _ in range(2):
                 assert (await ask(client)).origin is Origin.FETCHED
                 clock.now += 1.1
-    assert counts["cache_store_failures"] >= 2
+    assert counts["redis_failures: cache"] >= 2
     assert logged(caplog) == [FAILING]
+
+
+# one client
+
+
+def test_everything_in_a_gateway_that_uses_redis_shares_one_connection(
+    start: StartGateway, server: RedisServer
+) -> None:
+    """Cache, login lock, persisted documents and rates: one after another they need one connection."""
+    gateway = start(
+        cache_url=server.url,
+        cache_secret="sixteen or more letters",
+        cache_timeout=5,
+        rate_limit="100/minute",
+        upstream_auth="basic",
+    )
+    document = '{ thread(id: "th-1") { id } }'
+    digest = hashlib.sha256(document.encode()).hexdigest()
+    persisted = {"persistedQuery": {"version": 1, "sha256Hash": digest}}
+    for body in ({"extensions": persisted}, {"query": document, "extensions": persisted}, {"extensions": persisted}):
+        assert gateway.http.post("/graphql", json=body).status_code == 200
+    with redis.Redis.from_url(server.url) as client:
+        kinds = {key.decode().split(":")[1] for key in client.keys("gochat-gateway:*")}
+        assert {"persisted", "generation", "rate"} <= kinds
+        assert len(client.client_list()) == 2, "the gateway's, and that of this test"

@@ -20,17 +20,16 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from gateway.clock import Timing
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported, RequestError
 from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.context import OperationContext
-from gateway.settings import CacheSettings, GraphQLSettings
-from gateway.storage.memory import MemoryStore, Store, shared_store
-from gateway.telemetry import Counts
+from gateway.settings import GraphQLSettings
+from gateway.storage.memory import MemoryStore
+from gateway.storage.shared import Shared, Store
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT_ID_PREFIX = "sha256:"
@@ -153,28 +152,31 @@ class TrustedFirst:
         await self._otherwise.aclose()
 
 
+DocumentResolver: TypeAlias = PersistedDocuments | NoPersistedDocuments | TrustedFirst
+"""Finds the document of an operation that names it."""
+
+
 def build_persisted(
     settings: GraphQLSettings,
-    cache: CacheSettings,
+    shared: Shared,
     documents: DocumentCache,
-    timing: Timing,
     trusted: TrustedDocuments | None = None,
-) -> PersistedDocuments | NoPersistedDocuments | TrustedFirst:
+) -> DocumentResolver:
     """Return the store that ``settings`` ask for, and before it the trusted documents."""
-    stored = _build_stored(settings, cache, documents, timing)
+    stored = _build_stored(settings, shared, documents)
     return stored if trusted is None else TrustedFirst(trusted, stored)
 
 
 def _build_stored(
-    settings: GraphQLSettings, cache: CacheSettings, documents: DocumentCache, timing: Timing
+    settings: GraphQLSettings, shared: Shared, documents: DocumentCache
 ) -> PersistedDocuments | NoPersistedDocuments:
     """Return a store in this process and, behind it, the cache's Redis if there is one."""
     if not settings.persisted_queries:
         return NoPersistedDocuments()
-    stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, timing.clock)]
-    shared = shared_store(cache, Counts(), timing.clock)
-    if shared is not None:
-        stores.append(shared)
+    stores: list[Store] = [MemoryStore(settings.persisted_queries_max_bytes, shared.timing.clock)]
+    in_redis = shared.store("persisted")
+    if in_redis is not None:
+        stores.append(in_redis)
     return PersistedDocuments(stores, documents, settings.persisted_queries_ttl)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.clock import Timing
-from gateway.storage.memory import Store
+from gateway.storage.shared import Store
 
 _POLL_INTERVAL_SECONDS = 0.05
 _REJECTED = b"rejected "

@@ -29,7 +29,7 @@ import msgspec
 
 from gateway.compat.httpx import WholeResponse
 from gateway.errors import UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.storage.memory import Store
+from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import EXTENSION, Call, Origin, call_of
 

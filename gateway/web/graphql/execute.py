@@ -7,10 +7,8 @@ from typing import Any
 
 from gateway.errors import BadUserInput, GatewayError, RequestError
 from gateway.execution.documents.persisted import (
-    NoPersistedDocuments,
-    PersistedDocuments,
+    DocumentResolver,
     PersistedOperation,
-    TrustedFirst,
 )
 from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
@@ -30,7 +28,7 @@ class OperationRunner:
 
     engine: Engine
     contexts: ContextFactory
-    persisted: PersistedDocuments | NoPersistedDocuments | TrustedFirst
+    persisted: DocumentResolver
     reporter: OperationReporter
     incremental: bool = False
     """Whether @defer and @stream are enabled."""

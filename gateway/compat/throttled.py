@@ -1,0 +1,16 @@
+"""What the gateway uses of throttled-py without documentation."""
+
+from typing import Any
+
+from throttled.asyncio import RedisStore
+
+
+def store_over(client: Any) -> RedisStore:
+    """Return a store of throttled-py that uses an existing client of redis-py.
+
+    The store otherwise opens a client of its own, from a URL. Its option CONNECTION_FACTORY_CLASS cannot carry a
+    client: the options are copied deeply.
+    """
+    store = RedisStore()
+    store._backend._client = client  # noqa: SLF001 - it has no public name
+    return store
