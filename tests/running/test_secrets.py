@@ -129,6 +129,7 @@ def found(text: str, *more: str) -> list[str]:
     return [mark for mark in (*MARKS, *more) if mark in text]
 
 
+@pytest.mark.slow  # it searches every object of the process
 @pytest.mark.parametrize("fault", EVERYTHING)
 @pytest.mark.parametrize("mode", ["service", "passthrough"])
 def test_no_fault_leaks_a_secret(
