@@ -1,4 +1,4 @@
-"""The HTTP side: GraphQL over HTTP, and a clear answer to everything that is not."""
+"""GraphQL over HTTP, and a clear error for every other request."""
 
 import json
 import socket
@@ -55,7 +55,7 @@ def test_get_with_parameters_is_answered(gateway: Gateway) -> None:
         ("application/graphql-response+json; charset=utf-8, application/json; charset=utf-8", JSON),
     ],
 )
-def test_the_answer_has_the_media_type_that_accept_likes_best(
+def test_the_response_has_the_media_type_that_accept_prefers(
     gateway: Gateway, accept: str | None, expected: str
 ) -> None:
     headers = {"accept": accept} if accept is not None else {}
@@ -67,7 +67,7 @@ def test_the_answer_has_the_media_type_that_accept_likes_best(
     assert response.headers["vary"] == "accept"
 
 
-def test_a_refusal_has_the_media_type_that_accept_likes_best(start: StartGateway) -> None:
+def test_a_refusal_has_the_media_type_that_accept_prefers(start: StartGateway) -> None:
     """Apollo Client reads the errors of a 401 only where it is ``application/graphql-response+json``."""
     response = start(upstream_identity="passthrough").http.post(
         "/graphql", json={"query": QUERY}, headers={"accept": f"{GRAPHQL}, application/json;q=0.9"}
@@ -77,14 +77,14 @@ def test_a_refusal_has_the_media_type_that_accept_likes_best(start: StartGateway
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "image/*", "application/json;q=0"])
-def test_a_client_that_takes_none_of_them_gets_406(gateway: Gateway, accept: str) -> None:
+def test_a_client_that_accepts_none_of_them_gets_406(gateway: Gateway, accept: str) -> None:
     assert "application/json" in error_of(
         gateway.http.post("/graphql", json={"query": QUERY}, headers={"accept": accept}), 406
     )
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
@@ -108,34 +108,34 @@ def test_a_client_that_takes_none_of_them_gets_406(gateway: Gateway, accept: str
         (b'{"query": "fragment F on Thread { id } "}', "Fragment"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_told_what_is_wrong(gateway: Gateway, body: bytes, says: str) -> None:
+def test_the_error_of_an_invalid_request_says_what_is_wrong(gateway: Gateway, body: bytes, message: str) -> None:
     response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
-    if says == "Fragment":  # a document that is GraphQL, but not valid: 200 as application/json
-        assert says in response.json()["errors"][0]["message"]
+    if message == "Fragment":  # a document that is GraphQL, but not valid: 200 as application/json
+        assert message in response.json()["errors"][0]["message"]
         return
-    assert says in error_of(response, 400)
+    assert message in error_of(response, 400)
 
 
 @pytest.mark.parametrize(
     "content_type",
     [None, "text/plain", "application/graphql", "multipart/form-data", "application/json; charset=latin-1"],
 )
-def test_a_body_that_does_not_say_it_is_json_is_refused(gateway: Gateway, content_type: str | None) -> None:
-    """A browser may send such a body across origins without asking first."""
+def test_a_body_that_is_not_declared_as_json_is_refused(gateway: Gateway, content_type: str | None) -> None:
+    """A browser may send such a body across origins without a preflight."""
     headers = {} if content_type is None else {"content-type": content_type}
     response = gateway.http.post("/graphql", content=json.dumps({"query": QUERY}), headers=headers)
     assert "application/json" in error_of(response, 415)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
-def test_json_may_say_its_charset(gateway: Gateway, content_type: str) -> None:
+def test_json_may_declare_its_charset(gateway: Gateway, content_type: str) -> None:
     response = gateway.http.post(
         "/graphql", content=json.dumps({"query": QUERY}), headers={"content-type": content_type}
     )
     assert response.json() == ANSWER
 
 
-def test_a_body_over_the_limit_is_refused_and_the_connection_lives_on(gateway: Gateway) -> None:
+def test_a_body_over_the_limit_is_refused_and_the_connection_stays_usable(gateway: Gateway) -> None:
     body = json.dumps({"query": QUERY, "variables": {"x": "y" * 20_000_000}})
     response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
     assert error_of(response, 413, "MAX_BODY_LIMIT") == "The request's body is larger than 1048576 bytes."
@@ -177,7 +177,7 @@ def test_other_methods_are_not_allowed(gateway: Gateway, method: str) -> None:
 def test_an_operation_that_cannot_begin_has_no_data(
     gateway: Gateway, document: str, code: str, status_of_graphql_response: int
 ) -> None:
-    """As ``application/json`` it is 200 all the same: a client may take any other status for a broken proxy."""
+    """As ``application/json`` it is 200: a client may take any other status for the failure of a proxy."""
     for accept, status in (("application/json", 200), (GRAPHQL, status_of_graphql_response)):
         response = gateway.http.post("/graphql", json={"query": document}, headers={"accept": accept})
         assert response.status_code == status
@@ -200,7 +200,7 @@ def test_partial_data_is_200_in_both_media_types(gateway: Gateway, sandbox: Sand
         assert response.json()["data"] == {"a": None, "b": {"id": "th-2"}}
 
 
-def test_without_graphiql_a_browser_is_told_what_is_missing(start: StartGateway) -> None:
+def test_without_graphiql_a_browser_gets_an_error_that_names_the_missing_query(start: StartGateway) -> None:
     response = start(graphiql=False).http.get("/graphql", headers={"accept": "text/html,*/*;q=0.8"})
     assert "`query` is missing" in error_of(response, 400)
 
@@ -213,7 +213,7 @@ def test_the_callers_request_id_is_kept_where_it_is_harmless(gateway: Gateway) -
         assert response.headers["x-request-id"] not in (unsafe, "")
 
 
-def test_a_client_that_hangs_up_while_it_sends_disturbs_nobody(gateway: Gateway) -> None:
+def test_a_client_that_disconnects_while_it_sends_affects_no_other(gateway: Gateway) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         head = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
@@ -221,19 +221,19 @@ def test_a_client_that_hangs_up_while_it_sends_disturbs_nobody(gateway: Gateway)
     assert gateway.data(QUERY) == ANSWER["data"]
 
 
-def test_non_ascii_text_passes_both_ways(gateway: Gateway) -> None:
+def test_non_ascii_text_is_preserved_in_both_directions(gateway: Gateway) -> None:
     assert gateway.data("query ($id: ID!) { thread(id: $id) { id } }", id="th-ünï/code?") == {
         "thread": {"id": "th-ünï/code?"}
     }
 
 
-def test_health_says_that_the_process_is_alive(gateway: Gateway) -> None:
+def test_health_reports_that_the_process_is_alive(gateway: Gateway) -> None:
     assert gateway.http.get("/health").json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("path", ["/nope", "/graphql/", "/health/", "/ready/"])
 def test_any_other_path_is_not_found(gateway: Gateway, path: str) -> None:
-    """Nor does it lead anywhere: the address to lead to would come from whatever ``Host`` says."""
+    """There is no redirect: its address would come from ``Host``, which the client chooses."""
     response = gateway.http.get(path, headers={"host": "evil.example"})
     assert response.status_code == 404
     assert "location" not in response.headers

@@ -29,7 +29,7 @@ def answer(ident: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_up_to_the_maximum_are_answered_in_their_order(gateway: Gateway, count: int) -> None:
+def test_a_batch_up_to_the_maximum_is_answered_in_order(gateway: Gateway, count: int) -> None:
     idents = [f"th-{number}" for number in range(1, count + 1)]
     response = post(gateway, [thread(each) for each in idents])
     assert (response.status_code, response.json()) == (200, [answer(each) for each in idents])
@@ -37,16 +37,14 @@ def test_up_to_the_maximum_are_answered_in_their_order(gateway: Gateway, count: 
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_none_or_more_than_the_maximum_are_refused_without_a_call(
-    gateway: Gateway, sandbox: Sandbox, count: int
-) -> None:
+def test_an_empty_or_too_large_batch_is_refused_without_a_call(gateway: Gateway, sandbox: Sandbox, count: int) -> None:
     response = post(gateway, [thread(f"th-{number}") for number in range(count)])
     assert response.status_code == 400
     assert f"1 to 3 operations, not {count}" in response.json()["errors"][0]["message"]
     assert sandbox.count() == 0
 
 
-def test_they_run_at_the_same_time(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_the_members_run_at_the_same_time(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="all"))
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(post, gateway, [thread(f"th-{number}") for number in (1, 2, 3)])
@@ -55,7 +53,7 @@ def test_they_run_at_the_same_time(gateway: Gateway, sandbox: Sandbox) -> None:
         assert answers.result().json() == [answer(f"th-{number}") for number in (1, 2, 3)]
 
 
-def test_each_has_its_own_errors_and_the_status_is_200_all_the_same(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_each_member_has_its_own_errors_and_the_status_is_200(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", status=403))
     for accept in ("application/json", "application/graphql-response+json"):
         response = post(gateway, [thread("th-1"), {"query": "{ nothing }"}, {"variables": {}}], accept=accept)
@@ -70,7 +68,7 @@ def test_each_has_its_own_errors_and_the_status_is_200_all_the_same(gateway: Gat
         }
 
 
-def test_a_hash_that_is_wrong_or_unknown_is_the_members_own_matter(gateway: Gateway) -> None:
+def test_a_wrong_or_unknown_hash_fails_only_its_member(gateway: Gateway) -> None:
     extension = {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}
     wrong, unknown, right = post(
         gateway, [{"query": "{ __typename }", "extensions": extension}, {"extensions": extension}, thread("th-1")]
@@ -81,13 +79,13 @@ def test_a_hash_that_is_wrong_or_unknown_is_the_members_own_matter(gateway: Gate
 
 
 @pytest.mark.parametrize("member", [None, "query", [], [{"query": "{ __typename }"}]])
-def test_what_is_no_object_makes_no_batch(gateway: Gateway, member: Any) -> None:
+def test_a_member_that_is_not_an_object_is_400(gateway: Gateway, member: Any) -> None:
     response = post(gateway, [thread("th-1"), member])
     assert response.status_code == 400
     assert "array of objects" in response.json()["errors"][0]["message"]
 
 
-def test_what_concerns_the_whole_request_refuses_the_whole(start: StartGateway, sandbox: Sandbox) -> None:
+def test_a_refused_request_refuses_the_whole_batch(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(
         max_batch=3,
         upstream_identity="passthrough",
@@ -101,18 +99,18 @@ def test_what_concerns_the_whole_request_refuses_the_whole(start: StartGateway, 
     assert sandbox.count() == 0
 
 
-def test_without_the_setting_there_are_none(start: StartGateway) -> None:
+def test_batching_is_off_by_default(start: StartGateway) -> None:
     response = post(start(), [thread("th-1")])
     assert response.status_code == 400
     assert "Batching is not enabled" in response.json()["errors"][0]["message"]
 
 
-def test_one_operation_is_answered_as_ever(gateway: Gateway) -> None:
+def test_a_single_operation_is_answered_without_a_list(gateway: Gateway) -> None:
     assert gateway.http.post(
         "/graphql", content=json.dumps(thread("th-1")), headers={"content-type": "application/json"}
     ).json() == answer("th-1")
 
 
-def test_a_query_string_holds_no_batch(gateway: Gateway) -> None:
+def test_a_query_string_cannot_hold_a_batch(gateway: Gateway) -> None:
     response = gateway.http.get("/graphql", params={"query": json.dumps([thread("th-1")])})
     assert response.json()["errors"][0]["extensions"]["code"] == "GRAPHQL_PARSE_FAILED"

@@ -1,4 +1,4 @@
-"""Large answers are compressed, as the client likes it."""
+"""Large responses are compressed with the encoding that the client prefers."""
 
 import gzip
 import json
@@ -27,12 +27,12 @@ def gateway(start: StartGateway) -> Gateway:
 
 
 def document_for(size: int) -> str:
-    """Return a document whose answer has ``size`` bytes."""
+    """Return a document whose response has ``size`` bytes."""
     return f"{{ {'a' * (size - EMPTY)}: __typename }}"
 
 
 def ask(gateway: Gateway, size: int, accept_encoding: str | None) -> tuple[httpx.Response, bytes]:
-    """Return the response to a query whose answer has ``size`` bytes, and its body as it was sent."""
+    """Return a response of ``size`` bytes before compression, and its body as sent."""
     request = gateway.http.build_request("POST", "/graphql", json={"query": document_for(size)})
     del request.headers["accept-encoding"]
     if accept_encoding is not None:
@@ -45,7 +45,7 @@ def ask(gateway: Gateway, size: int, accept_encoding: str | None) -> tuple[httpx
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 @pytest.mark.parametrize("size", [1024, 100_000, 256 * 1024 - 1, 256 * 1024, 400_000])
-def test_a_large_answer_is_compressed(gateway: Gateway, encoding: str, size: int) -> None:
+def test_a_large_response_is_compressed(gateway: Gateway, encoding: str, size: int) -> None:
     response, raw = ask(gateway, size, encoding)
     assert response.headers["content-encoding"] == encoding
     assert response.headers["vary"] == "accept, accept-encoding"
@@ -56,25 +56,25 @@ def test_a_large_answer_is_compressed(gateway: Gateway, encoding: str, size: int
 
 
 @pytest.mark.parametrize(("size", "encoded"), [(1023, False), (1024, True), (1025, True)])
-def test_a_small_answer_is_not(gateway: Gateway, size: int, encoded: bool) -> None:
+def test_a_small_response_is_not_compressed(gateway: Gateway, size: int, encoded: bool) -> None:
     response, _ = ask(gateway, size, "zstd, gzip")
     assert ("content-encoding" in response.headers) is encoded
 
 
 @pytest.mark.parametrize(("size", "encoded"), [(99, False), (100, True)])
-def test_the_operator_says_what_is_large(start: StartGateway, size: int, encoded: bool) -> None:
+def test_the_smallest_compressed_size_is_a_setting(start: StartGateway, size: int, encoded: bool) -> None:
     response, _ = ask(start(compress_from=100), size, "gzip")
     assert ("content-encoding" in response.headers) is encoded
 
 
-def test_the_operator_can_leave_it_to_a_proxy(start: StartGateway) -> None:
+def test_compression_can_be_switched_off(start: StartGateway) -> None:
     response, raw = ask(start(compress_from=0, max_document=LONG_DOCUMENTS), 100_000, "gzip")
     assert "content-encoding" not in response.headers
     assert response.headers["vary"] == "accept"
     assert len(raw) == 100_000
 
 
-def test_a_large_answer_says_what_it_depends_on_even_where_it_is_not_compressed(gateway: Gateway) -> None:
+def test_a_large_response_varies_by_encoding_even_if_it_is_not_compressed(gateway: Gateway) -> None:
     response, raw = ask(gateway, 100_000, None)
     assert "content-encoding" not in response.headers
     assert response.headers["vary"] == "accept, accept-encoding"
@@ -105,5 +105,5 @@ def test_a_large_answer_says_what_it_depends_on_even_where_it_is_not_compressed(
         ("gzip;q=0, *", None),
     ],
 )
-def test_the_client_says_how(accept_encoding: str | None, expected: str | None) -> None:
+def test_the_encoding_is_the_one_the_client_prefers(accept_encoding: str | None, expected: str | None) -> None:
     assert negotiate_encoding(accept_encoding) == expected

@@ -1,4 +1,4 @@
-"""A GET that names its document can be asked again cheaply."""
+"""A response to a GET that names its document can be revalidated."""
 
 import gzip
 import hashlib
@@ -38,18 +38,18 @@ def is_304(response: httpx.Response) -> bool:
     return True
 
 
-def test_an_answer_that_has_not_changed_is_304(gateway: Gateway) -> None:
+def test_an_unchanged_response_is_304(gateway: Gateway) -> None:
     first = teach(gateway, QUERY)
     assert first.status_code == 200
     assert first.headers["cache-control"] == CACHED
     again = ask(gateway, if_none_match=first.headers["etag"])
     assert is_304(again)
     for name in ("etag", "cache-control", "vary"):
-        assert again.headers[name] == first.headers[name], "304 says what 200 would have said"
+        assert again.headers[name] == first.headers[name], "304 has the headers that 200 would have"
     assert "x-request-id" in again.headers
 
 
-def test_an_answer_that_has_changed_is_sent(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_changed_response_is_sent(gateway: Gateway, sandbox: Sandbox) -> None:
     tag = teach(gateway, QUERY).headers["etag"]
     sandbox.faults.add(Fault("thread", patch={"message_count": 4711}))
     changed = ask(gateway, if_none_match=tag)
@@ -70,7 +70,7 @@ def test_an_answer_that_has_changed_is_sent(gateway: Gateway, sandbox: Sandbox) 
         ("{bare}", False),
     ],
 )
-def test_the_client_may_have_several_or_any(gateway: Gateway, sent: str, matches: bool) -> None:
+def test_a_client_may_send_several_tags_or_any(gateway: Gateway, sent: str, matches: bool) -> None:
     tag = teach(gateway, QUERY).headers["etag"]
     strong = tag.removeprefix("W/")
     header = sent.format(tag=tag, strong=strong, bare=strong.strip('"'))
@@ -82,7 +82,7 @@ def test_each_media_type_has_its_own_tag(gateway: Gateway) -> None:
     assert ask(gateway, accept="application/graphql-response+json", if_none_match=tag).status_code == 200
 
 
-def test_a_compressed_answer_has_the_tag_of_the_plain_one(start: StartGateway) -> None:
+def test_a_compressed_response_has_the_tag_of_the_plain_one(start: StartGateway) -> None:
     gateway = start(compress_from=10)
     tag = teach(gateway, QUERY).headers["etag"]
     plain = ask(gateway, accept_encoding="identity")
@@ -93,7 +93,7 @@ def test_a_compressed_answer_has_the_tag_of_the_plain_one(start: StartGateway) -
     assert is_304(ask(gateway, if_none_match=tag, accept_encoding="gzip"))
 
 
-def test_an_answer_with_an_error_is_not_to_be_kept(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_response_with_an_error_is_not_cached(gateway: Gateway, sandbox: Sandbox) -> None:
     unknown = ask(gateway)
     assert unknown.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
     teach(gateway, QUERY)
@@ -121,7 +121,7 @@ def test_a_caller_whose_credentials_are_rejected_gets_no_304(start: StartGateway
     assert ask(gateway, if_none_match=tag).status_code == 401
 
 
-def test_other_requests_are_answered_as_ever(gateway: Gateway) -> None:
+def test_other_requests_get_no_tag(gateway: Gateway) -> None:
     extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest(QUERY)}}
     for response in (
         gateway.http.get("/graphql", params={"query": QUERY}, headers={"if-none-match": "*"}),

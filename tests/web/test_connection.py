@@ -1,4 +1,4 @@
-"""What comes before a request's body is bounded, in size and in time, before anyone is let in."""
+"""The head of a request is limited in size and in time, before the caller is authenticated."""
 
 import socket
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def connected(url: str) -> Iterator[socket.socket]:
 
 
 def sent(connection: socket.socket, *texts: bytes) -> bytes:
-    """Send what can be sent, and return all that comes until the other side closes the connection."""
+    """Send as much as possible, and return everything received until the server closes the connection."""
     received = b""
     try:
         for text in texts:
@@ -55,7 +55,7 @@ def header(size: int) -> bytes:
         pytest.param([b"a: b\r\n"] * 200_000, b"431", id="very many small headers"),
     ],
 )
-def test_the_head_of_a_request_is_bounded(gateway: Gateway, fields: list[bytes], expected: bytes) -> None:
+def test_the_head_of_a_request_is_limited(gateway: Gateway, fields: list[bytes], expected: bytes) -> None:
     with connected(gateway.url) as connection:
         head = GET + b"Connection: close\r\n" + b"".join(fields) + b"\r\n"
         pieces = [head[start : start + 50_000] for start in range(0, len(head), 50_000)]
@@ -64,14 +64,14 @@ def test_the_head_of_a_request_is_bounded(gateway: Gateway, fields: list[bytes],
     assert status(answer) == expected or is_reset
 
 
-def test_a_header_that_never_ends_is_cut_off(gateway: Gateway) -> None:
+def test_an_endless_header_is_refused(gateway: Gateway) -> None:
     with connected(gateway.url) as connection:
         answer = sent(connection, GET, b"X: ", *[b"x" * 10_000] * 1_000)
     assert status(answer) == b"431" or not answer
     assert gateway.http.get("/health").status_code == 200
 
 
-def test_a_large_body_is_no_large_head(gateway: Gateway) -> None:
+def test_a_large_body_does_not_count_as_head(gateway: Gateway) -> None:
     query = '{ thread(id: "th-1") { id } }' + " " * 30_000
     for _ in range(3):
         answer = gateway.http.post("/graphql", json={"query": query, "variables": {"a": "x" * 500_000}})
@@ -89,14 +89,14 @@ def impatient(upstream: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("text", [b"", GET, GET + b"\r\n" + GET], ids=["nothing", "half a request", "one and a half"])
-def test_a_connection_that_does_not_come_to_its_request_is_closed(impatient: str, text: bytes) -> None:
+def test_a_connection_without_a_complete_request_is_closed(impatient: str, text: bytes) -> None:
     with connected(impatient) as connection:
         answer = sent(connection, text)
     assert answer.count(b"HTTP/1.1 ") == text.count(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("name", ["accept", "accept-encoding"])
-def test_preferences_longer_than_any_clients_are_as_none(gateway: Gateway, name: str) -> None:
+def test_preferences_that_are_too_long_are_ignored(gateway: Gateway, name: str) -> None:
     value = ", ".join(f"text/x{number}" for number in range(4_000))
     assert len(value) < MAX_HEAD_BYTES
     answer = gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers={name: value})

@@ -1,4 +1,4 @@
-"""The endpoint's form: a frozen request goes straight through five steps, and no object has many collaborators."""
+"""A frozen request passes the five steps of the endpoint, and no object has more than six collaborators."""
 
 import ast
 import inspect
@@ -32,7 +32,7 @@ SCOPE: dict[str, Any] = {
 
 
 def request(*messages: Message, **scope: Any) -> HttpRequest:
-    """Return a request whose connection brings these messages."""
+    """Return a request with these ASGI messages to receive."""
     left: Iterator[Message] = iter(messages)
 
     async def receive() -> Message:
@@ -45,10 +45,10 @@ def body(content: bytes, *, more: bool = False) -> Message:
     return {"type": "http.request", "body": content, "more_body": more}
 
 
-def test_a_request_has_what_the_endpoint_needs_of_the_scope() -> None:
-    made = request()
-    assert (made.method, made.query_string, made.address, made.id) == ("POST", b"a=1", "192.0.2.1", "mine")
-    assert made.headers == {"accept": "first", "x-name": "café"}
+def test_a_request_has_the_values_of_the_scope() -> None:
+    built = request()
+    assert (built.method, built.query_string, built.address, built.id) == ("POST", b"a=1", "192.0.2.1", "mine")
+    assert built.headers == {"accept": "first", "x-name": "café"}
     assert request(client=None).address is None
 
 

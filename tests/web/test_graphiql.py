@@ -21,7 +21,7 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """A folder of sources where `npm run build` has not been."""
+    """A folder of sources without the output of `npm run build`."""
     for name in ("fallback.js", "fallback.css", "fallback.json"):
         (tmp_path / name).write_bytes((SOURCES / name).read_bytes())
     return tmp_path
@@ -29,7 +29,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def built(sources: Path) -> Path:
-    """A folder as `npm run build` leaves it, with files of which it does not matter what is in them."""
+    """A folder with the output of `npm run build`, in files with any content."""
     dist = sources / "dist"
     dist.mkdir()
     for name in ("main-abc.js", "main-def.css", "editor.worker-123.js", "codicon-456.ttf", "licenses.md"):
@@ -79,7 +79,7 @@ def test_a_browser_gets_the_page_and_every_file_it_names(page: Gateway) -> None:
         assert page.http.get(f"/{name}").status_code == 200
 
 
-def test_the_page_is_off_unless_it_is_set(gateway: Gateway) -> None:
+def test_the_page_is_off_by_default(gateway: Gateway) -> None:
     assert gateway.http.get("/graphql", headers=BROWSER).json()["errors"]
     assert gateway.http.get("/graphiql/assets/fallback.css").status_code == 404
 
@@ -89,13 +89,13 @@ def test_the_page_opens_with_the_example(built: Path) -> None:
     assert html.unescape(query).split() == EXAMPLE.split()
 
 
-def test_the_page_knows_what_it_must_know_of_the_settings(built: Path) -> None:
+def test_the_page_gets_the_settings_that_it_needs(built: Path) -> None:
     assert 'data-authorization="false" data-explain="false"' in text_of(graphiql(built))
     passthrough = {"upstream_identity": "passthrough", "inbound_auth": None, "explain": True}
     assert 'data-authorization="true" data-explain="true"' in text_of(graphiql(built, **passthrough))
 
 
-def test_the_policy_lets_nothing_in_from_elsewhere(built: Path) -> None:
+def test_the_policy_allows_nothing_from_other_sites(built: Path) -> None:
     policy = policy_of(graphiql(built))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
     assert policy["frame-ancestors"] == ["'none'"]
@@ -115,7 +115,7 @@ def test_each_page_has_its_own_nonce(built: Path) -> None:
         assert f"'nonce-{nonce}'" in response.headers["content-security-policy"]
 
 
-def test_a_page_has_the_headers_that_keep_it_to_itself(built: Path) -> None:
+def test_a_page_has_its_security_headers(built: Path) -> None:
     headers = graphiql(built).response().headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "same-origin"
@@ -130,7 +130,7 @@ def test_a_page_has_the_headers_that_keep_it_to_itself(built: Path) -> None:
         ("codicon-456.ttf", "font/ttf"),
     ],
 )
-def test_a_file_is_kept_for_ever_under_its_hashed_name(built: Path, name: str, media_type: str) -> None:
+def test_a_file_with_a_hashed_name_is_cached_for_ever(built: Path, name: str, media_type: str) -> None:
     response = served(graphiql(built), name)
     assert response.text == name
     assert response.headers["content-type"] == media_type
@@ -160,13 +160,13 @@ def test_no_other_file_is_served(page: Gateway, path: str) -> None:
     assert page.http.get(f"/graphiql/assets/{path}").status_code == 404
 
 
-def test_files_are_only_read(page: Gateway) -> None:
+def test_files_can_only_be_read(page: Gateway) -> None:
     (name, *_) = re.findall(r'"(graphiql/assets/[^"]+)"', page.http.get("/graphql", headers=BROWSER).text)
     assert page.http.head(f"/{name}").status_code == 200
     assert page.http.post(f"/{name}").status_code == 405
 
 
-def test_without_built_assets_the_page_says_so_and_loads_pinned_files(
+def test_without_built_assets_the_page_shows_a_notice_and_loads_pinned_files(
     sources: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "gateway"):
@@ -199,7 +199,7 @@ def test_a_built_page_has_no_notice(built: Path, caplog: pytest.LogCaptureFixtur
     assert caplog.records == []
 
 
-def test_a_page_that_was_built_meanwhile_is_read_in_when_told(sources: Path, tmp_path: Path) -> None:
+def test_refresh_loads_a_page_that_was_built_meanwhile(sources: Path, tmp_path: Path) -> None:
     page = GraphiQLPage(authorization=False, explain=False, sources=sources)
     assert b"notice" in page.response().body
     (tmp_path / "dist").mkdir()
@@ -208,7 +208,7 @@ def test_a_page_that_was_built_meanwhile_is_read_in_when_told(sources: Path, tmp
     assert b"main-abc.js" in page.response().body
 
 
-def test_what_was_built_names_only_files_that_are_there() -> None:
+def test_a_built_page_names_only_existing_files() -> None:
     assets = built_assets() or missing(*GRAPHIQL_PAGE)
     assert {assets.script, *assets.styles} <= set(assets.files)
     assert {"editor.worker", "graphql.worker", "json.worker"} <= {name.rpartition("-")[0] for name in assets.files}
@@ -230,7 +230,7 @@ def test_introspection_can_be_switched_off(start: StartGateway) -> None:
     assert "type Thread" in gateway.data("{ _service { sdl } }")["_service"]["sdl"]
 
 
-def test_without_introspection_a_misspelt_field_is_not_corrected(start: StartGateway) -> None:
+def test_without_introspection_no_field_is_suggested(start: StartGateway) -> None:
     document = '{ thread(id: "th-1") { statu } }'
     assert "status" in start().query(document)["errors"][0]["message"]
     assert "status" not in start(introspection=False).query(document)["errors"][0]["message"]

@@ -1,4 +1,4 @@
-"""Answers in parts: ``@defer`` and ``@stream``."""
+"""Incremental delivery: ``@defer`` and ``@stream``."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import pytest
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import Gateway, StartGateway
 
-TAKES_PARTS = {"accept": "multipart/mixed;deferSpec=20220824, application/json"}
+ACCEPTS_MULTIPART = {"accept": "multipart/mixed;deferSpec=20220824, application/json"}
 DEFERRED = '{ thread(id: "th-1") { id ... @defer(label: "later") { messages(first: 1) { totalCount } } } }'
 WHOLE = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
 
@@ -24,9 +24,9 @@ def gateway(start: StartGateway) -> Gateway:
 
 @contextmanager
 def parts_of(gateway: Gateway, document: str, **variables: Any) -> Iterator[Iterator[dict[str, Any]]]:
-    """Give the parts of an answer as they come; each is complete when the boundary behind it has come."""
+    """Yield the parts of a response as they arrive; each is complete when the next boundary is there."""
     body = {"query": document, "variables": variables}
-    with gateway.http.stream("POST", "/graphql", json=body, headers=TAKES_PARTS) as response:
+    with gateway.http.stream("POST", "/graphql", json=body, headers=ACCEPTS_MULTIPART) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == 'multipart/mixed; boundary="-"'
         assert response.headers["cache-control"] == "no-store"
@@ -50,7 +50,7 @@ def _parts(response: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def applied(parts: list[dict[str, Any]]) -> Any:
-    """Put the parts together by their paths, as a client does."""
+    """Merge the parts by their paths, as a client does."""
     data = parts[0]["data"]
     for part in parts[1:]:
         for each in part.get("incremental", ()):
@@ -64,7 +64,7 @@ def applied(parts: list[dict[str, Any]]) -> Any:
     return data
 
 
-def test_what_is_deferred_comes_when_it_is_there(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_deferred_fragment_is_sent_when_it_is_ready(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", hold="slow"))
     with parts_of(gateway, DEFERRED) as parts:
         first = next(parts)
@@ -84,8 +84,8 @@ def test_what_is_deferred_comes_when_it_is_there(gateway: Gateway, sandbox: Sand
 
 
 @pytest.mark.parametrize("between", [" ", ",", "\t\n", "# a comment\n", "\ufeff"])
-def test_a_directive_is_one_however_it_is_spaced(gateway: Gateway, between: str) -> None:
-    """What stands between ``@`` and the name means nothing (GraphQL spec, section 2.1.7: ignored tokens)."""
+def test_a_directive_may_have_ignored_tokens_after_its_at_sign(gateway: Gateway, between: str) -> None:
+    """Tokens between ``@`` and the name are ignored (GraphQL spec, section 2.1.7)."""
     spaced = DEFERRED.replace("@defer", f"@{between}defer")
     with parts_of(gateway, spaced) as parts:
         assert applied(list(parts)) == gateway.data(WHOLE)
@@ -94,16 +94,16 @@ def test_a_directive_is_one_however_it_is_spaced(gateway: Gateway, between: str)
     assert gateway.data(streamed) == {"threads": [{"id": "th-1"}, {"id": "th-2"}]}
 
 
-def test_a_spaced_directive_fails_nothing_beside_it_in_a_batch(start: StartGateway) -> None:
+def test_a_spaced_directive_does_not_fail_the_rest_of_its_batch(start: StartGateway) -> None:
     gateway = start(incremental=True, max_batch=2)
     batch = [{"query": DEFERRED.replace("@", "@ ")}, {"query": WHOLE}]
     response = gateway.http.post("/graphql", json=batch)
     assert response.json() == [{"data": gateway.data(WHOLE)}] * 2
 
 
-def test_the_name_of_a_directive_elsewhere_asks_for_nothing(gateway: Gateway) -> None:
+def test_the_name_of_a_directive_elsewhere_has_no_effect(gateway: Gateway) -> None:
     document = '{ defer: thread(id: "@stream") { id } } # @defer'
-    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    response = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART)
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert response.json() == {"data": {"defer": None}}
 
@@ -111,7 +111,7 @@ def test_the_name_of_a_directive_elsewhere_asks_for_nothing(gateway: Gateway) ->
 STREAMED = 'query ($n: Int) { threads(ids: ["th-1", "th-2"]) @stream(initialCount: $n) { id } }'
 
 
-@pytest.mark.parametrize("headers", [TAKES_PARTS, {}], ids=["in parts", "at once"])
+@pytest.mark.parametrize("headers", [ACCEPTS_MULTIPART, {}], ids=["multipart", "json"])
 @pytest.mark.parametrize(
     ("document", "variables"),
     [
@@ -122,7 +122,7 @@ STREAMED = 'query ($n: Int) { threads(ids: ["th-1", "th-2"]) @stream(initialCoun
     ],
     ids=["written", "a variable", "null", "a default"],
 )
-def test_a_count_below_zero_is_the_clients_mistake(
+def test_a_negative_initial_count_is_the_clients_error(
     gateway: Gateway, sandbox: Sandbox, document: str, variables: dict[str, Any], headers: dict[str, str]
 ) -> None:
     body = {"query": document, "variables": variables}
@@ -134,9 +134,9 @@ def test_a_count_below_zero_is_the_clients_mistake(
     assert sandbox.count() == 0
 
 
-def test_a_count_that_is_not_used_is_not_looked_at(gateway: Gateway) -> None:
+def test_an_unused_initial_count_is_not_checked(gateway: Gateway) -> None:
     document = '{ threads(ids: ["th-1"]) @stream(initialCount: -1, if: false) { id } }'
-    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    response = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART)
     assert response.json() == {"data": {"threads": [{"id": "th-1"}]}}
 
 
@@ -148,7 +148,7 @@ def test_a_list_is_streamed(gateway: Gateway) -> None:
     assert rest[-1]["hasNext"] is False
 
 
-def test_a_failure_later_has_its_code_and_the_rest_stands(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_later_failure_has_its_code_and_the_other_data_stays(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", status=403))
     with parts_of(gateway, DEFERRED) as parts:
         first, *rest = parts
@@ -168,7 +168,7 @@ def test_no_call_is_made_twice(gateway: Gateway, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed;q=0, application/json"])
-def test_who_takes_no_parts_gets_everything_at_once(gateway: Gateway, accept: str) -> None:
+def test_a_client_that_does_not_accept_multipart_gets_one_response(gateway: Gateway, accept: str) -> None:
     response = gateway.http.post("/graphql", json={"query": DEFERRED}, headers={"accept": accept})
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert response.json() == {"data": gateway.data(WHOLE)}
@@ -178,22 +178,22 @@ def test_who_takes_no_parts_gets_everything_at_once(gateway: Gateway, accept: st
     "document",
     [WHOLE, '{ thread(id: "th-1") { id ... @defer(if: false) { messages(first: 1) { totalCount } } } }'],
 )
-def test_an_answer_of_one_part_is_plain_json(gateway: Gateway, document: str) -> None:
-    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+def test_a_response_of_one_part_is_plain_json(gateway: Gateway, document: str) -> None:
+    response = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART)
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert response.json() == {"data": gateway.data(WHOLE)}
 
 
 def test_a_request_error_is_plain_json(gateway: Gateway) -> None:
     document = "query ($id: ID!) { thread(id: $id) { ... @defer { id } } }"
-    response = gateway.http.post("/graphql", json={"query": document}, headers=TAKES_PARTS)
+    response = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART)
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
     assert "data" not in response.json()
 
 
-def test_the_members_of_a_batch_come_whole(start: StartGateway) -> None:
+def test_the_members_of_a_batch_are_not_incremental(start: StartGateway) -> None:
     gateway = start(incremental=True, max_batch=2)
-    response = gateway.http.post("/graphql", json=[{"query": DEFERRED}], headers=TAKES_PARTS)
+    response = gateway.http.post("/graphql", json=[{"query": DEFERRED}], headers=ACCEPTS_MULTIPART)
     assert response.json() == [{"data": gateway.data(WHOLE)}]
 
 
@@ -203,7 +203,7 @@ def test_a_client_that_hangs_up_between_parts_ends_the_operation(gateway: Gatewa
     body = json.dumps({"query": DEFERRED}).encode()
     with socket.create_connection((host, int(port)), timeout=20) as client:
         head = (
-            f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {TAKES_PARTS['accept']}\r\n"
+            f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {ACCEPTS_MULTIPART['accept']}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         client.sendall(head.encode() + body)
@@ -215,7 +215,7 @@ def test_a_client_that_hangs_up_between_parts_ends_the_operation(gateway: Gatewa
     assert [call.cancelled for call in sandbox.calls if call.route == "messages"] == [True]
 
 
-def test_without_the_setting_the_schema_has_neither(start: StartGateway) -> None:
-    response = start().http.post("/graphql", json={"query": DEFERRED}, headers=TAKES_PARTS)
+def test_without_the_setting_the_schema_lacks_both_directives(start: StartGateway) -> None:
+    response = start().http.post("/graphql", json={"query": DEFERRED}, headers=ACCEPTS_MULTIPART)
     assert response.json()["errors"][0]["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
     assert "@defer" in response.json()["errors"][0]["message"]

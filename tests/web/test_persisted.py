@@ -23,7 +23,7 @@ def digest(document: str) -> str:
 
 
 def named(document: str, **more: Any) -> dict[str, Any]:
-    """Return a request that names the document and does not hold it."""
+    """Return a request that names the document without containing it."""
     return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest(document)}}, **more}
 
 
@@ -51,9 +51,7 @@ def knows(gateway: Gateway, document: str) -> bool:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("taught_by", ["GET", "POST"])
-def test_a_document_that_was_sent_once_with_its_hash_is_known_by_it(
-    gateway: Gateway, method: str, taught_by: str
-) -> None:
+def test_a_document_sent_once_with_its_hash_is_known_by_the_hash(gateway: Gateway, method: str, taught_by: str) -> None:
     unknown = ask(gateway, named(QUERY), method)
     assert (unknown.status_code, code_of(unknown)) == (200, "PERSISTED_QUERY_NOT_FOUND")
     assert unknown.json()["errors"][0]["message"] == "PersistedQueryNotFound", "which clients look for"
@@ -77,13 +75,13 @@ def test_an_unknown_document_is_400_as_graphql_response(gateway: Gateway) -> Non
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_document_id_is_told_so(gateway: Gateway, method: str) -> None:
+def test_an_unknown_document_id_is_an_error(gateway: Gateway, method: str) -> None:
     response = ask(gateway, {"documentId": f"sha256:{digest(QUERY)}"}, method)
     assert (response.status_code, code_of(response)) == (200, "PERSISTED_QUERY_NOT_FOUND")
     assert "documentId" in response.json()["errors"][0]["message"]
 
 
-def test_a_hash_of_another_document_is_refused_and_nothing_is_learned(gateway: Gateway, sandbox: Sandbox) -> None:
+def test_a_hash_of_another_document_is_refused_and_not_registered(gateway: Gateway, sandbox: Sandbox) -> None:
     response = ask(gateway, named("{ __typename }", query=QUERY))
     assert (response.status_code, code_of(response)) == (400, "BAD_USER_INPUT")
     assert "sha256Hash" in response.json()["errors"][0]["message"]
@@ -95,13 +93,13 @@ def test_a_hash_of_another_document_is_refused_and_nothing_is_learned(gateway: G
 @pytest.mark.parametrize(
     ("document", "code"), [("{ thread(", "GRAPHQL_PARSE_FAILED"), ("{ nothing }", "GRAPHQL_VALIDATION_FAILED")]
 )
-def test_a_document_that_is_not_valid_is_not_kept(gateway: Gateway, document: str, code: str) -> None:
+def test_an_invalid_document_is_not_registered(gateway: Gateway, document: str, code: str) -> None:
     assert code_of(ask(gateway, named(document, query=document))) == code
     assert not knows(gateway, document)
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("request_", "expected"),
     [
         ({"extensions": {"persistedQuery": "x"}}, "must be a JSON object"),
         ({"extensions": {"persistedQuery": {"sha256Hash": digest(QUERY)}}}, "version` must be 1"),
@@ -120,10 +118,10 @@ def test_a_document_that_is_not_valid_is_not_kept(gateway: Gateway, document: st
         ({"documentId": None}, "`query` is missing"),
     ],
 )
-def test_a_name_that_is_none_is_400(gateway: Gateway, request_: dict[str, Any], says: str) -> None:
+def test_an_invalid_name_is_400(gateway: Gateway, request_: dict[str, Any], expected: str) -> None:
     response = ask(gateway, request_)
     assert (response.status_code, code_of(response)) == (400, "BAD_USER_INPUT")
-    assert says in response.json()["errors"][0]["message"]
+    assert expected in response.json()["errors"][0]["message"]
 
 
 def test_other_extensions_and_no_document_id_change_nothing(gateway: Gateway) -> None:
@@ -138,7 +136,7 @@ PASSTHROUGH = {
 }
 
 
-def test_a_caller_without_credentials_learns_nothing_and_teaches_nothing(start: StartGateway) -> None:
+def test_a_caller_without_credentials_can_neither_look_up_nor_register(start: StartGateway) -> None:
     gateway = start(**PASSTHROUGH)
     assert ask(gateway, named(QUERY, query=QUERY)).status_code == 401
     assert ask(gateway, named(QUERY)).status_code == 401
@@ -151,10 +149,10 @@ def basic(password: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("document", [QUERY, "{ __typename }"], ids=["rejected", "never asked"])
-def test_what_the_rest_api_did_not_answer_for_is_not_learned(
+def test_a_document_of_an_unverified_caller_is_not_registered(
     start: StartGateway, server: RedisServer, document: str
 ) -> None:
-    """In passthrough mode anybody can make up credentials; they fill neither the memory nor the Redis."""
+    """In passthrough mode anyone can invent credentials; their documents use neither memory nor Redis."""
     gateway = with_redis(start, server, **PASSTHROUGH)
     for headers in (basic("made up"), {"authorization": "Bearer made-up"}):
         response = ask(gateway, named(document, query=document), **headers)
@@ -165,7 +163,7 @@ def test_what_the_rest_api_did_not_answer_for_is_not_learned(
 
 
 @pytest.mark.parametrize("cache_ttl_thread", [0, 60], ids=["fetched", "then cached"])
-def test_what_the_rest_api_answered_for_is_learned_by_all(
+def test_a_document_of_a_verified_caller_is_registered_for_all(
     start: StartGateway, server: RedisServer, cache_ttl_thread: int
 ) -> None:
     one, other = (with_redis(start, server, **PASSTHROUGH, cache_ttl_thread=cache_ttl_thread) for _ in range(2))
@@ -176,7 +174,7 @@ def test_what_the_rest_api_answered_for_is_learned_by_all(
         assert ask(gateway, named(QUERY), **basic(PASSWORD)).json() == ANSWER
 
 
-def test_memory_is_bounded_and_what_was_used_longest_ago_goes_first(start: StartGateway) -> None:
+def test_memory_is_limited_and_evicts_the_least_recently_used(start: StartGateway) -> None:
     gateway = start(persisted_queries_max_bytes=64 * 1024)
     documents = [f"{{ __typename }} # {number} {'x' * 10_000}" for number in range(7)]
     for document in documents:
@@ -185,7 +183,7 @@ def test_memory_is_bounded_and_what_was_used_longest_ago_goes_first(start: Start
     assert all(knows(gateway, document) for document in documents[1:])
 
 
-def test_the_longest_document_that_fits_is_kept_and_a_longer_one_is_executed_only(start: StartGateway) -> None:
+def test_the_longest_document_that_fits_is_registered_and_a_longer_one_only_executed(start: StartGateway) -> None:
     gateway = start(persisted_queries_max_bytes=64 * 1024, max_document=128 * 1024)
     fits, too_long = (
         f"{{ __typename }} #{'x' * length}" for length in (63 * 1024, 64 * 1024)
@@ -196,7 +194,7 @@ def test_the_longest_document_that_fits_is_kept_and_a_longer_one_is_executed_onl
     assert not knows(gateway, too_long)
 
 
-def test_a_document_is_kept_for_its_time(start: StartGateway) -> None:
+def test_a_document_expires(start: StartGateway) -> None:
     clock = Clock()
     gateway = start(timing=clock.timing, persisted_queries_ttl=60)
     document = "{ __typename }"
@@ -207,7 +205,7 @@ def test_a_document_is_kept_for_its_time(start: StartGateway) -> None:
     assert not knows(gateway, document)
 
 
-def test_switched_off_clients_are_told_to_go_on_without(start: StartGateway) -> None:
+def test_switched_off_it_is_an_error_that_clients_understand(start: StartGateway) -> None:
     gateway = start(persisted_queries=False)
     for request in (named(QUERY), named(QUERY, query=QUERY)):
         response = ask(gateway, request)
@@ -227,7 +225,7 @@ def with_redis(start: StartGateway, server: RedisServer, **more: Any) -> Gateway
     return start(cache_url=server.url, cache_secret="a secret of the tests", cache_timeout=5, **more)
 
 
-def test_gateways_that_share_a_redis_know_what_one_has_learned(start: StartGateway, server: RedisServer) -> None:
+def test_gateways_that_share_a_redis_share_registered_documents(start: StartGateway, server: RedisServer) -> None:
     one, other = with_redis(start, server), with_redis(start, server)
     teach(one, QUERY)
     assert ask(other, named(QUERY), "GET").json() == ANSWER
@@ -235,7 +233,7 @@ def test_gateways_that_share_a_redis_know_what_one_has_learned(start: StartGatew
     assert ask(other, named(QUERY)).json() == ANSWER, "from its own memory"
 
 
-def test_a_redis_that_is_down_costs_one_more_request_and_no_error(start: StartGateway, server: RedisServer) -> None:
+def test_a_failing_redis_costs_one_more_request_and_no_error(start: StartGateway, server: RedisServer) -> None:
     gateway = with_redis(start, server)
     server.stop()
     assert code_of(ask(gateway, named(QUERY))) == "PERSISTED_QUERY_NOT_FOUND"
@@ -243,7 +241,7 @@ def test_a_redis_that_is_down_costs_one_more_request_and_no_error(start: StartGa
     assert ask(gateway, named(QUERY)).json() == ANSWER
 
 
-def test_what_somebody_else_wrote_into_the_redis_is_not_executed(start: StartGateway, server: RedisServer) -> None:
+def test_an_entry_of_redis_whose_hash_is_wrong_is_not_executed(start: StartGateway, server: RedisServer) -> None:
     gateway = with_redis(start, server)
     with redis.Redis.from_url(server.url) as client:
         client.set(f"gochat-gateway:persisted:{digest(QUERY)}", b"{ __typename }")

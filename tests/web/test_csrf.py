@@ -1,4 +1,4 @@
-"""Pages of other sites: what a browser sends for them unasked is refused, and only named ones may ask."""
+"""Pages of other sites: what a browser sends for them without a preflight is refused; CORS allows named origins."""
 
 import logging
 
@@ -51,7 +51,7 @@ def refused(response: httpx.Response) -> bool:
 
 @pytest.mark.parametrize("headers", ELSEWHERE.values(), ids=ELSEWHERE)
 @pytest.mark.parametrize("mode", ["cross-site", "strict"])
-def test_what_another_sites_page_may_have_caused_is_refused(
+def test_a_get_that_another_site_may_have_caused_is_refused(
     start: StartGateway, sandbox: Sandbox, headers: dict[str, str], mode: str
 ) -> None:
     assert refused(get(start(csrf=mode), headers))
@@ -59,20 +59,20 @@ def test_what_another_sites_page_may_have_caused_is_refused(
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE.values(), ids=ELSEWHERE)
-def test_off_is_off(start: StartGateway, headers: dict[str, str]) -> None:
+def test_the_protection_can_be_switched_off(start: StartGateway, headers: dict[str, str]) -> None:
     assert not refused(get(start(csrf="off"), headers))
 
 
 @pytest.mark.parametrize("headers", BY_PROGRAMS.values(), ids=BY_PROGRAMS)
-def test_what_only_a_program_can_send_is_answered(start: StartGateway, headers: dict[str, str]) -> None:
-    """From another site a browser asks first whether it may, and is told no."""
+def test_a_get_that_only_a_program_can_send_is_answered(start: StartGateway, headers: dict[str, str]) -> None:
+    """For a page of another site, a browser sends a preflight request first, which is refused."""
     strict = start(csrf="strict")
     assert not refused(get(strict, headers))
     assert not refused(get(strict, {**headers, "sec-fetch-site": "cross-site", "origin": "https://evil.example"}))
     asked = {"origin": "https://evil.example", "access-control-request-method": "GET"}
-    told = strict.http.options("/graphql", headers=asked | {"access-control-request-headers": next(iter(headers))})
-    assert told.status_code == 405
-    assert not [name for name in told.headers if name.startswith("access-control")]
+    preflight = strict.http.options("/graphql", headers=asked | {"access-control-request-headers": next(iter(headers))})
+    assert preflight.status_code == 405
+    assert not [name for name in preflight.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize(
@@ -80,32 +80,32 @@ def test_what_only_a_program_can_send_is_answered(start: StartGateway, headers: 
     [{}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-mode": "cors"}],
     ids=["a server", "an address typed in", "a page of ours", "Node.js"],
 )
-def test_without_another_site_a_get_needs_nothing_but_where_it_is_strict(
+def test_a_get_without_another_site_needs_a_marker_only_in_strict_mode(
     start: StartGateway, headers: dict[str, str]
 ) -> None:
     assert not refused(get(start(), headers))
     assert refused(get(start(csrf="strict"), headers))
 
 
-def test_a_page_of_the_same_host_is_no_other_site_in_an_old_browser(gateway: Gateway) -> None:
+def test_in_an_old_browser_a_page_of_the_same_host_is_the_same_site(gateway: Gateway) -> None:
     assert not refused(get(gateway, {"origin": gateway.url}))
     assert not refused(get(gateway, {"referer": f"{gateway.url}/page"}))
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_a_post_that_a_browser_sends_unasked_is_refused(gateway: Gateway, kind: str) -> None:
+def test_a_post_that_a_browser_sends_without_a_preflight_is_refused(gateway: Gateway, kind: str) -> None:
     response = gateway.http.post("/graphql", content=b'{"query": "{ __typename }"}', headers={"content-type": kind})
     assert response.status_code == 415
 
 
-def test_a_post_is_answered_whatever_the_browser_says(start: StartGateway) -> None:
+def test_a_json_post_is_answered_whatever_its_origin(start: StartGateway) -> None:
     headers = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
     response = start(csrf="strict").http.post("/graphql", json={"query": QUERY}, headers=headers)
     assert response.json() == ANSWER, "it was asked first, and somebody in front of the gateway allowed it"
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_graphiqls_page_is_for_every_visitor(start: StartGateway) -> None:
+def test_graphiqls_page_is_served_to_every_visitor(start: StartGateway) -> None:
     headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "accept": "text/html"}
     response = start(graphiql=True, csrf="strict").http.get("/graphql", headers=headers)
     assert response.headers["content-type"].startswith("text/html")
@@ -121,7 +121,7 @@ def preflight(gateway: Gateway, origin: str, method: str = "POST") -> httpx.Resp
 
 
 @pytest.mark.parametrize("setting", [APP, f"https://other.example, {APP}", "*"])
-def test_a_page_whose_origin_is_named_may_ask_and_read(start: StartGateway, setting: str) -> None:
+def test_a_page_of_an_allowed_origin_may_send_requests_and_read_responses(start: StartGateway, setting: str) -> None:
     gateway = start(cors_origins=setting)
     expected = "*" if setting == "*" else APP
     asked = preflight(gateway, APP)
@@ -143,7 +143,7 @@ def test_a_page_whose_origin_is_named_may_ask_and_read(start: StartGateway, sett
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", f"{APP}.evil.example", f"{APP}:8443", "http://app.example.com", "null"]
 )
-def test_any_other_page_may_not(start: StartGateway, origin: str) -> None:
+def test_a_page_of_any_other_origin_may_not(start: StartGateway, origin: str) -> None:
     gateway = start(cors_origins=APP)
     asked = preflight(gateway, origin)
     assert asked.status_code == 400
@@ -157,7 +157,7 @@ def test_other_methods_are_not_allowed_to_a_page(start: StartGateway) -> None:
     assert preflight(start(cors_origins=APP), APP, "DELETE").status_code == 400
 
 
-def test_any_origin_is_worth_a_warning(start: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_allowing_any_origin_logs_a_warning(start: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "gateway"):
         start(cors_origins=APP)
         assert "GATEWAY_CORS_ORIGINS" not in caplog.text
@@ -186,7 +186,7 @@ HEADERS = {
         ("OPTIONS", "/graphql", 200),
     ],
 )
-def test_every_answer_has_the_security_headers_once(start: StartGateway, method: str, path: str, status: int) -> None:
+def test_every_response_has_the_security_headers_once(start: StartGateway, method: str, path: str, status: int) -> None:
     headers = {"origin": APP, "access-control-request-method": "POST"} if method == "OPTIONS" else {}
     body = {"json": {"query": QUERY}} if method == "POST" and path == "/graphql" else {}
     response = start(cors_origins=APP).http.request(method, path, headers=headers, **body)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def test_every_answer_has_the_security_headers_once(start: StartGateway, method:
     assert "strict-transport-security" not in response.headers
 
 
-def test_what_says_otherwise_has_its_own(start: StartGateway) -> None:
+def test_a_response_with_its_own_security_header_keeps_it(start: StartGateway) -> None:
     page = start(graphiql=True).http.get("/graphql", headers={"accept": "text/html"})
     assert page.headers.get_list("referrer-policy") == ["same-origin"]
     (policy,) = page.headers.get_list("content-security-policy")
@@ -217,7 +217,7 @@ def test_what_says_otherwise_has_its_own(start: StartGateway) -> None:
         ("query ($a: Int) { thread(id: 1) { messages(first: $a, aftr: 1) { totalCount } } }", {"a": "many"}),
     ],
 )
-def test_without_introspection_no_misspelling_is_corrected(
+def test_without_introspection_errors_suggest_no_names(
     start: StartGateway, document: str, variables: dict[str, str] | None
 ) -> None:
     gateway = start(introspection=False)
