@@ -87,21 +87,21 @@ class GatewayError(Exception):
 
 
 class Unauthenticated(GatewayError):
-    """The request has no credentials, or they are rejected (401)."""
+    """The request has no credentials, or they are rejected (HTTP 401)."""
 
     code = "UNAUTHENTICATED"
     default_message = "The REST API rejected the credentials."
 
 
 class Forbidden(GatewayError):
-    """The credentials are valid, but do not permit this (403)."""
+    """The credentials are valid, but do not permit this (HTTP 403)."""
 
     code = "FORBIDDEN"
     default_message = "The credentials do not give access to this."
 
 
 class BadUserInput(GatewayError):
-    """The request, the operation or an argument is wrong (also the REST API's 400, 409 and 422)."""
+    """The request or an argument is wrong (HTTP 400, 405, 406 or 415), or the REST API said so (400, 409 or 422)."""
 
     code = "BAD_USER_INPUT"
     default_message = "The REST API refused the arguments."
@@ -124,7 +124,7 @@ class UrlTooLong(LimitExceeded):
 
 
 class BatchTooLarge(LimitExceeded):
-    """A batch has too many operations."""
+    """A batch has too many operations (HTTP 400)."""
 
     code = "MAX_BATCH_LIMIT"
 
@@ -202,7 +202,7 @@ class CostTooHigh(LimitExceeded):
 
 
 class RateLimited(GatewayError):
-    """The caller sends too many requests, or the REST API limits the gateway's (429)."""
+    """The caller sends too many requests (HTTP 429), or the REST API limits the gateway's (429)."""
 
     code = "RATE_LIMITED"
     default_message = "The REST API limits the rate of calls."
@@ -218,7 +218,7 @@ class UpstreamTimeout(GatewayError):
 
 
 class UpstreamUnavailable(GatewayError):
-    """No connection, a dropped one, or HTTP 502, 503 or 504."""
+    """No connection, a dropped one, 502, 503 or 504; too many calls wait or fail; or no token key yet (HTTP 503)."""
 
     code = "UPSTREAM_UNAVAILABLE"
     default_message = "The REST API cannot be reached."
@@ -303,7 +303,7 @@ class PersistedQueryNotSupported(GatewayError):
 
 
 class InternalError(GatewayError):
-    """A bug of the gateway. The log has the details under the same request id."""
+    """A bug of the gateway. The log has the details under the same request id (HTTP 500)."""
 
     code = "INTERNAL_ERROR"
     default_message = "The gateway failed. Its log has the details under this request id."

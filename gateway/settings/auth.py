@@ -25,7 +25,7 @@ class AuthSettings(Group):
         alias="GATEWAY_INBOUND_AUTH",
         default=None,
         description="How callers authenticate in service mode: `jwt`, `api_key`, `jwt,api_key` (with either), "
-        "or `none` (every caller is let in).",
+        "or `none` (every caller is accepted).",
     )
     jwt_jwks_url: AnyHttpUrl | None = Field(
         alias="GATEWAY_JWT_JWKS_URL",
@@ -65,32 +65,32 @@ class AuthSettings(Group):
         alias="GATEWAY_JWT_JWKS_TTL",
         default=600,
         ge=10,
-        description="Seconds after which the keys are fetched anew; an unknown key does so sooner.",
+        description="Seconds after which the keys are fetched again; an unknown key causes an earlier fetch.",
     )
     api_keys_file: Path | None = Field(
         alias="GATEWAY_API_KEYS_FILE",
         default=None,
-        description="A file with the hashes of API keys; `gochat-gateway api-key` makes its lines.",
+        description="A file with the hashes of API keys; `gochat-gateway api-key` prints its lines.",
     )
     required_scopes: str | None = Field(
         alias="GATEWAY_REQUIRED_SCOPES",
         default=None,
-        description="Scopes without which nobody is let in.",
+        description="Scopes that every caller must have.",
     )
     field_scopes: bool = Field(
         alias="GATEWAY_FIELD_SCOPES",
         default=False,
-        description="Whether `customer:personal` and `message:content` are needed to read what their names say.",
+        description="Whether personal data and message content need a scope: `customer:personal`, `message:content`.",
     )
     failure_limit: str = Field(
         alias="GATEWAY_AUTH_FAILURE_LIMIT",
         default="30/minute",
-        description="How often wrong credentials may come from one address before it has to wait.",
+        description="How often one address may send wrong credentials before it has to wait.",
     )
     rate_limit: str | None = Field(
         alias="GATEWAY_RATE_LIMIT",
         default=None,
-        description="How many operations a caller may ask for, such as `100/minute`; unset: any number.",
+        description="How many operations a caller may run, such as `100/minute`; unset: any number.",
     )
 
     @field_validator("inbound", mode="before")

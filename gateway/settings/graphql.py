@@ -38,7 +38,7 @@ class LimitSettings(Group):
         default=1,
         ge=1,
         le=100,
-        description="Operations in one POST, as a JSON array, at most; 1: no arrays.",
+        description="Most operations in one POST, as a JSON array; 1: no arrays.",
     )
     page_size: int = Field(
         alias="GATEWAY_MAX_PAGE_SIZE",
@@ -82,7 +82,7 @@ class LimitSettings(Group):
         alias="GATEWAY_MAX_ROOT_FIELDS",
         default=20,
         ge=1,
-        description="Fields of `Query` that an operation may ask for.",
+        description="Fields of `Query` that an operation may select.",
     )
     directives: int = Field(
         alias="GATEWAY_MAX_DIRECTIVES",
@@ -111,21 +111,21 @@ class LimitSettings(Group):
     cost_mode: CostMode = Field(
         alias="GATEWAY_COST_MODE",
         default=CostMode.ENFORCE,
-        description="What is done about the REST calls that an operation is predicted to make: `off`, `measure` "
-        "(the header `Gateway-Cost` tells them), or `enforce` (and too many are refused).",
+        description="Whether REST calls are predicted: `off`, `measure` (the header `Gateway-Cost` shows them), or "
+        "`enforce` (and operations above `GATEWAY_MAX_COST` are refused).",
     )
     cost: int = Field(
         alias="GATEWAY_MAX_COST",
         default=1000,
         ge=1,
-        description="REST calls that an operation may be predicted to make, with `enforce`.",
+        description="Predicted REST calls that an operation may have, with `enforce`.",
     )
     cost_list_size: int = Field(
         alias="GATEWAY_COST_LIST_SIZE",
         default=5,
         ge=1,
         le=10_000,
-        description="Items that a list in an answer is taken to have, where each of them would cost a REST call.",
+        description="Assumed items of a list in an answer, if each of them would cost a REST call.",
     )
 
 
@@ -141,7 +141,7 @@ class GraphQLSettings(Group):
     plans: bool = Field(
         alias="GATEWAY_PLANS",
         default=True,
-        description="Answer ordinary queries by compiled plans; the answers are the same without.",
+        description="Answer ordinary queries by compiled plans; the answers are the same without them.",
     )
     incremental: bool = Field(
         alias="GATEWAY_INCREMENTAL",
@@ -156,7 +156,7 @@ class GraphQLSettings(Group):
     persisted_queries: bool = Field(
         alias="GATEWAY_PERSISTED_QUERIES",
         default=True,
-        description="Let clients name a document by its hash, and keep those they send with one.",
+        description="Let clients name a document by its hash, and keep documents that are sent with their hash.",
     )
     persisted_queries_max_bytes: int = Field(
         alias="GATEWAY_PERSISTED_QUERIES_MAX_BYTES",
@@ -179,7 +179,7 @@ class GraphQLSettings(Group):
     trusted_documents_mode: TrustMode = Field(
         alias="GATEWAY_TRUSTED_DOCUMENTS_MODE",
         default=TrustMode.LOG,
-        description="What is done about other documents: `log` them, `prefer` the trusted ones, which have no limits, "
+        description="What happens with other documents: `log` them, `prefer` the trusted ones, which have no limits, "
         "or `require` a trusted one.",
     )
 

@@ -33,25 +33,25 @@ class HttpSettings(Group):
     csrf: CsrfMode = Field(
         alias="GATEWAY_CSRF",
         default=CsrfMode.CROSS_SITE,
-        description="GETs without a header that only a program can add: `strict` refuses all, `cross-site` those that "
-        "a browser says another site has caused, `off` none.",
+        description="Which GETs without a header that only a program can add are refused: `strict` all, `cross-site` "
+        "those that another site caused, as the browser says, `off` none.",
     )
     cors_origins: str | None = Field(
         alias="GATEWAY_CORS_ORIGINS",
         default=None,
-        description="Origins whose pages may ask and read the answers, such as `https://app.example.com`; separated "
+        description="Origins whose pages may call the gateway, such as `https://app.example.com`; separated "
         "by commas or spaces; `*` is any.",
     )
     trusted_proxies: str | None = Field(
         alias="GATEWAY_TRUSTED_PROXIES",
         default=None,
-        description="Addresses or networks of the proxies whose `X-Forwarded-For` is believed; unset: of none.",
+        description="Addresses or networks of the proxies whose `X-Forwarded-For` is used; unset: none.",
     )
     compress_from: int = Field(
         alias="GATEWAY_COMPRESS_FROM",
         default=1024,
         ge=0,
-        description="Smallest answer that is compressed, in bytes; 0: none is.",
+        description="Smallest answer that is compressed, in bytes; 0: no answer is.",
     )
     graphiql: bool = Field(
         alias="GATEWAY_GRAPHIQL",
@@ -99,19 +99,19 @@ class ServerSettings(Group):
         alias="GATEWAY_KEEP_ALIVE",
         default=75,
         ge=1,
-        description="Seconds an idle connection is kept; more than what is in front of the gateway keeps one.",
+        description="Seconds an idle connection is kept; longer than the proxy in front of the gateway keeps one.",
     )
     shutdown_delay: float = Field(
         alias="GATEWAY_SHUTDOWN_DELAY",
         default=5,
         ge=0,
-        description="Seconds it serves on after SIGTERM, while `/ready` is 503, so that a load balancer notices.",
+        description="Seconds it still serves after SIGTERM, while `/ready` is 503, so that a load balancer notices.",
     )
     shutdown_timeout: int | None = Field(
         alias="GATEWAY_SHUTDOWN_TIMEOUT",
         default=None,
         ge=1,
-        description="Seconds after that in which what is under way may end; unset: 5 more than an operation may take.",
+        description="Seconds after that for operations in progress; unset: 5 more than an operation may take.",
     )
 
 
@@ -127,7 +127,7 @@ class TelemetrySettings(Group):
         alias="GATEWAY_SLOW_OPERATION",
         default=2,
         ge=0,
-        description="Seconds from which an operation is slow: logged at `warning`, with its REST calls; 0: none is.",
+        description="Seconds from which an operation is slow: logged at `warning`, with its REST calls; 0: never.",
     )
     metrics_port: int | None = Field(
         alias="GATEWAY_METRICS_PORT",

@@ -85,14 +85,14 @@ class UpstreamSettings(Group):
         alias="GATEWAY_UPSTREAM_MAX_QUEUE",
         default=1000,
         ge=0,
-        description="REST calls that wait for their turn, per worker; beyond it they fail at once.",
+        description="REST calls that wait for a slot, per worker; further calls fail at once.",
     )
     retries: int = Field(
         alias="GATEWAY_UPSTREAM_RETRIES",
         default=2,
         ge=0,
         le=5,
-        description="How often a GET that failed for a moment is repeated, at most.",
+        description="How often a GET is repeated after a temporary failure, at most.",
     )
     max_body: int = Field(
         alias="GATEWAY_UPSTREAM_MAX_BODY",
@@ -103,7 +103,7 @@ class UpstreamSettings(Group):
     ca_file: Path | None = Field(
         alias="GATEWAY_UPSTREAM_CA_FILE",
         default=None,
-        description="A PEM file with further certificate authorities to trust upstream.",
+        description="A PEM file with further certificate authorities to trust for the REST API.",
     )
     operation_timeout: float = Field(
         alias="GATEWAY_OPERATION_TIMEOUT",
@@ -182,7 +182,7 @@ class CacheSettings(Group):
         alias="GATEWAY_CACHE_SECRET",
         default=None,
         min_length=16,
-        description="Keys the hash of credentials in cache keys; Redis needs it, the same everywhere.",
+        description="Key of the hash of credentials in cache keys; required for Redis, the same for all gateways.",
     )
     ttl_thread: float = Field(
         alias="GATEWAY_CACHE_TTL_THREAD",
@@ -206,13 +206,13 @@ class CacheSettings(Group):
         alias="GATEWAY_CACHE_STALE_WHILE_REVALIDATE",
         default=0,
         ge=0,
-        description="Seconds after that in which it is served while it is fetched anew.",
+        description="Further seconds in which a stale answer is served while it is fetched again.",
     )
     stale_if_error: float = Field(
         alias="GATEWAY_CACHE_STALE_IF_ERROR",
         default=0,
         ge=0,
-        description="Seconds after that in which it is served where the REST API fails.",
+        description="Further seconds in which a stale answer is served if the REST API fails.",
     )
     max_bytes: int = Field(
         alias="GATEWAY_CACHE_MAX_BYTES",
@@ -230,7 +230,7 @@ class CacheSettings(Group):
         alias="GATEWAY_CACHE_TIMEOUT",
         default=0.1,
         gt=0,
-        description="Seconds that Redis may take before the call goes upstream.",
+        description="Seconds that Redis may take before the REST API is called.",
     )
 
     @field_validator("url")
