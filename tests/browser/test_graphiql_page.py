@@ -1,6 +1,8 @@
 """GraphiQL in the system's Chromium, with a real gateway and the sandbox."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,9 @@ from tests.browser.conftest import OpenPage
 from tests.harness import Gateway, StartGateway
 
 pytestmark = pytest.mark.slow
+
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "graphiql.png"
+"""The README's picture. It is written if the environment variable ``WRITE_PICTURE`` is set."""
 
 
 @pytest.fixture
@@ -119,3 +124,23 @@ def test_tabs_are_remembered(gateway: Gateway, open_page: OpenPage) -> None:
     page.tab.get_by_role("tab", name="Remembered").wait_for()
     assert page.tab.get_by_role("tab").count() == 2
     assert "Remembered" in page.query()
+
+
+def test_the_picture_shows_a_query_its_answer_and_its_calls(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway, color_scheme="light")
+    page.tab.set_viewport_size({"width": 1280, "height": 600})
+    page.wait_for_schema()
+    page.tab.get_by_label("Show REST calls").click()
+    page.write(
+        'query Conversation { thread(id: "th-100") { status messageCount '
+        "lastMessage { attachments { fileName fileSize } } "
+        "messages(first: 2) { totalCount nodes { from subject createdAt } } } }"
+    )
+    page.tab.get_by_label("Prettify query").click()
+    page.run()
+    page.wait_for_result('"subject"', '"totalCount"')
+    page.tab.get_by_role("region", name="REST calls").get_by_role("listitem").nth(1).wait_for()
+    page.tab.keyboard.press("ControlOrMeta+Home")
+    page.screenshot("picture")
+    if os.environ.get("WRITE_PICTURE"):
+        page.tab.screenshot(path=PICTURE)
