@@ -1,9 +1,9 @@
 """The table of metrics in the documentation matches a scrape."""
 
 from gateway.sandbox import Fault, Sandbox
+from tests.docs.page import Page, code_of, table
 from tests.telemetry.conftest import Watch
 from tests.telemetry.scrape import PREFIX
-from tests.test_docs import code_of, section, table
 
 _OF_PROMETHEUS = {"le"}
 
@@ -13,7 +13,7 @@ def test_the_table_has_every_metric_with_its_type_and_labels_and_no_other(watch:
     sandbox.faults.add(Fault("thread", status=503, times=1))
     gateway.data('{ thread(id: "th-1") { id } }')
     now = gateway.scrape()
-    rows = {code_of(row[0]): row for row in table(section("What it tells"))}
+    rows = {code_of(row[0]): row for row in table(Page("docs/reference/metrics.md").text)}
     kinds = {name.removeprefix(PREFIX): kind for name, kind in now.kinds.items() if name.startswith(PREFIX)}
     assert {name: row[1] for name, row in rows.items()} == kinds
     for sample in now.samples:

@@ -1,0 +1,44 @@
+"""The documentation is short, in plain English, and has a picture that loads quickly."""
+
+import re
+
+import pytest
+
+from tests.docs.page import PAGES, README, ROOT, Page
+
+MOST_README_LINES = 150
+MOST_PAGE_LINES = 400
+MOST_PICTURE_BYTES = 200_000
+RIDDLES = re.compile(
+    r"\b(let nobody|lets nobody|waits for nobody|nobody waits for|no more lets|anew|is no more|let go of|let in"
+    r"|what it can be made to do|who gets in|what it tells|is told|are told|whoever|who comes|as it came|by turns"
+    r"|way out|people|somebody else has to|makes of|is made of|none of our)\b",
+    re.IGNORECASE,
+)
+"""Phrases that a colleague would not say aloud, and words of our own where the field has one."""
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if each.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_a_page_is_in_plain_english(page: Page) -> None:
+    assert RIDDLES.findall(page.prose) == []
+
+
+def test_the_readme_is_the_door() -> None:
+    assert len(README.text.splitlines()) <= MOST_README_LINES
+
+
+def test_no_page_is_long() -> None:
+    assert [page.name for page in PAGES if len(page.text.splitlines()) > MOST_PAGE_LINES] == []
+
+
+def test_every_page_has_one_title_and_it_comes_first() -> None:
+    for page in PAGES:
+        text = re.sub(r"^<!--.*?-->\s*", "", page.text, flags=re.DOTALL)
+        assert text.startswith("# "), page.name
+        assert len(re.findall(r"^# ", page.prose, re.MULTILINE)) == 1, page.name
+
+
+def test_the_picture_is_small() -> None:
+    pictures = [*(ROOT / "docs" / "images").iterdir()]
+    assert pictures
+    assert [each.name for each in pictures if each.stat().st_size > MOST_PICTURE_BYTES] == []
