@@ -1,4 +1,4 @@
-"""What the gateway uses of throttled-py without documentation."""
+"""What the gateway uses of throttled-py without documentation. Apart, like everything undocumented of a library."""
 
 from typing import Any
 
