@@ -72,7 +72,7 @@ def _expected(graphql_type: Any, value: Any) -> Any:
     return {name: _expected(field.type, value.get(key)) for name, field, key in fields if key is not None}
 
 
-@pytest.mark.parametrize("thread_id", ["th-1", "th-2", "th-3", "th-big", "th-ünï/code?"])
+@pytest.mark.parametrize("thread_id", ["th-1", "th-2", "th-3", "th-big", "th-ünï code?"])
 def test_every_field_of_a_thread_is_what_the_rest_api_sent(gateway: Gateway, sandbox: Sandbox, thread_id: str) -> None:
     """Every field of every type, present, null or absent; a null list is an empty list."""
     thread = graphql_schema(build_schema()).type_map["Thread"]
