@@ -48,7 +48,7 @@ class GraphQLEndpoint:
         try:
             media_type = require_media_type(request, has_page=self.page is not None)
             if media_type == HTML and self.page is not None:
-                return await self.responder.compressed(self.page.response(), request)
+                return await self.responder.respond_with_page(self.page, request)
             viewer = await self.authentication.authenticate(request)
             admission = await self.rate_limit.admit(viewer, request)
             response = await self._admitted(request, admission, media_type)

@@ -24,6 +24,7 @@ from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.telemetry import logger
+from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.compression import compress
 from gateway.web.graphql.multipart import MultipartResponse
@@ -66,10 +67,13 @@ class Responder:
             return response
         if request.method == "GET" and isinstance(requested, PersistedOperation):
             _make_conditional(response, results, request.headers.get("if-none-match"))
-        return await self.compressed(response, request)
+        if len(response.body) >= self.compress_from:
+            await compress(response, request.headers.get("accept-encoding"))
+        return response
 
-    async def compressed(self, response: Response, request: HttpRequest) -> Response:
-        """Return the response, compressed if it is large and the client accepts that."""
+    async def respond_with_page(self, page: GraphiQLPage, request: HttpRequest) -> Response:
+        """Return the response with GraphiQL's page."""
+        response = page.response()
         if len(response.body) >= self.compress_from:
             await compress(response, request.headers.get("accept-encoding"))
         return response
