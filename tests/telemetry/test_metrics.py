@@ -94,8 +94,9 @@ def test_calls_in_flight_and_queued_are_shown_and_rejected_ones_counted(watch: W
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(batch, gateway, *(f'{{ thread(id: "th-{number}") {{ id }} }}' for number in (1, 2, 3)))
         until(lambda: gateway.scrape().value("upstream_shed_total") == 1, "the queue is full for the third call")
+        # The rejected operation ends at once. Its response waits for the rest of the batch.
+        until(lambda: gateway.scrape().value("operations_in_flight") == 2, "the rejected operation ends")
         now = gateway.scrape()
-        # The rejected operation has its response already, which waits for the rest of the batch.
         shown = [now.value(name) for name in ("upstream_in_flight", "upstream_queued", "operations_in_flight")]
         sandbox.release("a while")
         codes = [each["errors"][0]["extensions"]["code"] for each in answers.result() if "errors" in each]
