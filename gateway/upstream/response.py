@@ -39,6 +39,7 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
 # Clients see the codes, so each must look like a code: a server may write anything into the list.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_CODES = 10
+_MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def body_or_error(response: httpx.Response, *, now: Callable[[], float] = time.time) -> bytes | None:
@@ -84,17 +85,25 @@ def _codes(entries: Any) -> tuple[str, ...]:
 
 
 def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for in either form (RFC 9110, section 10.2.3)."""
+    """Return the seconds that a ``Retry-After`` header asks for in either form (RFC 9110, section 10.2.3).
+
+    More than a day counts as a day: a wrong date must not stop the gateway for years.
+    """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now()
+        seconds = _seconds_until(value, now)
     if not math.isfinite(seconds):
         return None
-    return float(max(0, math.ceil(seconds)))
+    return float(math.ceil(min(max(0.0, seconds), _MAX_RETRY_AFTER_SECONDS)))
+
+
+def _seconds_until(date: str, now: Callable[[], float]) -> float:
+    """Return the seconds until an HTTP date; NaN if it is none."""
+    try:
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now()
+    except (ValueError, OverflowError):  # OverflowError: a year or a time zone of many digits
+        return math.nan

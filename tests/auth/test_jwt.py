@@ -320,6 +320,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=6,
 )
+HEADER = {"alg": "ES256", "kid": "first"}
 HEADERS = st.fixed_dictionaries(
     {"alg": st.just("ES256") | JSON, "kid": st.just("first") | JSON},
     optional=dict.fromkeys(("typ", "crit", "b64", "jwk", "jku", "x5c", "cty"), JSON),
@@ -332,6 +333,9 @@ CLAIMS = st.fixed_dictionaries(
 
 @example(header="alg", claims={}, is_signed=True)  # JSON that contains "alg" and is not an object
 @example(header=["alg"], claims={}, is_signed=True)
+@example(header=HEADER, claims={"iss": NAME, "aud": AUDIENCE, "exp": 10**309 - 1, "sub": "me"}, is_signed=True)
+@example(header=HEADER, claims={"iss": NAME, "aud": AUDIENCE, "exp": 1, "nbf": -(10**308)}, is_signed=True)
+@example(header=HEADER, claims={"iss": NAME, "aud": AUDIENCE, "exp": 10**400}, is_signed=True)
 @given(header=HEADERS | JSON, claims=CLAIMS | JSON, is_signed=st.booleans())
 @given_settings(max_examples=PROPERTY_CASES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_token_is_accepted_or_rejected_without_another_failure(header: Any, claims: Any, is_signed: bool) -> None:

@@ -36,5 +36,10 @@ async def ask(client: UpstreamClient, viewer: Viewer | None = None) -> bytes | N
     return await client.thread(CallContext(viewer or Viewer(None), deadline), "th-100")
 
 
+async def ask_customer(client: UpstreamClient) -> bytes | None:
+    deadline = asyncio.get_running_loop().time() + 60
+    return await client.customer(CallContext(Viewer(None), deadline), "C-1001")
+
+
 async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)

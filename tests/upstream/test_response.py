@@ -4,10 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
 from gateway.sandbox import ABSENT, Fault, Sandbox
 from gateway.upstream.response import error_codes, retry_after
 from tests.harness import Gateway, StartGateway
+from tests.selection import PROPERTY_CASES
 
 QUERY = '{ broken: thread(id: "th-1") { id } whole: thread(id: "th-100") { id } }'
 ERRORS = b'{"errors": [{"code": "old", "deprecated": true}, {"code": "new"}, {"code": "new"}, {"code": 7}, "?"]}'
@@ -284,7 +288,43 @@ def test_error_codes_are_the_ones_that_are_not_deprecated(body: bytes, codes: tu
         ("nan", None),
         ("Thu, 01 Jan 1970 00:01:40 GMT", 40),
         ("Thu, 01 Jan 1970 00:00:01 GMT", 0),
+        ("86401", 86400),
+        ("1e308", 86400),
+        ("9" * 400, None),
+        ("Wed, 21 Oct 9998 07:28:00 GMT", 86400),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(header: str | None, seconds: float | None) -> None:
     assert retry_after(header, now=lambda: 60.0) == seconds
+
+
+NUMBERS = st.integers() | st.sampled_from([10**9, 10**20, -(10**400), 10**400])
+ODD_DATES = st.builds(
+    "{}{} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["", "Wed, ", "Wednesday, "]),
+    NUMBERS,
+    st.sampled_from(["Oct", "Feb", "13", ""]),
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from(["GMT", "", "-", "+2400", "-0000", "EST"]) | NUMBERS.map(lambda number: f"+{number}"),
+)
+
+
+@given(header=st.text() | NUMBERS.map(str) | st.floats().map(str) | ODD_DATES)
+@given_settings(max_examples=PROPERTY_CASES, deadline=None)
+def test_any_retry_after_is_at_most_a_day_or_ignored(header: str) -> None:
+    seconds = retry_after(header)
+    assert seconds is None or 0 <= seconds <= 86400
+
+
+def test_integers_of_any_length_in_a_body_cause_no_internal_error(gateway: Gateway, sandbox: Sandbox) -> None:
+    longest = 10**308  # the JSON decoder refuses longer ones: the body is then invalid as a whole
+    for number in (longest, -longest, 10 * longest - 1, 10**400):
+        body = b'{"id": "th-1", "message_count": %d, "attachments": [{"id": "a", "file_size": %d}]}' % (number, number)
+        sandbox.faults.add(Fault("thread", body=body, times=1))
+        answer = gateway.query('{ thread(id: "th-1") { id messageCount attachments { fileSize } } }')
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"UPSTREAM_INVALID_RESPONSE"}

@@ -1,13 +1,19 @@
 """Token authentication upstream: one login for many calls, and no login that is known to be wrong is repeated."""
 
 import asyncio
+import math
 
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
 from gateway.errors import Unauthenticated
 from gateway.sandbox import Fault, Sandbox
+from gateway.upstream.credentials.token import token_lifetime
 from tests.harness import Clock, StartGateway
-from tests.upstream.logins import QUERY, ask, outcomes, token_client
+from tests.selection import PROPERTY_CASES
+from tests.upstream.logins import QUERY, ask, ask_customer, outcomes, token_client
 
 
 async def test_the_token_is_fetched_once_for_any_number_of_calls(upstream: str, sandbox: Sandbox) -> None:
@@ -48,6 +54,30 @@ async def test_expires_in_is_used_if_present(upstream: str, sandbox: Sandbox, li
     assert sandbox.count("token") == 2
 
 
+@pytest.mark.parametrize("expires_in", [10**309 - 1, "1e400", "9" * 400, -1, 0, "nan", "soon", True, [60], None])
+async def test_an_expires_in_that_is_no_lifetime_counts_as_an_hour(
+    upstream: str, sandbox: Sandbox, expires_in: object
+) -> None:
+    sandbox.faults.add(Fault("token", patch={"expires_in": expires_in}))
+    clock = Clock()
+    async with token_client(upstream, clock) as client:
+        await ask(client)
+        clock.now += 3500
+        await ask(client)
+        assert sandbox.count("token") == 1
+        clock.now += 101
+        await ask(client)
+    assert sandbox.count("token") == 2
+
+
+@given(expires_in=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
+@example(expires_in=10**309)
+@example(expires_in=-(10**309))
+@given_settings(max_examples=PROPERTY_CASES, deadline=None)
+def test_any_expires_in_is_a_lifetime(expires_in: object) -> None:
+    assert 0 < token_lifetime(expires_in) < math.inf
+
+
 async def test_a_401_renews_the_token_once_and_repeats_the_call(upstream: str, sandbox: Sandbox) -> None:
     async with token_client(upstream, Clock()) as client:
         await ask(client)
@@ -68,6 +98,31 @@ async def test_a_401_with_a_new_token_is_returned_and_not_repeated(upstream: str
         clock.now += 61
         sandbox.faults.clear()
         assert await ask(client) is not None
+
+
+async def test_a_route_without_rights_leaves_the_renewal_to_the_other_routes(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("customer", status=401))
+    clock = Clock()
+    async with token_client(upstream, clock) as client:
+        with pytest.raises(Unauthenticated):
+            await ask_customer(client)
+        assert sandbox.count("token") == 2
+        sandbox.accounts.revoke_tokens()
+        assert await ask(client) is not None
+        assert sandbox.count("token") == 3
+
+
+async def test_routes_without_rights_do_not_renew_the_token_for_each_other(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("customer", status=401), Fault("thread", status=401))
+    clock = Clock()
+    async with token_client(upstream, clock) as client:
+        for _ in range(10):
+            await outcomes([ask_customer(client), ask(client)])
+        logins = sandbox.count("token")
+        assert logins <= 3
+        clock.now += 61
+        await outcomes([ask_customer(client)])
+        assert sandbox.count("token") == logins + 1
 
 
 async def test_ten_thousand_calls_with_a_wrong_password_are_one_login(upstream: str, sandbox: Sandbox) -> None:

@@ -29,7 +29,7 @@ from gateway.upstream.routes import TOKEN_PATH
 _DEFAULT_LIFETIME_SECONDS = 3600.0
 _MAX_MARGIN_SECONDS = 60.0
 _REJECTIONS = frozenset({400, 401, 403, 422})
-# If a fresh token also gets a 401, the account lacks the right, and another login would not help.
+# If a fresh token also gets a 401, the account lacks the right to this route, and another login would not help.
 _RENEWAL_PAUSE_SECONDS = 60.0
 
 
@@ -41,7 +41,6 @@ class Token:
     requested_at: float
     renew_at: float
     expires_at: float
-    no_renewal_before: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ def _parse(body: bytes, started: float) -> Token:
     access_token = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(access_token, str) or not _sendable(access_token):
         raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
-    lifetime = _lifetime(document.get("expires_in"))
+    lifetime = token_lifetime(document.get("expires_in"))
     margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
     return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
 
@@ -186,16 +185,15 @@ def _sendable(access_token: str) -> bool:
     return access_token.isascii() and access_token.isprintable() and access_token != ""
 
 
-def _lifetime(expires_in: object) -> float:
-    """Return ``expires_in`` if it is a positive number of seconds, else the documented hour."""
-    if isinstance(expires_in, str):
-        try:
-            expires_in = float(expires_in)
-        except ValueError:
-            return _DEFAULT_LIFETIME_SECONDS
-    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float)):
+def token_lifetime(expires_in: object) -> float:
+    """Return ``expires_in`` if it is a positive number of seconds, as JSON or as text, else the documented hour."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
         return _DEFAULT_LIFETIME_SECONDS
-    return float(expires_in) if 0 < expires_in < math.inf else _DEFAULT_LIFETIME_SECONDS
+    try:
+        lifetime = float(expires_in)
+    except (ValueError, OverflowError):  # OverflowError: an integer of more than 308 digits
+        return _DEFAULT_LIFETIME_SECONDS
+    return lifetime if 0 < lifetime < math.inf else _DEFAULT_LIFETIME_SECONDS
 
 
 class TokenAccount(httpx.AsyncBaseTransport):
@@ -212,18 +210,23 @@ class TokenAccount(httpx.AsyncBaseTransport):
         self._login = login
         self._account = f"service:{username}"
         self._clock = clock
+        # By route. A new token does not end the pause: two routes without rights would renew it for each other.
+        self._no_renewal_before: dict[str, float] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request with a token. A 401 means that nothing was done, so repeating it is safe."""
-        call_of(request).account = self._account
+        call = call_of(request)
+        call.account = self._account
         token = await self._login.token()
         response = await self._send(request, token)
-        if response.status_code != httpx.codes.UNAUTHORIZED or self._clock() < token.no_renewal_before:
+        if response.status_code != httpx.codes.UNAUTHORIZED:
+            return response
+        if self._clock() < self._no_renewal_before.get(call.route, -math.inf):
             return response
         renewed = await self._login.token(refused=token)
         response = await self._send(request, renewed)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            renewed.no_renewal_before = self._clock() + _RENEWAL_PAUSE_SECONDS
+            self._no_renewal_before[call.route] = self._clock() + _RENEWAL_PAUSE_SECONDS
         return response
 
     async def _send(self, request: httpx.Request, token: Token) -> httpx.Response:
