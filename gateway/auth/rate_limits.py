@@ -27,4 +27,4 @@ class Rate(Protocol):
         """Take ``cost`` of what ``name`` may; None where it is not known whether it may: let it."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

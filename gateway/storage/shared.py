@@ -25,7 +25,7 @@ class Store(Protocol):
         """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 class Redis(Protocol):

@@ -26,6 +26,7 @@ With `GATEWAY_METRICS_PORT`, a gateway serves these metrics for Prometheus.
 workers every series has the label `worker`.
 """
 _OF_PROMETHEUS = {"le"}
+_CLOSED_PORT = 1
 
 
 def metrics_page() -> str:
@@ -43,7 +44,7 @@ def _rows(metrics: list[Metric]) -> Iterator[tuple[str, ...]]:
 
 
 def _of_a_busy_gateway() -> Iterator[Metric]:
-    """Yield the metrics after one call that was repeated and one with a wrong key: then each has its labels."""
+    """Yield the metrics after a retry, a wrong key and a failure of Redis: then each has its labels."""
     with ExitStack() as stack:
         sandbox = Sandbox()
         sandbox.faults.add(Fault("thread", status=503, times=1))
@@ -52,7 +53,8 @@ def _of_a_busy_gateway() -> Iterator[Metric]:
         key, line = generate_api_key("reference", [], None)
         file.write_text(line)
         own = {"upstream_url": upstream, "inbound_auth": "api_key", "api_keys_file": file, "metrics_port": 0}
-        app = create_app(settings(**{**SERVICE, **own, "cache_url": "memory://", "rate_limit": "100/minute"}))
+        redis = {"cache_url": f"redis://127.0.0.1:{_CLOSED_PORT}", "cache_secret": "any-sixteen-bytes"}
+        app = create_app(settings(**{**SERVICE, **own, **redis, "rate_limit": "100/minute"}))
         url = stack.enter_context(BackgroundServer(gateway_config(app))).url
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
             for each in (key, "wrong"):
