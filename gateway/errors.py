@@ -210,7 +210,7 @@ class RateLimited(GatewayError):
 
 
 class UpstreamTimeout(GatewayError):
-    """No response before the deadline of the attempt or of the operation."""
+    """No response before the deadline of the attempt or of the operation, or the REST API said so (408)."""
 
     code = "UPSTREAM_TIMEOUT"
     default_message = "The REST API did not answer in time."

@@ -125,7 +125,7 @@ class LimitSettings(Group):
         default=5,
         ge=1,
         le=10_000,
-        description="Assumed items of a list in an answer, if each of them would cost a REST call.",
+        description="Assumed items of a list in a response, if each of them would cost a REST call.",
     )
 
 
@@ -141,12 +141,12 @@ class GraphQLSettings(Group):
     plans: bool = Field(
         alias="GATEWAY_PLANS",
         default=True,
-        description="Answer ordinary queries by compiled plans; the answers are the same without them.",
+        description="Answer ordinary queries by compiled plans; the responses are the same without them.",
     )
     incremental: bool = Field(
         alias="GATEWAY_INCREMENTAL",
         default=False,
-        description="Offer `@defer` and `@stream`: answers in parts, the slow ones later.",
+        description="Offer `@defer` and `@stream`: responses in parts, the slow ones later.",
     )
     introspection: bool = Field(
         alias="GATEWAY_INTROSPECTION",

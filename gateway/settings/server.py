@@ -51,7 +51,7 @@ class HttpSettings(Group):
         alias="GATEWAY_COMPRESS_FROM",
         default=1024,
         ge=0,
-        description="Smallest answer that is compressed, in bytes; 0: no answer is.",
+        description="Smallest response that is compressed, in bytes; 0: no response is.",
     )
     graphiql: bool = Field(
         alias="GATEWAY_GRAPHIQL",

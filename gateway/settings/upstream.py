@@ -176,7 +176,7 @@ class CacheSettings(Group):
     url: SecretStr | None = Field(  # it may hold a password
         alias="GATEWAY_CACHE_URL",
         default=None,
-        description="Where answers are cached: `memory://`, `redis://host:port/db` or `rediss://…`; unset: nowhere.",
+        description="Where responses are cached: `memory://`, `redis://host:port/db` or `rediss://…`; unset: nowhere.",
     )
     secret: SecretStr | None = Field(
         alias="GATEWAY_CACHE_SECRET",
@@ -206,25 +206,25 @@ class CacheSettings(Group):
         alias="GATEWAY_CACHE_STALE_WHILE_REVALIDATE",
         default=0,
         ge=0,
-        description="Further seconds in which a stale answer is served while it is fetched again.",
+        description="Further seconds in which a stale response is served while it is fetched again.",
     )
     stale_if_error: float = Field(
         alias="GATEWAY_CACHE_STALE_IF_ERROR",
         default=0,
         ge=0,
-        description="Further seconds in which a stale answer is served if the REST API fails.",
+        description="Further seconds in which a stale response is served if the REST API fails.",
     )
     max_bytes: int = Field(
         alias="GATEWAY_CACHE_MAX_BYTES",
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Memory for cached answers, per worker, in bytes.",
+        description="Memory for cached responses, per worker, in bytes.",
     )
     max_entry: int = Field(
         alias="GATEWAY_CACHE_MAX_ENTRY",
         default=1024 * 1024,
         ge=1024,
-        description="Largest answer that is cached, in bytes.",
+        description="Largest response that is cached, in bytes.",
     )
     timeout: float = Field(
         alias="GATEWAY_CACHE_TIMEOUT",

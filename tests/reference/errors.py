@@ -14,7 +14,7 @@ _INTRODUCTION = """
 Every error of a response has `extensions.code` and `extensions.requestId`. Where it is known, it also has
 `retryAfter`, in seconds, and `upstream`, with the HTTP status and the error codes of the REST API. No message contains
 text, an address or a body of the REST API. An error stands at the nearest nullable field, and the rest of the response
-stands. [Statuses](../http.md#which-status-does-an-answer-have) explains which HTTP status an answer has.
+stands. [Statuses](../http.md#which-status-does-a-response-have) explains which HTTP status a response has.
 
 The column HTTP has the status if the error refuses a whole request. The column retry says whether the same request may
 succeed later.
