@@ -20,7 +20,7 @@ from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import DocumentResolver, build_persisted
 from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
-from gateway.execution.engine import Engine, engine_metrics
+from gateway.execution.engine import Engine, EngineOptions, engine_metrics
 from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import HttpSettings, InboundAuth, Settings
@@ -116,13 +116,10 @@ def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Traci
     graphql = settings.graphql
     return Engine(
         build_schema(incremental=graphql.incremental, field_scopes=settings.auth.field_scopes),
-        document_cache_size=graphql.document_cache_size,
+        EngineOptions(graphql.document_cache_size, graphql.plans, graphql.introspection, graphql.incremental),
         limits=limits_of(settings.limits),
         costs=cost_policy(settings.limits),
         trusted=trusted,
-        plans=graphql.plans,
-        introspection=graphql.introspection,
-        incremental=graphql.incremental,
         tracing=tracing,
     )
 

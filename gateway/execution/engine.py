@@ -42,35 +42,46 @@ class _Admitted:
     predicted: int | None
 
 
-class Engine:
-    """Executes operations. The reference executor, Strawberry's schema on graphql-core, defines what they mean.
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How operations are executed. ``incremental`` offers @defer and @stream.
 
     With ``plans``, an ordinary operation is answered by a compiled plan. The response is the same, byte for byte.
     """
 
-    def __init__(  # noqa: PLR0913 - all but the schema are options by name, most of them settings
+    document_cache_size: int = 1000
+    plans: bool = True
+    introspection: bool = True
+    incremental: bool = False
+
+
+class Engine:
+    """Executes operations. The reference executor, Strawberry's schema on graphql-core, defines what they mean."""
+
+    def __init__(
         self,
         schema: FederatedSchema,
+        options: EngineOptions,
         *,
-        document_cache_size: int,
         limits: Limits | None = None,
-        plans: bool = True,
-        introspection: bool = True,
-        incremental: bool = False,
         costs: CostPolicy | None = None,
         trusted: TrustedDocuments | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._schema = graphql_schema(schema)
         self.documents = DocumentCache(
-            self._schema, size=document_cache_size, limits=limits, introspection=introspection, trusted=trusted
+            self._schema,
+            size=options.document_cache_size,
+            limits=limits,
+            introspection=options.introspection,
+            trusted=trusted,
         )
         # `execute` refuses a schema with @defer. The other accepts it, and returns one result if nothing is deferred.
-        reference: Callable[..., Any] = execute_incrementally if incremental else execute
-        self._reference = partial(reference, hide_suggestions=not introspection)
+        reference: Callable[..., Any] = execute_incrementally if options.incremental else execute
+        self._reference = partial(reference, hide_suggestions=not options.introspection)
         self._costs = CostLimiter(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
-        self._planner = Planner(self._schema) if plans else None
+        self._planner = Planner(self._schema) if options.plans else None
         self._step: Callable[[str], AbstractContextManager[None]] = _untraced if tracing is None else tracing.step
 
     async def execute(self, operation: Operation, context: OperationContext, *, incremental: bool = False) -> Result:

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from gateway.auth import Viewer
-from gateway.execution.engine import Engine
+from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.resolvers.context import ContextFactory
@@ -47,7 +47,7 @@ CALLER = Viewer("Bearer token")
 
 
 def engine(*, plans: bool = True, schema: FederatedSchema = SCHEMA) -> Engine:
-    return Engine(schema, document_cache_size=100, plans=plans)
+    return Engine(schema, EngineOptions(plans=plans))
 
 
 async def run(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gateway.execution.engine import Engine
+from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import OperationContext
@@ -70,7 +70,7 @@ class Forgetful(Engine):
 
 
 def test_a_seeded_bug_is_found(loop: asyncio.Runner) -> None:
-    broken = Forgetful(SCHEMA, document_cache_size=100)
+    broken = Forgetful(SCHEMA, EngineOptions())
 
     @settings(PROPERTY, max_examples=500, database=None, phases=[Phase.generate])
     @given(operation=operations(), world=worlds())

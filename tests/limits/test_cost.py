@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 
 from gateway.auth import Viewer
 from gateway.execution.cost.policy import CostPolicy
-from gateway.execution.engine import Engine
+from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.execution.result import Cost
 from gateway.sandbox import Sandbox
@@ -229,7 +229,7 @@ async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[
 
 # The lists of these worlds have at most two items.
 _POLICY = CostPolicy(CostMode.MEASURE, list_size=2)
-ENGINES = [Engine(SCHEMA, document_cache_size=100, costs=_POLICY, plans=plans) for plans in (True, False)]
+ENGINES = [Engine(SCHEMA, EngineOptions(plans=plans), costs=_POLICY) for plans in (True, False)]
 
 
 @PROPERTY

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.app import create_app
-from gateway.execution.engine import Engine
+from gateway.execution.engine import Engine, EngineOptions
 from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
 from gateway.schema import FederatedSchema
 from gateway.schema.queries import Query
@@ -209,7 +209,7 @@ def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpo
     """Return the same endpoint on a schema with a mutation, since the gateway's schema has none."""
     config = StrawberryConfig(scalar_map=SCALARS)
     schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
-    engine = Engine(schema, document_cache_size=10, tracing=tracing)
+    engine = Engine(schema, EngineOptions(), tracing=tracing)
     return replace(endpoint, runner=replace(endpoint.runner, engine=engine))
 
 
