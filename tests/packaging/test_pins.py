@@ -41,10 +41,10 @@ def declared() -> Iterator[Requirement]:
 def installed(requirements: Iterable[Requirement]) -> dict[str, str]:
     """Return the versions of what is installed here of the requirements, and of all that those require."""
     versions: dict[str, str] = {}
-    todo = [(each, extra) for each in requirements for extra in ("", *each.extras)]
+    unchecked = [(each, extra) for each in requirements for extra in ("", *each.extras)]
     seen = set()
-    while todo:
-        requirement, extra = todo.pop()
+    while unchecked:
+        requirement, extra = unchecked.pop()
         name = canonicalize_name(requirement.name)
         if (name, extra) in seen:
             continue
@@ -55,7 +55,7 @@ def installed(requirements: Iterable[Requirement]) -> dict[str, str]:
             continue  # of a group that is not installed, or another platform's
         versions[name] = found.version
         needed = [each for each in map(Requirement, found.requires or ()) if _is_needed(each, extra)]
-        todo += [(each, inner) for each in needed for inner in ("", *each.extras)]
+        unchecked += [(each, inner) for each in needed for inner in ("", *each.extras)]
     return versions
 
 

@@ -1,14 +1,12 @@
 """Redis is down, slow, busy or holds invalid values: responses are slower, never errors and never wrong."""
 
 import asyncio
-import hashlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-import redis
 import redis.asyncio as redis_asyncio
 
 from gateway.auth import Viewer
@@ -17,7 +15,7 @@ from gateway.storage.redis import RedisConnection
 from gateway.telemetry import Counts
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
-from tests.harness import Clock, StartGateway, build_client, settings
+from tests.harness import Clock, build_client, settings
 from tests.upstream.cached import Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
@@ -374,28 +372,3 @@ async def test_a_server_that_is_not_redis_is_no_error(
                 clock.now += 1.1
     assert counts["redis_failures: cache"] >= 2
     assert logged(caplog) == [FAILING]
-
-
-# one client
-
-
-def test_everything_in_a_gateway_that_uses_redis_shares_one_connection(
-    start: StartGateway, server: RedisServer
-) -> None:
-    """Cache, login lock, persisted documents and rates: one after another they need one connection."""
-    gateway = start(
-        cache_url=server.url,
-        cache_secret="sixteen or more letters",
-        cache_timeout=5,
-        rate_limit="100/minute",
-        upstream_auth="basic",
-    )
-    document = '{ thread(id: "th-1") { id } }'
-    digest = hashlib.sha256(document.encode()).hexdigest()
-    persisted = {"persistedQuery": {"version": 1, "sha256Hash": digest}}
-    for body in ({"extensions": persisted}, {"query": document, "extensions": persisted}, {"extensions": persisted}):
-        assert gateway.http.post("/graphql", json=body).status_code == 200
-    with redis.Redis.from_url(server.url) as client:
-        kinds = {key.decode().split(":")[1] for key in client.keys("gochat-gateway:*")}
-        assert {"persisted", "generation", "rate"} <= kinds
-        assert len(client.client_list()) == 2, "the gateway's, and that of this test"

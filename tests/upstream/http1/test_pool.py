@@ -9,10 +9,7 @@ from gateway.upstream.http1 import (
     AnswerTooLarge,
     ConnectFailed,
     ConnectionBroken,
-    HeaderLines,
     InvalidAnswer,
-    InvalidRequest,
-    Pool,
     ReadTimedOut,
     Request,
 )
@@ -22,65 +19,6 @@ from tests.upstream.http1.road import Road, until
 
 GET = Request("GET", "/a")
 POST = Request("POST", "/a", body=b"{}")
-
-
-# what goes out
-
-
-async def test_the_bytes_of_a_request(plain_road: Road) -> None:
-    headers = HeaderLines.of([("accept", "application/json")])
-    plain_road.server.serving()
-    await plain_road.pool.send(Request("GET", "/a?b=c", "Basic x", headers))
-    await plain_road.pool.send(Request("POST", "/a", headers=headers, body=b"body"))
-    await plain_road.pool.send(Request("DELETE", "/a"))
-    host = b"host: localhost:%d\r\naccept-encoding: gzip, deflate\r\n" % plain_road.server.port
-    json = b"accept: application/json\r\n"
-    assert plain_road.server.requests == [
-        b"GET /a?b=c HTTP/1.1\r\n" + host + json + b"authorization: Basic x\r\n\r\n",
-        b"POST /a HTTP/1.1\r\n" + host + json + b"content-length: 4\r\n\r\nbody",
-        b"DELETE /a HTTP/1.1\r\n" + host + b"content-length: 0\r\n\r\n",
-    ]
-
-
-async def test_the_path_of_the_base_url_goes_before_the_target(plain_road: Road) -> None:
-    plain_road.server.serving()
-    pool = Pool(f"{plain_road.server.url}/base/")
-    assert (await pool.send(GET)).body == b"/base/a"
-    await pool.aclose()
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        Request("GET", "/a b"),
-        Request("GET", "/a\r\nx: y"),
-        Request("GET", "/\xe9"),
-        Request("GET", "a"),
-        Request("GET", "http://elsewhere/"),
-        Request("GET /", "/a"),
-        Request("CONNECT", "/a"),
-        Request("GET", "/a", "Basic x\r\nx: y"),
-        Request("GET", "/a", "Basic \u20ac"),
-    ],
-)
-async def test_a_request_that_would_say_something_else_is_not_sent(plain_road: Road, request_: Request) -> None:
-    with pytest.raises(InvalidRequest):
-        await plain_road.pool.send(request_)
-    assert plain_road.pool.state().opened == 0
-
-
-@pytest.mark.parametrize("field", [("x", "y\r\nz: z"), ("x:", "y"), ("", "y"), ("Host", "y"), ("content-length", "0")])
-def test_a_header_that_cannot_be_sent(field: tuple[str, str]) -> None:
-    with pytest.raises(InvalidRequest):
-        HeaderLines.of([field])
-
-
-async def test_a_long_body_arrives_whole(road: Road) -> None:
-    body = bytes(range(256)) * 10_000
-    road.server.serving()
-    await road.pool.send(Request("POST", "/a", body=body))
-    assert road.server.requests[0].partition(b"\r\n\r\n")[2] == body
-    assert road.pool.state().idle == 1
 
 
 # which connection
