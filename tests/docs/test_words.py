@@ -39,6 +39,13 @@ def test_no_page_is_long() -> None:
     assert [page.name for page in PAGES if len(page.text.splitlines()) > MOST_PAGE_LINES] == []
 
 
+def test_code_in_a_line_ends_in_that_line() -> None:
+    """Else a command in it is not found by the tests, and reads badly."""
+    for page in PAGES:
+        if page != CHANGELOG:
+            assert [line for line in page.prose.splitlines() if line.count("`") % 2] == [], page.name
+
+
 def test_every_page_has_one_title_and_it_comes_first() -> None:
     for page in PAGES:
         text = re.sub(r"^<!--.*?-->\s*", "", page.text, flags=re.DOTALL)
