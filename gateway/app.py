@@ -98,7 +98,7 @@ def validate(settings: Settings) -> None:
     checks: tuple[Callable[[], object], ...] = (
         lambda: build_authenticator(settings.auth, settings.upstream, settings.cache, Shared()),
         lambda: build_rate_limit(settings.auth.rate_limit, Shared()),
-        lambda: tls_context(settings.upstream.ca_file),
+        lambda: tls_context(settings.upstream),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: proxy_middleware(settings.http),
     )

@@ -17,6 +17,8 @@ from gateway.storage.shared import shared_by
 from gateway.telemetry import Counts
 from gateway.upstream import stack
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.http1 import Pool, PoolSettings
+from gateway.upstream.transports.http import HttpTransport
 
 SERVICE = {
     "upstream_identity": "service",
@@ -97,6 +99,11 @@ def build_upstream(
 ) -> stack.Upstream:
     """Return the REST side of a gateway with these settings."""
     return stack.build_upstream(chosen.upstream, chosen.cache, shared_by(chosen.cache, timing, counts), **options)
+
+
+def connections(url: str) -> HttpTransport:
+    """Return the socket side of calls to ``url``, which has no path, with more connections than any test needs."""
+    return HttpTransport(Pool(url, PoolSettings(max_connections=1000)))
 
 
 def build_authenticator(chosen: Settings, timing: Timing = REAL_TIME, counts: Counts | None = None) -> Authenticator:

@@ -105,6 +105,28 @@ class UpstreamSettings(Group):
         default=None,
         description="A PEM file with further certificate authorities to trust for the REST API.",
     )
+    client_cert_file: Path | None = Field(
+        alias="GATEWAY_UPSTREAM_CLIENT_CERT_FILE",
+        default=None,
+        description="A PEM file with the certificate that the gateway shows to the REST API, and its chain.",
+    )
+    client_key_file: Path | None = Field(
+        alias="GATEWAY_UPSTREAM_CLIENT_KEY_FILE",
+        default=None,
+        description="A PEM file with the private key of that certificate, not encrypted.",
+    )
+    proxy: SecretStr | None = Field(  # it may hold a password
+        alias="GATEWAY_UPSTREAM_PROXY",
+        default=None,
+        description="The proxy for calls to the REST API: `http://[user:password@]host[:port]`. "
+        "`HTTPS_PROXY` and its like are never read.",
+    )
+    connection_max_age: float = Field(
+        alias="GATEWAY_UPSTREAM_CONNECTION_MAX_AGE",
+        default=300,
+        gt=0,
+        description="Seconds after which a connection is replaced, so that changes of DNS are followed.",
+    )
     operation_timeout: float = Field(
         alias="GATEWAY_OPERATION_TIMEOUT",
         default=10,
@@ -150,12 +172,28 @@ class UpstreamSettings(Group):
             raise ValueError("must have no user, password, query or fragment: only scheme, host, port and path")
         return url
 
-    @field_validator("ca_file")
+    @field_validator("proxy")
+    @classmethod
+    def _plain_proxy(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_proxy(url.get_secret_value()):
+            raise ValueError(
+                "must be `http://[user:password@]host[:port]`; in its password `/`, `?`, `#` and `@` are written "
+                "`%2F`, `%3F`, `%23` and `%40`"
+            )
+        return url
+
+    @field_validator("ca_file", "client_cert_file", "client_key_file")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
             raise ValueError("must be a PEM file that can be read")
         return path
+
+    @model_validator(mode="after")
+    def _client_certificate_complete(self) -> Self:
+        if (self.client_cert_file is None) is not (self.client_key_file is None):
+            raise ValueError("GATEWAY_UPSTREAM_CLIENT_CERT_FILE and GATEWAY_UPSTREAM_CLIENT_KEY_FILE must both be set")
+        return self
 
     @model_validator(mode="after")
     def _service_account_complete(self) -> Self:
@@ -260,6 +298,14 @@ class CacheSettings(Group):
         """The address of the Redis that gateways and workers share, None where there is none."""
         url = "" if self.url is None else self.url.get_secret_value()
         return url if url.startswith("redis") else None
+
+
+def _is_proxy(url: str) -> bool:
+    """Whether it is an ``http`` URL with nothing but a user, a password, a host and a port."""
+    if not _has_host(url):
+        return False
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.path in {"", "/"} and not parts.query and not parts.fragment
 
 
 def _has_host(url: str) -> bool:

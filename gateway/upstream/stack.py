@@ -21,6 +21,7 @@ from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
+from gateway.upstream.http1 import Origin, Pool, PoolSettings
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
@@ -52,6 +53,7 @@ class Upstream:
     retry: Retry
     breaker: CircuitBreaker
     bulkhead: Bulkhead
+    pool: Pool
     account: AccountStatus
     counts: Counts
 
@@ -81,7 +83,8 @@ def build_upstream(
     """  # noqa: D400, D415 - the list is the sentence
     counts, timing = shared.counts, shared.timing
     timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
-    transport: httpx.AsyncBaseTransport = HttpTransport(settings.max_body, tls_context(settings.ca_file))
+    pool = _pool(settings, timing.clock)
+    transport: httpx.AsyncBaseTransport = HttpTransport(pool)
     for wrap in instrumentation:
         transport = wrap(transport)
     bulkhead = Bulkhead(transport, settings.max_concurrency, settings.max_queue)
@@ -95,7 +98,8 @@ def build_upstream(
         transport = Coalescing(transport)
     lock = _login_lock(settings, cache, shared, workers)
     transport, account = _credentials(settings, transport, retry, timeout, timing, lock)
-    return Upstream(UpstreamClient(transport, str(settings.url), timeout), retry, breaker, bulkhead, account, counts)
+    client = UpstreamClient(transport, str(settings.url), timeout)
+    return Upstream(client, retry, breaker, bulkhead, pool, account, counts)
 
 
 def _credentials(
@@ -135,20 +139,49 @@ def _login_lock(
     return NestedLoginLock(locks)
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Return how servers' certificates are checked: as the system does, and by the authorities in ``ca_file``.
+def _pool(settings: UpstreamSettings, clock: Callable[[], float]) -> Pool:
+    """Return the connections to the REST API: one for each slot of the bulkhead, so that no call waits for one."""
+    limits = PoolSettings(
+        max_connections=settings.max_concurrency,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_age=settings.connection_max_age,
+        max_body=settings.max_body,
+        proxy_url=None if settings.proxy is None else settings.proxy.get_secret_value(),
+    )
+    # Only the origin: a request's URL has the whole path.
+    return Pool(str(Origin.of(str(settings.url))), limits, tls=tls_context(settings), clock=clock)
 
-    Raises ConfigurationError where the file holds no certificate.
+
+def tls_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
+    """Return the authorities that are trusted and the gateway's own certificate; None: those of the system, and none.
+
+    Raises ConfigurationError where a file does not hold what it should.
     """
-    if ca_file is None:
-        return True
+    if settings.ca_file is None and settings.client_cert_file is None:
+        return None
     context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(ca_file)
-    except ssl.SSLError as exc:
-        problem = f"GATEWAY_UPSTREAM_CA_FILE: {ca_file} holds no PEM certificate."
-        raise ConfigurationError([problem]) from exc
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except OSError as exc:
+            problem = f"GATEWAY_UPSTREAM_CA_FILE: {settings.ca_file} holds no PEM certificate."
+            raise ConfigurationError([problem]) from exc
+    if settings.client_cert_file is not None:
+        _load_client_certificate(context, settings.client_cert_file, settings.client_key_file)
     return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    try:
+        # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as exc:
+        problem = (
+            f"GATEWAY_UPSTREAM_CLIENT_CERT_FILE and GATEWAY_UPSTREAM_CLIENT_KEY_FILE: {certificate} and {key} must be "
+            "a certificate and its private key, in PEM and not encrypted."
+        )
+        raise ConfigurationError([problem]) from exc
 
 
 def _breaker_policy(settings: UpstreamSettings) -> BreakerPolicy:

@@ -35,6 +35,7 @@ from gateway.telemetry import Counts
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
+from gateway.upstream.http1 import Origin, Pool
 from gateway.upstream.routes import THREAD
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
@@ -160,7 +161,7 @@ async def measure(url: str, redis_url: str | None, rounds: int, seconds: float) 
     """Let all stacks take turns, several times, over each of the two bottoms, and report."""
     for title, bottom, tasks in (
         ("no socket, one call at a time", AtOnce, 1),
-        (f"loopback, {TASKS} calls at a time", lambda: HttpTransport(2**25), TASKS),
+        (f"loopback, {TASKS} calls at a time", lambda: HttpTransport(Pool(str(Origin.of(url)))), TASKS),
     ):
         async with opened(bottom, redis_url) as found:
             for stack in found:

@@ -30,6 +30,7 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
+from gateway.upstream.http1 import HeaderLines, Origin, Pool, PoolSettings, Request
 from gateway.upstream.transports.http import HttpTransport
 
 TASKS = 16
@@ -110,6 +111,16 @@ def through_pyreqwest(client: Client, url: str) -> Send:
     return send
 
 
+def through_pool(pool: Pool, url: str) -> Send:
+    target = httpx.URL(url).path
+    headers = HeaderLines.of(HEADERS.items())
+
+    async def send() -> bytes:
+        return (await pool.send(Request("GET", target, headers=headers))).body
+
+    return send
+
+
 def pyreqwest_client() -> Client:
     """Switch off what an httpx transport leaves to its caller: proxies, redirects and decompression."""
     return (
@@ -126,7 +137,8 @@ async def ways(url: str) -> AsyncIterator[list[Way]]:
     transports: dict[str, httpx.AsyncBaseTransport] = {"httpx": httpx.AsyncHTTPTransport(limits=LIMITS)}
     if importlib.util.find_spec("httpx_aiohttp"):
         transports["httpx-aiohttp"] = importlib.import_module("httpx_aiohttp").AiohttpTransport(limits=LIMITS)
-    transports["the gateway's"] = HttpTransport(max_body=32 * 1024 * 1024)
+    pool = Pool(str(Origin.of(url)), PoolSettings(max_connections=TASKS))
+    transports["the gateway's"] = HttpTransport(pool)
     transports["pyreqwest's transport"] = HttpxTransport(pyreqwest_client())
     transports["pyreqwest, lean transport"] = LeanTransport(pyreqwest_client())
     async with contextlib.AsyncExitStack() as stack:
@@ -137,6 +149,7 @@ async def ways(url: str) -> AsyncIterator[list[Way]]:
             found.append(Way(f"{name}: AsyncClient.get", through_client(client, url)))
             found.append(Way(f"{name}: Request to transport", through_transport(transport, url)))
         native = await stack.enter_async_context(pyreqwest_client())
+        found.append(Way("the gateway's pool: no httpx objects", through_pool(pool, url)))
         yield [*found, Way("pyreqwest: no httpx objects", through_pyreqwest(native, url))]
 
 

@@ -20,8 +20,7 @@ from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import HttpTransport
-from tests.harness import Clock
+from tests.harness import Clock, connections
 from tests.upstream.redis_server import RedisServer
 
 SECRET = b"a secret of the tests"
@@ -73,11 +72,16 @@ class Cached:
     policy: CachePolicy = field(default_factory=lambda: CachePolicy(TTL))
     secret: bytes = SECRET
     counts: Counts = field(default_factory=Counts)
-    following: httpx.AsyncBaseTransport = field(default_factory=lambda: HttpTransport(2**25))
+    following: httpx.AsyncBaseTransport | None = None
 
     def __post_init__(self) -> None:
         self.cache = ResponseCache(
-            self.following, self.store, self.policy, self.secret, counts=self.counts, now=self.clock
+            self.following or connections(self.upstream),
+            self.store,
+            self.policy,
+            self.secret,
+            counts=self.counts,
+            now=self.clock,
         )
         self.coalescing = Coalescing(self.cache)
         self.client = UpstreamClient(self.coalescing, self.upstream, TIMEOUT)

@@ -11,23 +11,22 @@ from gateway.sandbox import PASSWORD, USERNAME
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
-from gateway.upstream.transports.http import HttpTransport
-from tests.harness import Clock
+from tests.harness import Clock, connections
 
 QUERY = '{ thread(id: "th-1") { id } }'
 TIMEOUT = httpx.Timeout(60)
 
 
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
-    connections = HttpTransport(2**20)
+    sockets = connections(upstream)
     login = TokenLogin(
-        connections, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
+        sockets, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
     )
-    return UpstreamClient(TokenAccount(connections, login, USERNAME, clock), upstream, TIMEOUT)
+    return UpstreamClient(TokenAccount(sockets, login, USERNAME, clock), upstream, TIMEOUT)
 
 
 def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
-    guard = BasicLoginGuard(HttpTransport(2**20), pause, clock)
+    guard = BasicLoginGuard(connections(upstream), pause, clock)
     return UpstreamClient(BasicAccount(guard, USERNAME, password), upstream, TIMEOUT)
 
 

@@ -8,8 +8,7 @@ from gateway.errors import Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.basic import BasicLoginGuard
-from gateway.upstream.transports.http import HttpTransport
-from tests.harness import Clock, StartGateway
+from tests.harness import Clock, StartGateway, connections
 from tests.upstream.cached import basic
 from tests.upstream.logins import QUERY, TIMEOUT, ask, basic_client, outcomes
 
@@ -29,7 +28,7 @@ async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sa
     right = basic(USERNAME, "mistyped").removeprefix("Basic ")
     credentials = right.rstrip("=")
     headers = [f"Basic {right}", f"basic {credentials}", f"BASIC  {credentials}", f"Basic {credentials}===="]
-    async with UpstreamClient(BasicLoginGuard(HttpTransport(2**20)), upstream, TIMEOUT) as client:
+    async with UpstreamClient(BasicLoginGuard(connections(upstream)), upstream, TIMEOUT) as client:
         answers = await outcomes([ask(client, Viewer(header)) for header in headers])
     assert [type(answer) for answer in answers] == [Unauthenticated] * 4
     assert sandbox.count() == 1

@@ -19,8 +19,7 @@ from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_
 from gateway.upstream.call import Origin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import HttpTransport
-from tests.harness import Clock, build_client, settings
+from tests.harness import Clock, build_client, connections, settings
 from tests.upstream.cached import TIMEOUT, Answer, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
@@ -217,7 +216,7 @@ class Shown(Hidden):
 @pytest.mark.parametrize("layer", ["coalescing", "cache"])
 def test_the_property_test_finds_a_layer_that_ignores_the_credential(world: World, layer: str) -> None:
     def build(clock: Clock) -> UpstreamClient:
-        careful: httpx.AsyncBaseTransport = Shown(HttpTransport(2**25))
+        careful: httpx.AsyncBaseTransport = Shown(connections(world.url))
         if layer == "coalescing":
             careless: httpx.AsyncBaseTransport = Coalescing(careful)
         else:

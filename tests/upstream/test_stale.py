@@ -132,7 +132,9 @@ async def test_a_stale_response_covers_a_failure_of_the_rest_api(
     clock.now += 10
     answer = await ask(client)
     assert (answer.origin, answer.report.age, answer.body["status"]) == (Origin.STALE, 10, "Open")
-    assert answer.report.attempts == sandbox.count() - 1, "it is retried as often as without the cache"
+    # The first attempt on a kept connection that ends before a byte includes a second call on a new connection.
+    calls = sandbox.count() - 1 - (fault.drop == "before")
+    assert answer.report.attempts == calls, "it is retried as often as without the cache"
     sandbox.faults.clear()
     assert (await ask(client)).origin is Origin.FETCHED
 
@@ -251,7 +253,8 @@ async def test_a_temporary_failure_withdraws_no_entry(
     client = build(**IF_ERROR, upstream_retries=0)
     await ask(client)
     clock.now += 10
-    sandbox.faults.add(Fault(times=1, status=status), Fault(times=1, status=500))
+    # A 408 on a kept connection means that it was idle for too long: the call goes out again on a new one.
+    sandbox.faults.add(Fault(times=2 if status == 408 else 1, status=status), Fault(times=1, status=500))
     if status == 500:
         await ask(client)
     else:

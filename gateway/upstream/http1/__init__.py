@@ -27,6 +27,7 @@ from gateway.upstream.http1.errors import (
 )
 from gateway.upstream.http1.httpx_transport import PoolTransport
 from gateway.upstream.http1.messages import NO_HEADERS, Answer, HeaderLines, Request
+from gateway.upstream.http1.origin import Origin
 from gateway.upstream.http1.pool import Pool, PoolSettings, PoolState
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "HeaderLines",
     "InvalidAnswer",
     "InvalidRequest",
+    "Origin",
     "OutOfDescriptors",
     "Pool",
     "PoolSettings",

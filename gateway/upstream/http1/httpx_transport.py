@@ -15,7 +15,7 @@ from gateway.upstream.http1.errors import (
     OutOfDescriptors,
     ReadTimedOut,
 )
-from gateway.upstream.http1.messages import HeaderLines, Request
+from gateway.upstream.http1.messages import Answer, HeaderLines, Request
 from gateway.upstream.http1.origin import Origin
 from gateway.upstream.http1.pool import Pool
 
@@ -70,8 +70,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
             answer = await self._pool(request.url).send(_request(request, await request.aread()))
         except CallFailed as exc:
             raise translate(exc) from exc
-        headers = [(name, value) for name, value in answer.headers.items() if name not in _OF_THE_WIRE]
-        return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
+        return httpx.Response(answer.status, headers=headers_of(answer), content=answer.body, request=request)
 
     def _pool(self, url: httpx.URL) -> Pool:
         if url.scheme not in {"http", "https"} or not url.host:
@@ -91,19 +90,26 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
 def _request(request: httpx.Request, body: bytes) -> Request:
     timeouts = request.extensions.get("timeout", {})
-    fields = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in request.headers.raw
-        if name.lower() not in _OF_THE_POOL
-    ]
     return Request(
         request.method,
         request.url.raw_path.decode("ascii"),
-        headers=HeaderLines.of(fields),
+        headers=sendable(request.headers.raw),
         body=body,
         connect_timeout=timeouts.get("connect"),
         read_timeout=timeouts.get("read"),
     )
+
+
+def sendable(fields: Iterable[tuple[bytes, bytes]]) -> HeaderLines:
+    """Return the lines of a request's fields, without those that the pool writes itself; raise InvalidRequest."""
+    return HeaderLines.of(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in fields if name.lower() not in _OF_THE_POOL
+    )
+
+
+def headers_of(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return the headers without those about the transfer: the body is complete and decompressed."""
+    return [field for field in answer.headers.items() if field[0] not in _OF_THE_WIRE]
 
 
 def translate(exc: CallFailed) -> httpx.TransportError:

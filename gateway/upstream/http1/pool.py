@@ -77,7 +77,7 @@ class Pool:
         settings = settings or PoolSettings()
         proxy = None if settings.proxy_url is None else Proxy.of(settings.proxy_url)
         self.origin = Origin.of(base_url)
-        self._settings = settings
+        self.settings = settings
         self._read_timeout = settings.read_timeout
         self._clock = clock
         self._writer = _writer(self.origin, urlsplit(base_url).path.rstrip("/"), proxy)
@@ -169,7 +169,7 @@ class Pool:
     async def _connect(self, request: Request) -> Connection:
         if self._closed:
             raise ConnectFailed("The pool is closed.")
-        timeout = self._settings.connect_timeout if request.connect_timeout is None else request.connect_timeout
+        timeout = self.settings.connect_timeout if request.connect_timeout is None else request.connect_timeout
         connection = await self._connector.connect(self._new_connection, timeout)
         self._opened += 1
         connection.opened_at = self._clock()
@@ -181,7 +181,7 @@ class Pool:
         return connection
 
     def _new_connection(self) -> Connection:
-        return Connection(self._settings.max_body, self._forget)
+        return Connection(self.settings.max_body, self._forget)
 
     # the idle connections
 
@@ -199,14 +199,14 @@ class Pool:
         return None
 
     def _keep(self, connection: Connection) -> None:
-        settings = self._settings
+        settings = self.settings
         connection.expires_at = min(self._clock() + settings.max_idle, connection.opened_at + settings.max_age)
         self._idle[connection] = None
         if self._sweep is None:
             self._sweep_later()
 
     def _sweep_later(self) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(self._settings.max_idle, self.close_expired)
+        self._sweep = asyncio.get_running_loop().call_later(self.settings.max_idle, self.close_expired)
 
     def _forget(self, connection: Connection, reason: str) -> None:
         self._idle.pop(connection, None)
