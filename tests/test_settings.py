@@ -20,6 +20,7 @@ BOUNDS = {
     "upstream_max_concurrency": (1, 10_000),
     "upstream_max_queue": (0, None),
     "upstream_retries": (0, 5),
+    "upstream_connection_max_age": (0.001, None),
     "breaker_failure_rate": (0.001, 1),
     "breaker_min_volume": (1, None),
     "breaker_window": (0.001, None),
@@ -138,6 +139,13 @@ def test_what_is_no_finite_number_is_refused(monkeypatch: pytest.MonkeyPatch, na
         ("cache_url", f"redis://:{SECRET}@/0", "must have a host"),
         ("cache_secret", "short", "at least 16"),
         ("upstream_ca_file", "/nowhere/ca.pem", "a PEM file that can be read"),
+        ("upstream_client_cert_file", "/nowhere/cert.pem", "a PEM file that can be read"),
+        ("upstream_client_key_file", "/nowhere/key.pem", "a PEM file that can be read"),
+        ("upstream_proxy", f"https://me:{SECRET}@proxy.example:3128", "`http://[user:password@]host[:port]`"),
+        ("upstream_proxy", f"http://me:{SECRET}/@proxy.example:3128", "`%2F`"),
+        ("upstream_proxy", f"http://me:{SECRET}@proxy.example:many", "`http://[user:password@]host[:port]`"),
+        ("upstream_proxy", "proxy.example:3128", "`http://[user:password@]host[:port]`"),
+        ("upstream_proxy", "http://proxy.example/path", "`http://[user:password@]host[:port]`"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_right_and_not_shown(
@@ -177,6 +185,12 @@ def test_service_mode_needs_a_whole_account(monkeypatch: pytest.MonkeyPatch, lef
     assert SECRET not in line
 
 
+@pytest.mark.parametrize("given", ["upstream_client_cert_file", "upstream_client_key_file"])
+def test_a_client_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    set_variable(monkeypatch, given, __file__)
+    assert "GATEWAY_UPSTREAM_CLIENT_CERT_FILE and GATEWAY_UPSTREAM_CLIENT_KEY_FILE must both be set" in problem()
+
+
 def test_an_empty_password_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**ACCOUNT, "upstream_password": ""}.items():
         set_variable(monkeypatch, name, value)
@@ -198,11 +212,12 @@ def test_a_shared_cache_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_secrets_are_never_shown() -> None:
     cache = {"cache_url": f"redis://:{SECRET}@cache.example/0", "cache_secret": SECRET}
-    settings = load_settings({**ACCOUNT, **cache}, env_file=NO_ENV_FILE)
+    proxy = {"upstream_proxy": f"http://me:{SECRET}@proxy.example:3128"}
+    settings = load_settings({**ACCOUNT, **cache, **proxy}, env_file=NO_ENV_FILE)
     for text in (
         str(settings),
         repr(settings),
-        f"{settings.upstream.password} {settings.cache.secret} {settings.cache.url}",
+        f"{settings.upstream.password} {settings.cache.secret} {settings.cache.url} {settings.upstream.proxy}",
     ):
         assert SECRET not in text
     assert settings.upstream.password is not None

@@ -6,6 +6,7 @@ from prometheus_client.core import Metric
 
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter, gauge
+from gateway.upstream.http1 import Pool
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitBreaker, State
 
@@ -28,6 +29,7 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
         {(route,): number for route, number in upstream.retry.retries.copy().items()},
     )
     yield from _queue(upstream)
+    yield from _connections(upstream.pool)
     yield from _breaker(upstream.breaker)
     yield from _cache(upstream.counts)
     yield from _account(upstream)
@@ -38,6 +40,28 @@ def _queue(upstream: Upstream) -> Iterator[Metric]:
     yield gauge("upstream_in_flight", "REST calls in flight.", (), {(): bulkhead.in_flight})
     yield gauge("upstream_queued", "REST calls that wait for a slot.", (), {(): bulkhead.queued})
     yield counter("upstream_shed", "REST calls that failed because the queue was full.", (), {(): bulkhead.shed})
+
+
+def _connections(pool: Pool) -> Iterator[Metric]:
+    now = pool.state()
+    yield gauge(
+        "upstream_connections",
+        "Open connections to the REST API, `idle` or `busy`.",
+        ("state",),
+        {("idle",): now.idle, ("busy",): max(0, now.open - now.idle)},
+    )
+    yield counter(
+        "upstream_connections_discarded",
+        "Connections to the REST API that the gateway closed or lost, by reason.",
+        ("reason",),
+        {(reason,): number for reason, number in now.discarded.items()},
+    )
+    yield counter(
+        "upstream_reconnects",
+        "GETs sent again at once on a new connection, because the kept one was dead; they are no retries.",
+        (),
+        {(): now.reconnects},
+    )
 
 
 def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:

@@ -55,8 +55,8 @@ class Outcome:
 
 # The outcome of a GET on any route.
 GET = {
-    # The first attempt uses a kept connection. Its end before a byte may only mean that it was idle for too long, so the
-    # attempt includes a second call on a new connection.
+    # The first attempt uses a kept connection. Its end before a byte may only mean that it was idle for too long, so
+    # this attempt includes a second call on a new connection.
     "reset before a byte": Outcome("UPSTREAM_UNAVAILABLE", 3, 4),
     "reset mid-body": Outcome("UPSTREAM_UNAVAILABLE", 3, 3),
     "no answer": Outcome("UPSTREAM_TIMEOUT", 3, 3),

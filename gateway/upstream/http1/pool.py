@@ -125,7 +125,7 @@ class Pool:
 
     def state(self) -> PoolState:
         """Return what there is, and what there was so far."""
-        waiting = sum(not each.done() for each in self._waiting)
+        waiting = sum(not each.done() for each in list(self._waiting))  # a copy: metrics read this in another thread
         return PoolState(
             len(self._open), len(self._idle), waiting, self._opened, self._reconnects, dict(self._discarded)
         )
