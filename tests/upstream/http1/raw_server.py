@@ -157,10 +157,14 @@ class RawServer:
         """From now on take every connection, and answer every request on it."""
         self._tasks.append(asyncio.create_task(self._serve(respond)))
 
+    def answering(self, peer: Peer, respond: Callable[[bytes], bytes] = answer_to) -> None:
+        """From now on answer every request on one connection."""
+        self._tasks.append(asyncio.create_task(self._answer(peer, respond)))
+
     async def _serve(self, respond: Callable[[bytes], bytes]) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._tasks.append(asyncio.create_task(self._answer(await self.accept(), respond)))
+                self.answering(await self.accept(), respond)
 
     async def _answer(self, peer: Peer, respond: Callable[[bytes], bytes]) -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -190,6 +194,8 @@ class RawServer:
 class Authority:
     """A certificate authority for tests, with a server's and a client's certificate."""
 
+    folder: Path
+    """Has ``root.pem``, and ``server.pem`` and ``client.pem``: each a private key and its certificate."""
     server: ssl.SSLContext
     client: ssl.SSLContext
     server_that_asks: ssl.SSLContext
@@ -219,7 +225,7 @@ class Authority:
         contexts[2].load_cert_chain(folder / "server.pem")
         contexts[2].verify_mode = ssl.CERT_REQUIRED
         contexts[3].load_cert_chain(folder / "client.pem")
-        return cls(*contexts)
+        return cls(folder, *contexts)
 
 
 def _certificate(
