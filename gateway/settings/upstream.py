@@ -83,7 +83,7 @@ class UpstreamSettings(Group):
     )
     max_queue: int = Field(
         alias="GATEWAY_UPSTREAM_MAX_QUEUE",
-        default=1000,
+        default=1500,
         ge=0,
         description="REST calls that wait for a slot, per worker; further calls fail at once.",
     )

@@ -3,6 +3,8 @@
 Every request carries a Call in its extensions: the client creates it, and each layer adds what it did.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -34,10 +36,10 @@ class Origin(StrEnum):
 
 @dataclass(slots=True)
 class Call:
-    """One REST call. ``deadline`` and ``slow_at`` are times of the event loop; a purge names the ``subject``.
+    """One REST call. ``deadline`` and ``sent_at`` are times of the event loop; a purge names the ``subject``.
 
-    A caller may choose an early deadline. The REST API counts as too slow only if it has not answered by ``slow_at``
-    (None: by the deadline).
+    A caller may choose an early deadline. ``timeout`` is the gateway's own for the whole operation, in seconds: the
+    circuit breaker judges by it, not by the deadline.
 
     ``account`` names the gateway's own account if that was used: its tokens change, the account does not.
     """
@@ -50,7 +52,15 @@ class Call:
     origin: Origin = Origin.FETCHED
     age: float | None = None
     """The age of the response in seconds, if it came from the cache."""
-    slow_at: float | None = None
+    timeout: float = math.inf
+    caller: str = ""
+    """The viewer's caller name: calls wait for a slot in one line per caller. Empty for the gateway's own calls."""
+    sent_at: float | None = None
+    """When the current attempt got its slot and was sent; None while it waits for one."""
+    join_line: Callable[[str], None] | None = None
+    """While it waits for a slot: lets it also wait in the line of another caller, who shares it."""
+    before_send: Callable[[], None] | None = None
+    """Called once an attempt has its slot, immediately before it is sent; if it raises, nothing is sent."""
 
 
 def call_of(request: httpx.Request) -> Call:

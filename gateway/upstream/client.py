@@ -34,8 +34,8 @@ class CallContext:
     deadline: float
     reports: CallReports = field(default_factory=list)
     """Gets a report of each call when it ends."""
-    slow_at: float | None = None
-    """When an unanswered call counts as too slow, if that is later than the deadline."""
+    timeout: float | None = None
+    """The operation's own timeout in seconds, if the caller chose an earlier deadline."""
 
 
 class UpstreamClient:
@@ -67,7 +67,7 @@ class UpstreamClient:
         return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id), f"customer:{external_id}")
 
     async def _get(self, caller: CallContext, route: Route, target: str, subject: str) -> bytes | None:
-        call = Call(route.template, caller.deadline, subject, slow_at=caller.slow_at)
+        call = Call(route.template, caller.deadline, subject, timeout=_timeout(caller), caller=caller.viewer.caller)
         url = RestUrl(self._base_url, target)
         request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
         started = time.perf_counter()
@@ -104,6 +104,12 @@ class UpstreamClient:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _timeout(caller: CallContext) -> float:
+    if caller.timeout is not None:
+        return caller.timeout
+    return caller.deadline - asyncio.get_running_loop().time()
 
 
 def _headers(viewer: Viewer) -> httpx.Headers:

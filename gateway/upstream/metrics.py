@@ -39,7 +39,7 @@ def _queue(upstream: Upstream) -> Iterator[Metric]:
     bulkhead = upstream.bulkhead
     yield gauge("upstream_in_flight", "REST calls in flight.", (), {(): bulkhead.in_flight})
     yield gauge("upstream_queued", "REST calls that wait for a slot.", (), {(): bulkhead.queued})
-    yield counter("upstream_shed", "REST calls that failed because the queue was full.", (), {(): bulkhead.shed})
+    yield counter("upstream_shed", "REST calls that were refused because too many waited.", (), {(): bulkhead.shed})
 
 
 def _connections(pool: Pool) -> Iterator[Metric]:

@@ -186,7 +186,11 @@ def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Pa
 
 def _breaker_policy(settings: UpstreamSettings) -> BreakerPolicy:
     return BreakerPolicy(
-        settings.breaker_failure_rate, settings.breaker_min_volume, settings.breaker_window, settings.breaker_pause
+        settings.breaker_failure_rate,
+        settings.breaker_min_volume,
+        settings.breaker_window,
+        settings.breaker_pause,
+        settings.read_timeout,
     )
 
 

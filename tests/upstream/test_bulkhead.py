@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamUnavailable
 from gateway.sandbox import Fault, Sandbox
+from gateway.upstream.call import EXTENSION, Call
 from gateway.upstream.transports.bulkhead import Bulkhead
 from tests.harness import StartGateway
 
@@ -30,7 +31,9 @@ class Gate(httpx.AsyncBaseTransport):
 
 
 def send(bulkhead: Bulkhead) -> asyncio.Task[httpx.Response]:
-    return asyncio.create_task(bulkhead.handle_async_request(httpx.Request("GET", "http://x/")))
+    call = Call("route", asyncio.get_running_loop().time() + 60)
+    request = httpx.Request("GET", "http://x/", extensions={EXTENSION: call})
+    return asyncio.create_task(bulkhead.handle_async_request(request))
 
 
 async def settled() -> None:

@@ -194,7 +194,7 @@ async def test_client_errors_do_not_open_the_circuit(client: UpstreamClient, san
 async def test_calls_that_exceed_the_deadline_open_the_circuit(client: UpstreamClient, sandbox: Sandbox) -> None:
     await ask(client)
     sandbox.faults.add(Fault("thread", hold="for ever"))
-    codes = await asyncio.gather(*(ask(client, f"th-{number}", seconds=0.3) for number in range(100, 125)))
+    codes = await asyncio.gather(*(ask(client, f"th-{number}", seconds=1) for number in range(100, 125)))
     assert set(codes) == {"UPSTREAM_TIMEOUT"}
     sandbox.faults.clear()
     assert await ask(client) == "UPSTREAM_UNAVAILABLE"

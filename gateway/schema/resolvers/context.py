@@ -58,9 +58,8 @@ class ContextFactory:
     def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
         """Return a new context; its time starts now. A shorter ``timeout`` of the caller applies instead."""
         began = asyncio.get_running_loop().time()
-        slow_at = began + self.timeout
-        deadline = slow_at if timeout is None else began + min(timeout, self.timeout)
-        call = CallContext(viewer, deadline, slow_at=slow_at)
+        deadline = began + (self.timeout if timeout is None else min(timeout, self.timeout))
+        call = CallContext(viewer, deadline, timeout=self.timeout)
         loaders = Loaders(self.client, call, self.large_bytes)
         return OperationContext(viewer, request_id, loaders, self.max_page_size, call.reports)
 

@@ -254,7 +254,10 @@ def token_request(
             url,
             headers={"content-type": "application/json", "accept": "application/json"},
             content=content,
-            extensions={"timeout": timeout.as_dict(), EXTENSION: Call(TOKEN_PATH, _loop_time() + login_timeout)},
+            extensions={
+                "timeout": timeout.as_dict(),
+                EXTENSION: Call(TOKEN_PATH, _loop_time() + login_timeout, timeout=login_timeout),
+            },
         )
 
     return build

@@ -1,55 +1,181 @@
 """The bulkhead: bounds how many REST calls run at the same time, and how many wait for a slot.
 
-On its own although it is short: it is one layer of the stack, and each layer is one module.
+Calls wait in one line per caller, and the lines are served in turn. A call that could not be answered before its
+deadline is never sent: the answer would be thrown away, and the slot lost for a call that can be.
+
+    call ──free slot──────────────────────────────────────────────▶ sent
+      └──no slot──▶ room? expected wait within the deadline? ──yes──▶ waits ──its turn──▶ still in time? ──yes──▶ sent
+                              └──no──▶ refused at once                                        └──no──▶ refused
+
+The expected wait is (calls ahead + 1) x (average time a slot is held) / slots. A call is in time if its deadline leaves
+the average time that its route takes to answer, plus twice the average deviation. Both averages start with the first
+call that ends, and nothing is refused for its wait before. A free slot is always used, and an average that has not been
+updated for a while is not used: so a route that was slow once is tried again.
 """
 
 import asyncio
+import math
+from dataclasses import dataclass
 
 import httpx
 
 from gateway.errors import UpstreamUnavailable
+from gateway.upstream.call import Call, call_of
+from gateway.upstream.transports.fair_queue import FairQueue
+
+_WEIGHT = 1 / 16
+_AVERAGE_LIFETIME_SECONDS = 10.0
+_SAMPLE_SECONDS = 0.1
+"""While slots are free, one call in this time is enough for the averages; while none is, every call counts."""
+
+
+class MovingAverage:
+    """The average of recent durations and their average deviation from it, in seconds."""
+
+    __slots__ = ("_deviation", "_mean", "_updated")
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._deviation = 0.0
+        self._updated = -math.inf
+
+    def add(self, seconds: float, now: float) -> None:
+        """Add a duration that ended now."""
+        if now - self._updated > _AVERAGE_LIFETIME_SECONDS:
+            self._mean, self._deviation = seconds, 0.0
+        else:
+            difference = seconds - self._mean
+            self._mean += difference * _WEIGHT
+            self._deviation += (abs(difference) - self._deviation) * _WEIGHT
+        self._updated = now
+
+    def mean(self, now: float) -> float:
+        """Return the average; 0 while nothing recent is known."""
+        return self._mean if now - self._updated <= _AVERAGE_LIFETIME_SECONDS else 0.0
+
+    def most(self, now: float) -> float:
+        """Return how long nearly all take; 0 while nothing recent is known."""
+        return self.mean(now) + 2 * self._deviation if now - self._updated <= _AVERAGE_LIFETIME_SECONDS else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A call that waits. ``granted`` becomes True with its slot, False if it can no longer be answered in time."""
+
+    call: Call
+    granted: asyncio.Future[bool]
 
 
 class Bulkhead(httpx.AsyncBaseTransport):
-    """Runs at most ``limit`` calls at once, first in, first out.
-
-    If ``queue`` calls already wait, the next one fails at once with UpstreamUnavailable: a longer queue would only
-    delay every call and take memory.
-    """
+    """Runs at most ``limit`` calls at once; at most ``queue`` calls wait. See the top of this file."""
 
     def __init__(self, following: httpx.AsyncBaseTransport, limit: int, queue: int) -> None:
         self._following = following
-        self._slots = asyncio.Semaphore(limit)
-        self._queue = queue
-        self.in_flight = 0
-        """How many calls have a slot now."""
-        self.queued = 0
-        """How many calls wait for a slot now."""
+        self._limit = limit
+        self._free = limit  # above 0 only while no call waits
+        self._queue: FairQueue[_Waiting] = FairQueue(queue)
+        self._held = MovingAverage()
+        self._answered: dict[str, MovingAverage] = {}
+        self._next_sample_at = -math.inf
         self.shed = 0
-        """How many calls have failed because the queue was full."""
+        """How many calls were refused: the queue was full, or they could not be answered in time."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have a slot now."""
+        return self._limit - self._free
+
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a slot now."""
+        return len(self._queue)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request when there is a slot; the caller's deadline bounds the wait."""
-        if self._slots.locked():
-            await self._wait_for_slot()
+        """Send the request when there is a slot; raise UpstreamUnavailable if there will be none in time."""
+        call = call_of(request)
+        call.sent_at, answered = None, False
+        if self._free:
+            self._free -= 1
         else:
-            await self._slots.acquire()
-        self.in_flight += 1
+            await self._wait_for_slot(call)
         try:
-            return await self._following.handle_async_request(request)
+            if call.before_send is not None:
+                call.before_send()
+            call.sent_at = asyncio.get_running_loop().time()
+            response = await self._following.handle_async_request(request)
+            answered = True
         finally:
-            self.in_flight -= 1
-            self._slots.release()
+            if call.sent_at is not None and (not self._free or call.sent_at >= self._next_sample_at):
+                self._sample(call.route, call.sent_at, answered=answered)
+            if self._queue:
+                self._pass_on()
+            else:
+                self._free += 1
+        return response
 
-    async def _wait_for_slot(self) -> None:
-        if self.queued >= self._queue:
-            self.shed += 1
-            raise UpstreamUnavailable("Too many calls wait for the REST API already.", retry_after=1.0)
-        self.queued += 1
+    def _sample(self, route: str, sent_at: float, *, answered: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        seconds = now - sent_at
+        self._next_sample_at = now + _SAMPLE_SECONDS
+        self._held.add(seconds, now)
+        average = self._answered.get(route)
+        if average is None:
+            average = self._answered[route] = MovingAverage()
+        # An answer that did not come would have taken longer: that says something only about a lower average.
+        if answered or seconds > average.mean(now):
+            average.add(seconds, now)
+
+    async def _wait_for_slot(self, call: Call) -> None:
+        wait = self._expected_wait(call.caller)
+        if not self._queue.has_room(call.caller) or not self._in_time(call, wait):
+            raise self._refusal(wait)
+        waiting = _Waiting(call, asyncio.get_running_loop().create_future())
+        self._queue.add(waiting, call.caller)
+        call.join_line = lambda caller: self._join_line(waiting, caller)
         try:
-            await self._slots.acquire()
+            granted = await waiting.granted
+        except asyncio.CancelledError:
+            if waiting.granted.cancelled():
+                self._queue.remove(waiting)
+            elif waiting.granted.result():  # the slot was granted just before the cancellation
+                self._pass_on()
+            raise
         finally:
-            self.queued -= 1
+            call.join_line = None
+        if not granted:
+            raise self._refusal(self._expected_wait(call.caller))
+
+    def _join_line(self, waiting: _Waiting, caller: str) -> None:
+        """Let a call also wait in the line of another caller who shares it."""
+        if not waiting.granted.done() and self._queue.has_room(caller):
+            self._queue.add(waiting, caller)
+
+    def _pass_on(self) -> None:
+        """Give a slot to the next call that can still be answered in time."""
+        while self._queue:
+            waiting = self._queue.pop()
+            if waiting.granted.done():
+                continue  # it is being cancelled
+            in_time = self._in_time(waiting.call, 0.0)
+            waiting.granted.set_result(in_time)
+            if in_time:
+                return
+        self._free += 1
+
+    def _in_time(self, call: Call, wait: float) -> bool:
+        now = asyncio.get_running_loop().time()
+        average = self._answered.get(call.route)
+        return now + wait + (0.0 if average is None else average.most(now)) <= call.deadline
+
+    def _expected_wait(self, caller: str) -> float:
+        mean = self._held.mean(asyncio.get_running_loop().time())
+        return (self._queue.ahead(caller) + 1) * mean / self._limit
+
+    def _refusal(self, wait: float) -> UpstreamUnavailable:
+        self.shed += 1
+        return UpstreamUnavailable(
+            "Too many calls wait for the REST API already.", retry_after=float(max(1, math.ceil(wait)))
+        )
 
     async def aclose(self) -> None:
         """Close the transport that follows."""

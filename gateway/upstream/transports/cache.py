@@ -165,8 +165,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         """Return a new response, or the stale one if the REST API fails (RFC 5861, section 4)."""
         # At the deadline the caller cancels this call, so the stale response must be returned earlier.
-        slow_at = None if call.slow_at is None else _a_little_before(call.slow_at)
-        earlier = replace(call, deadline=_a_little_before(call.deadline), slow_at=slow_at)
+        now = asyncio.get_running_loop().time()
+        earlier = replace(
+            call, deadline=now + _a_little_less(call.deadline - now), timeout=_a_little_less(call.timeout)
+        )
         try:
             async with asyncio.timeout_at(earlier.deadline):
                 response = await self._fetch(found, _copy(request, earlier))
@@ -201,8 +203,9 @@ class ResponseCache(httpx.AsyncBaseTransport):
         """Refresh in the background, once for all callers who get the stale response meanwhile."""
         if found.key in self._refreshes:
             return
-        deadline = asyncio.get_running_loop().time() + self._policy.refresh_timeout
-        refresh = _copy(request, Call(call.route, deadline, call.subject, call.account))
+        timeout = self._policy.refresh_timeout
+        deadline = asyncio.get_running_loop().time() + timeout
+        refresh = _copy(request, replace(call, deadline=deadline, timeout=timeout))
         task = asyncio.create_task(self._refresh_now(found, refresh), name="cache-refresh")
         self._refreshes[found.key] = task
         task.add_done_callback(lambda _done: self._refreshes.pop(found.key, None))
@@ -237,10 +240,9 @@ def _failed(response: httpx.Response) -> bool:
     return False
 
 
-def _a_little_before(deadline: float) -> float:
-    """Return the deadline minus one second, or minus a quarter of the time left if that is shorter."""
-    now = asyncio.get_running_loop().time()
-    return deadline - min(1.0, (deadline - now) / 4)
+def _a_little_less(seconds: float) -> float:
+    """Return one second less, or a quarter less if that is the smaller difference."""
+    return seconds - min(1.0, seconds / 4)
 
 
 def _copy(request: httpx.Request, call: Call) -> httpx.Request:

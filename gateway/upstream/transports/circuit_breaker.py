@@ -12,8 +12,9 @@ There is one circuit per upstream host and route template: the id in a path says
              └───────────────────────────────────────────── │ half-open │ one probe, the others fail at once
                                                             └───────────┘
 
-Timeouts, connection errors and 5xx are failures; 4xx are not. A cancelled call counts neither way, unless it had
-already exceeded the gateway's own timeout. Exceeding a shorter deadline that the caller chose counts neither way.
+Timeouts, connection errors and 5xx are failures; 4xx are not. A call is judged from the moment it was sent: one that
+was cancelled or reached its deadline is a failure only if the REST API had the read timeout to answer it, or most of
+the operation's timeout. Otherwise it counts neither way: it waited for a slot, or its caller chose a short deadline.
 
 Why not a library (purgatory 3.0, aiobreaker 1.2, both measured): they count consecutive failures, so a route that fails
 four calls of five never opens its circuit. When half-open they let all of 50 waiting calls through, not one. purgatory
@@ -34,6 +35,9 @@ from gateway.telemetry import logger
 from gateway.upstream.call import Call, call_of
 from gateway.upstream.transports.rolling_counts import RollingCounts
 
+_MOST = 0.8
+"""The share of an operation's timeout that counts as all of it: some passes before its first call is sent."""
+
 
 class State(Enum):
     """The states of a circuit; see the top of this file."""
@@ -51,6 +55,8 @@ class BreakerPolicy:
     min_volume: int = 20
     window: float = 10.0
     pause: float = 5.0
+    read_timeout: float = 8.0
+    """How long the REST API may take to answer; an operation's own timeout may be shorter."""
 
 
 class Circuit:
@@ -151,11 +157,17 @@ class CircuitBreaker(httpx.AsyncBaseTransport):
             failed = True
             raise
         except asyncio.CancelledError:
-            failed = True if _too_slow(call) else None
+            failed = True if self._too_slow(call) else None
             raise
         finally:
             circuit.record(failed=failed, probe=probe)
         return response
+
+    def _too_slow(self, call: Call) -> bool:
+        if call.sent_at is None:
+            return False
+        patience = min(self._policy.read_timeout, call.timeout * _MOST)
+        return asyncio.get_running_loop().time() - call.sent_at >= patience
 
     def _circuit(self, host: str, route: str) -> Circuit:
         circuit = self._circuits.get((host, route))
@@ -166,7 +178,3 @@ class CircuitBreaker(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the transport that follows."""
         await self._following.aclose()
-
-
-def _too_slow(call: Call) -> bool:
-    return asyncio.get_running_loop().time() >= (call.deadline if call.slow_at is None else call.slow_at)

@@ -51,8 +51,9 @@ class Coalescing(httpx.AsyncBaseTransport):
         call, leader = call_of(request), call_of(shared.request)
         # The shared call runs until the latest deadline of all who wait for it.
         leader.deadline = max(leader.deadline, call.deadline)
-        if leader.slow_at is not None and call.slow_at is not None:
-            leader.slow_at = max(leader.slow_at, call.slow_at)
+        leader.timeout = max(leader.timeout, call.timeout)
+        if leader.join_line is not None:
+            leader.join_line(call.caller)  # else this caller would wait in the other's line
         call.origin = Origin.COALESCED
         try:
             return await self._wait(key, shared)

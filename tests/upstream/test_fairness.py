@@ -1,0 +1,244 @@
+"""One greedy caller beside a modest one: the modest one hardly notices, and no slot is spent on lost answers.
+
+The API is a real server that answers every call after the same time. Calls that wait for a slot say nothing about it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from statistics import median
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.auth import Viewer
+from gateway.errors import GatewayError, Unauthenticated, UpstreamTimeout, UpstreamUnavailable
+from gateway.upstream.call import EXTENSION, Call
+from gateway.upstream.client import CallContext
+from gateway.upstream.stack import Upstream
+from gateway.upstream.transports.bulkhead import Bulkhead
+from gateway.upstream.transports.circuit_breaker import State
+from tests.harness import build_upstream, settings
+
+ANSWER_SECONDS = 0.2
+TIMEOUT_SECONDS = 1.0
+SLOTS = 4
+GREEDY_CALLS = 60
+NUMBERS = count()
+A, B = Viewer("Bearer a", "A"), Viewer("Bearer b", "B")
+
+
+class SteadyApi:
+    """A REST API that answers every call after ``seconds``, and counts the answers that were not taken."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.received = 0
+        self.thrown_away = 0
+        self.answered = asyncio.Event()
+        """Set at the next answer."""
+        self.closed = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while not self.closed.is_set():
+                await reader.readuntil(b"\r\n\r\n")
+                self.received += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.seconds):
+                        await self.closed.wait()
+                self.thrown_away += reader.at_eof() or writer.is_closing()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                await writer.drain()
+                self.answered.set()
+                self.answered = asyncio.Event()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(seconds: float, **overrides: Any) -> AsyncIterator[tuple[SteadyApi, Upstream]]:
+    """Run the API and the REST side of a gateway in front of it."""
+    api = SteadyApi(seconds)
+    server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    chosen = settings(
+        upstream_url=f"http://127.0.0.1:{port}",
+        upstream_identity="passthrough",
+        upstream_max_concurrency=SLOTS,
+        operation_timeout=TIMEOUT_SECONDS,
+        breaker_min_volume=5,
+        **overrides,
+    )
+    upstream = build_upstream(chosen)
+    async with server, upstream.client:
+        yield api, upstream
+        api.closed.set()
+
+
+async def ask(upstream: Upstream, viewer: Viewer) -> tuple[float, GatewayError | None]:
+    """Return how long a call for a new thread took, and how it failed."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    caller = CallContext(viewer, begun + TIMEOUT_SECONDS, timeout=TIMEOUT_SECONDS)
+    try:
+        await upstream.client.thread(caller, f"th-{next(NUMBERS)}")
+    except GatewayError as exc:
+        return loop.time() - begun, exc
+    return loop.time() - begun, None
+
+
+@asynccontextmanager
+async def greedy(api: SteadyApi, upstream: Upstream) -> AsyncIterator[list[GatewayError]]:
+    """Keep many calls of A under way; a refused one asks again with the next answer of the API."""
+    failures: list[GatewayError] = []
+
+    async def ask_again_and_again() -> None:
+        while True:
+            _, failure = await ask(upstream, A)
+            if failure is not None:
+                failures.append(failure)
+                await api.answered.wait()
+
+    tasks = [asyncio.create_task(ask_again_and_again()) for _ in range(GREEDY_CALLS)]
+    try:
+        for _ in range(2 * SLOTS):
+            await api.answered.wait()
+        yield failures
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_modest_caller_hardly_notices_a_greedy_one() -> None:
+    async with serving(ANSWER_SECONDS) as (api, upstream):
+        alone = [await ask(upstream, B) for _ in range(6)]
+        async with greedy(api, upstream) as failures:
+            beside = [await ask(upstream, B) for _ in range(10)]
+            lost, received = api.thrown_away, api.received
+    assert [failure for _, failure in alone + beside if failure] == []
+    # Every call takes as long, so the slots are freed together, and a call waits for at most one other: twice as long.
+    usual = median(seconds for seconds, _ in alone)
+    assert median(seconds for seconds, _ in beside) <= 2.25 * usual
+    assert sum(seconds > 3 * usual for seconds, _ in beside) <= 1, "the machine may hold up one"
+    assert [(each.state, each.opened) for each in upstream.breaker.circuits] == [(State.CLOSED, 0)]
+    assert received > 10 * SLOTS
+    assert lost <= 0.05 * received
+    assert {type(each) for each in failures} <= {UpstreamUnavailable, UpstreamTimeout}
+    refused = [each for each in failures if isinstance(each, UpstreamUnavailable)]
+    assert len(refused) > 0.9 * len(failures)
+    assert all(each.retry_after for each in refused)
+
+
+async def test_time_in_the_queue_says_nothing_about_the_route() -> None:
+    """All slots are taken for longer than the operations last: those that wait time out, and no circuit opens."""
+    async with serving(60, breaker_failure_rate=0.01) as (api, upstream):
+        async with asyncio.TaskGroup() as group:
+            first = [group.create_task(ask(upstream, A)) for _ in range(SLOTS)]
+            waiting = [group.create_task(ask(upstream, B)) for _ in range(40)]
+        assert api.received == SLOTS
+        assert {type(task.result()[1]) for task in first + waiting} <= {UpstreamTimeout, UpstreamUnavailable}
+        (circuit,) = upstream.breaker.circuits
+        assert circuit.state is State.CLOSED, "four calls are below the minimum volume, and forty were never sent"
+
+
+async def test_a_call_whose_expected_wait_exceeds_its_deadline_is_refused_at_once() -> None:
+    async with serving(ANSWER_SECONDS) as (api, upstream):
+        await ask(upstream, B)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask(upstream, A)) for _ in range(GREEDY_CALLS)]
+        results = [task.result() for task in asked]
+    refused = [(seconds, failure) for seconds, failure in results if isinstance(failure, UpstreamUnavailable)]
+    in_time = SLOTS * TIMEOUT_SECONDS / ANSWER_SECONDS
+    assert api.received <= in_time + 1
+    assert len(refused) >= GREEDY_CALLS - in_time
+    assert sum(seconds < ANSWER_SECONDS / 2 for seconds, _ in refused) >= GREEDY_CALLS - 2 * in_time
+    assert {failure.retry_after for _, failure in refused} == {1.0}
+
+
+# the bulkhead by itself
+
+
+class Gate(httpx.AsyncBaseTransport):
+    """An upstream that answers each call when the test says so, and logs the calls in their order."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.open: list[asyncio.Future[None]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request.url.path[1:])
+        self.open.append(answer := asyncio.get_running_loop().create_future())
+        await answer
+        return httpx.Response(200, request=request)
+
+
+def send(bulkhead: Bulkhead, name: str, caller: str, **options: Any) -> asyncio.Task[httpx.Response]:
+    call = Call("route", asyncio.get_running_loop().time() + 60, caller=caller, **options)
+    request = httpx.Request("GET", f"http://x/{name}", extensions={EXTENSION: call})
+    return asyncio.create_task(bulkhead.handle_async_request(request))
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_callers_are_served_in_turn() -> None:
+    gate = Gate()
+    bulkhead = Bulkhead(gate, limit=1, queue=100)
+    names = ["a1", "a2", "a3", "a4", "b1", "b2", "c1"]
+    calls = [send(bulkhead, name, name[0]) for name in names]
+    await settled()
+    for _ in names:
+        gate.open[-1].set_result(None)
+        await settled()
+    await asyncio.gather(*calls)
+    assert gate.sent == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+@pytest.mark.parametrize("moment", range(6))
+async def test_a_call_cancelled_at_any_moment_loses_no_slot(moment: int) -> None:
+    """Before it waits, while it waits, in the very turn in which it gets its slot, and while it is sent."""
+    gate = Gate()
+    bulkhead = Bulkhead(gate, limit=1, queue=100)
+    first = send(bulkhead, "first", "A")
+    await settled()
+    cancelled = send(bulkhead, "cancelled", "A")
+    for step in range(6):
+        if step == moment:
+            cancelled.cancel()
+        if step == 3:
+            gate.open[0].set_result(None)
+        await asyncio.sleep(0)
+    await settled()
+    await asyncio.gather(first, cancelled, return_exceptions=True)
+    assert (bulkhead.in_flight, bulkhead.queued) == (0, 0)
+
+
+async def test_a_check_before_sending_is_made_with_the_slot_and_gives_it_back() -> None:
+    gate = Gate()
+    bulkhead = Bulkhead(gate, limit=1, queue=100)
+
+    def refuse() -> None:
+        assert bulkhead.in_flight == 1
+        raise Unauthenticated
+
+    first = send(bulkhead, "first", "A")
+    refused = send(bulkhead, "refused", "A", before_send=refuse)
+    last = send(bulkhead, "last", "A")
+    await settled()
+    assert not refused.done()
+    gate.open[0].set_result(None)
+    await settled()
+    gate.open[1].set_result(None)
+    await asyncio.gather(first, last)
+    with pytest.raises(Unauthenticated):
+        await refused
+    assert gate.sent == ["first", "last"]
+    assert (bulkhead.in_flight, bulkhead.queued) == (0, 0)
