@@ -5,14 +5,16 @@ was stopped by a signal raises it again, for the handler from before, once it ha
 methods of the class, and the supervisor of several workers.
 """
 
+import asyncio
 import os
 import socket
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 
@@ -24,30 +26,119 @@ class RejectedHead(Exception):
         self.response = response
 
 
+class _Flow(FlowControl):
+    """Whether the connection is read: uvicorn stops it for its own reasons, and `hold` for another one."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._held = False
+        self._paused = False
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if not self._held:
+            super().resume_reading()
+
+    def hold(self, held: bool) -> None:
+        self._held = held
+        if held:
+            super().pause_reading()
+        elif not self._paused:
+            super().resume_reading()
+
+
 class HttpConnection(HttpToolsProtocol):
-    """uvicorn's connection, with hooks of a fixed meaning.
+    """uvicorn's connection, with hooks of a fixed meaning, without trailers, and without an error for a hang-up.
+
+    uvicorn adds the trailers of a chunked request to the headers that the application has already read. And if the
+    client hangs up, it tells only the last request in its pipeline, not the one that is being answered.
 
     Subclasses also use ``loop``, ``transport`` and ``timeout_keep_alive``, and override ``shutdown``, which the server
     calls once on each connection when it stops; it then waits until all of them are closed.
     """
 
+    flow: _Flow
     _rejected: RejectedHead | None = None
+    _answered: RequestResponseCycle | None = None
+    _head_is_read = False
 
     @property
     def head_size(self) -> int:
         """Bytes of the current request's target and headers."""
         return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait until the requests before them are answered."""
+        return len(self.pipeline)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether more data of the client is accepted now."""
+        return not self.flow.read_paused
+
     def head_complete(self) -> None:
         """Called when the head of a request has been read; may raise `RejectedHead`."""
+
+    def body_received(self, size: int) -> None:
+        """Called for each piece of a body, with its bytes; a piece is in one chunk."""
 
     def message_complete(self) -> None:
         """Called when a request has been read to its end."""
 
+    def response_complete(self) -> None:
+        """Called when a request has been answered."""
+
+    def hold_reading(self, held: bool) -> None:
+        """Read nothing of this connection as long as ``held`` is true."""
+        self.flow.hold(held)
+
     def respond_and_close(self, response: bytes) -> None:
-        """Send bytes, and close the connection."""
-        self.transport.write(response)
+        """Close the connection; send the bytes before, if a response to the current request is what is due."""
+        if self._is_due:
+            self.transport.write(response)
         self.transport.close()
+        self._disconnect()
+
+    @property
+    def _is_due(self) -> bool:
+        answered = self._answered
+        if self._head_is_read:
+            return answered is self.cycle and not answered.response_started
+        return not self.pipeline and (answered is None or answered.response_complete)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Control the reading."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered."""
+        super().connection_lost(exc)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Let the request that is being answered know that its client is gone, and answer no others."""
+        self.pipeline.clear()
+        for cycle in (self._answered, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.flow.resume_writing()
+
+    def on_message_begin(self) -> None:
+        """Read a head."""
+        self._head_is_read = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Drop trailers."""
+        if not self._head_is_read:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Call the hook. httptools turns its exception into one for which uvicorn calls ``send_400_response``."""
@@ -57,18 +148,34 @@ class HttpConnection(HttpToolsProtocol):
             self._rejected = exc
             raise
         super().on_headers_complete()
+        self._head_is_read = True
+
+    def on_body(self, body: bytes) -> None:
+        """Call the hook."""
+        self.body_received(len(body))
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Call the hook."""
         self.message_complete()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Call the hook."""
+        super().on_response_complete()
+        self.response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
     def send_400_response(self, msg: str) -> None:
         """Respond to a request that was rejected or cannot be parsed."""
-        if self._rejected is None:
-            super().send_400_response(msg)
-        else:
+        if self._rejected is not None:
             self.respond_and_close(self._rejected.response)
+        else:
+            super().send_400_response(msg)
+            self._disconnect()
 
 
 def run_workers(config: uvicorn.Config, listener: socket.socket) -> bool:

@@ -1,33 +1,59 @@
-"""A client's connection: uvicorn's, with bounds on the size of a request's head and on the time to receive it.
+"""A client's connection: uvicorn's, with bounds on what a client may send, and on the time that it may take.
 
-The bounds apply before authentication. Neither uvicorn nor httptools has any: an endless header would fill the memory.
+The bounds apply before authentication. Neither uvicorn nor httptools has any: endless headers, trailers, chunk
+extensions or pipelined requests would fill the memory, and an endless body would hold its connection.
+
+What arrives is parsed in pieces, a few in each turn of the event loop. Parsing stops while enough requests wait for the
+responses to the ones before them, and the connection is not read until the rest is parsed.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.compat.uvicorn import HttpConnection, RejectedHead
 
 MAX_HEAD_BYTES = 64 * 1024
 """The most bytes of the request line and all headers together; nginx passes on 32 KB at most by default."""
 
+MAX_FRAMING_BYTES = 8 * 1024
+"""The most bytes of trailers and chunk extensions of a request, which nothing here reads."""
+
+MAX_WAITING_REQUESTS = 10
+"""With more requests waiting on a connection than this, it is not read."""
+
+PIECE_BYTES = 4 * 1024
+"""How much is parsed before the bounds are checked: 227 of the smallest requests."""
+
 CLOSE_DELAY_SECONDS = 0.25
 """How long an idle connection stays open after the server began to stop."""
 
+_PIECES_PER_TURN = 8
+"""64 KB in chunks of one byte take 10 ms, and asyncio reads 256 KB at once."""
+
+_CHUNK_FRAMING_BYTES = 24
+"""Allowed for each chunk: its size, at most 16 digits, and two line breaks."""
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedConnection(HttpConnection):
-    """Responds 431 (RFC 6585, section 5) to a request whose head is too large.
+    """Responds 431 (RFC 6585, section 5) to a request whose head, trailers or chunk extensions are too large.
 
-    It closes a connection on which no complete head arrives within the keep-alive timeout.
+    It responds 408 to a request whose body does not end in time. It closes a connection on which no complete head
+    arrives within the keep-alive timeout.
     """
+
+    body_seconds: ClassVar[float] = 60
+    """The time for a body to arrive, unless its connection is not read: a megabyte at 17 KB/s."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._unparsed = bytearray()
         self._reading_head = True
         self._received = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._framing = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start the timer for the first request."""
@@ -35,20 +61,51 @@ class BoundedConnection(HttpConnection):
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
+        """Stop the timer, and drop what is not parsed."""
         self._stop_timer()
+        self._unparsed.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, and check the bounds unless it completes the head."""
+        """Parse the data, now or later."""
+        if len(data) <= PIECE_BYTES and not self._unparsed and self.waiting <= MAX_WAITING_REQUESTS:
+            self._parse_piece(data)
+        else:
+            self._unparsed += data
+            self._parse()
+
+    def response_complete(self) -> None:
+        """Parse what waited for the response."""
+        if self._unparsed:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse as much as one turn of the event loop allows, and read more once all is parsed."""
+        for _ in range(_PIECES_PER_TURN):
+            if not self._unparsed or self.waiting > MAX_WAITING_REQUESTS or self.transport.is_closing():
+                break
+            piece = bytes(self._unparsed[:PIECE_BYTES])
+            del self._unparsed[:PIECE_BYTES]
+            self._parse_piece(piece)
+        else:
+            self.loop.call_soon(self._parse)
+        if not self.transport.is_closing():
+            self.hold_reading(bool(self._unparsed))
+
+    def _parse_piece(self, piece: bytes) -> None:
+        """Parse, and check the bounds unless the piece completes the head or the request."""
         if self._reading_head:
-            self._received += len(data)
-        super().data_received(data)
-        if self._reading_head and self._received and not self.transport.is_closing():
-            if self._received > MAX_HEAD_BYTES:
-                self.respond_and_close(_TOO_LARGE)
-            elif self._head_timer is None:
-                self._start_timer()
+            self._received += len(piece)
+        else:
+            self._framing += len(piece)
+        super().data_received(piece)
+        if self.transport.is_closing():
+            return
+        self._framing = max(0, self._framing)
+        if self._received > MAX_HEAD_BYTES or self._framing > MAX_FRAMING_BYTES:
+            self.respond_and_close(_TOO_LARGE)
+        elif self._timer is None and (self._received or not self._reading_head):
+            self._start_timer()
 
     def head_complete(self) -> None:
         """Check the size of the head. The received bytes are only a first check, as they may include a body."""
@@ -58,17 +115,32 @@ class BoundedConnection(HttpConnection):
         if received > MAX_HEAD_BYTES and self.head_size > MAX_HEAD_BYTES:
             raise RejectedHead(_TOO_LARGE)
 
+    def body_received(self, size: int) -> None:
+        """Count what is not the body: a piece of a body is from one chunk at most."""
+        self._framing -= size + _CHUNK_FRAMING_BYTES
+
     def message_complete(self) -> None:
         """Expect the next head."""
         self._reading_head = True
+        self._framing = 0
+        self._stop_timer()
 
     def _start_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        if self._reading_head:
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        else:
+            self._timer = self.loop.call_later(self.body_seconds, self._body_is_late)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _body_is_late(self) -> None:
+        if self.is_read:
+            self.respond_and_close(_TOO_SLOW)
+        else:
+            self._start_timer()
 
 
 class LingeringConnection(BoundedConnection):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
@@ -43,14 +44,20 @@ def client_of(url: str) -> Iterator[httpx.Client]:
 
 
 def test_a_connection_calls_its_hooks() -> None:
-    events: list[object] = []
+    events: list[tuple[Any, ...]] = []  # the response may come before the end of the request
 
     class Recorded(HttpConnection):
         def head_complete(self) -> None:
             events.append(("head", self.url, self.head_size))
 
+        def body_received(self, size: int) -> None:
+            events.append(("body", size))
+
         def message_complete(self) -> None:
-            events.append("message")
+            events.append(("message",))
+
+        def response_complete(self) -> None:
+            events.append(("response", self.waiting, self.is_read))
 
         def shutdown(self) -> None:
             events.append(("shutdown", self.timeout_keep_alive))
@@ -59,10 +66,12 @@ def test_a_connection_calls_its_hooks() -> None:
     with BackgroundServer(config(Recorded)) as server, client_of(server.url) as client:
         assert client.post("/path", content=b"body").status_code == 200
         server.stop()
-    head, message, shutdown = events
-    assert head[:2] == ("head", b"/path"), "`on_headers_complete` is not called, or `url` is not the target"  # type: ignore[index]
-    assert head[2] > 100, "`headers` is not the list of parsed headers"  # type: ignore[index]
-    assert message == "message", "`on_message_complete` is not called"
+    body, head, message, response, shutdown = sorted(events, key=lambda event: str(event[0]))
+    assert head[:2] == ("head", b"/path"), "`on_headers_complete` is not called, or `url` is not the target"
+    assert head[2] > 100, "`headers` is not the list of parsed headers"
+    assert body == ("body", 4), "`on_body` is not called"
+    assert message == ("message",), "`on_message_complete` is not called"
+    assert response == ("response", 0, True), "`on_response_complete` is not called, or `flow` or `pipeline` differ"
     assert shutdown == ("shutdown", 7), "`shutdown` is not called, or `timeout_keep_alive` is not the setting"
 
 
@@ -74,6 +83,37 @@ def test_a_rejected_head_is_not_passed_to_the_application() -> None:
     with BackgroundServer(config(Rejecting)) as server, client_of(server.url) as client:
         status = client.get("/").status_code
     assert status == 431, "an exception in `on_headers_complete` does not lead to `send_400_response`"
+
+
+def test_a_connection_that_is_held_is_not_read() -> None:
+    class Held(HttpConnection):
+        def head_complete(self) -> None:
+            self.hold_reading(True)
+            self.flow.resume_reading()
+            seen.append(self.is_read)
+            self.hold_reading(False)
+            seen.append(self.is_read)
+
+    seen: list[bool] = []
+    with BackgroundServer(config(Held)) as server, client_of(server.url) as client:
+        assert client.get("/").status_code == 200
+    assert seen == [False, True], "uvicorn's FlowControl reads a connection by other means than `resume_reading`"
+
+
+def test_trailers_are_no_headers() -> None:
+    seen: list[int] = []
+
+    class Counting(HttpConnection):
+        def message_complete(self) -> None:
+            seen.append(len(self.headers))
+
+    request = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\na: b\r\n\r\n"
+    with BackgroundServer(config(Counting)) as server:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), 10) as connection:
+            connection.sendall(request)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    assert seen == [2], "`on_header` is not called for trailers, or after `on_headers_complete` for headers"
 
 
 def test_a_supervisor_stops_when_a_worker_aborts() -> None:
