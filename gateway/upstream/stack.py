@@ -120,7 +120,7 @@ def _credentials(
         return BasicAccount(guard, username, password), guard
     url = str(settings.url).rstrip("/") + TOKEN_PATH
     request = token_request(url, username, password, timeout, settings.operation_timeout)
-    login = TokenLogin(resilient, request, settings.login_pause, timing.clock, lock)
+    login = TokenLogin(resilient, request, settings.login_pause, timing.clock, lock, timing.now)
     return TokenAccount(transport, login, username, timing.clock), login
 
 

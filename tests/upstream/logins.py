@@ -19,9 +19,8 @@ TIMEOUT = httpx.Timeout(60)
 
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
     sockets = connections(upstream)
-    login = TokenLogin(
-        sockets, token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60), pause, clock
-    )
+    request = token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60)
+    login = TokenLogin(sockets, request, pause, clock, now=clock)
     return UpstreamClient(TokenAccount(sockets, login, USERNAME, clock), upstream, TIMEOUT)
 
 

@@ -66,6 +66,20 @@ def test_the_workers_of_a_gateway_try_a_wrong_password_once(
     assert program.end() == 0
 
 
+def test_the_workers_of_a_gateway_share_a_login_that_failed_otherwise(
+    begin: Start, upstream: str, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("token", status=429, headers={"retry-after": "600"}))
+    program = begin("serve", "--port", "0", "--workers", "3", upstream_url=upstream, shutdown_delay="0", **SERVICE)
+    url = serving(program)
+    for _ in range(3):
+        program.err.until("Application startup complete")
+    assert set(ask_from_everywhere(url)) == {"RATE_LIMITED"}
+    assert sandbox.count("token") == 1
+    program.process.terminate()
+    assert program.end() == 0
+
+
 def test_workers_with_a_new_password_try_it(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """A password corrected in `.env` counts after a SIGHUP."""
     (tmp_path / ".env").write_text("GATEWAY_UPSTREAM_PASSWORD=wrong\n")
@@ -95,6 +109,16 @@ def test_gateways_at_the_same_redis_try_a_wrong_password_once(
     assert codes == ["UNAUTHENTICATED"] * 8
     assert sandbox.accounts.wrong_logins() == 1
     assert second.http.get("/ready").status_code == 503
+
+
+def test_gateways_at_the_same_redis_share_a_login_that_failed_otherwise(
+    start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
+) -> None:
+    sandbox.faults.add(Fault("token", status=404))
+    gateways = [start(**SERVICE, **shared) for _ in range(2)]
+    assert [gateway.code(QUERY) for gateway in gateways * 4] == ["UPSTREAM_ERROR"] * 8
+    assert sandbox.count("token") == 1
+    assert all(gateway.http.get("/ready").status_code == 200 for gateway in gateways)
 
 
 def test_a_gateway_waits_for_the_result_of_another_gateways_login(

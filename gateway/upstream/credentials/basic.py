@@ -20,8 +20,9 @@ import httpx
 from cachetools import LRUCache
 
 from gateway.auth.passthrough import normalized
-from gateway.errors import Unauthenticated, UpstreamFailure
+from gateway.errors import GatewayError, Unauthenticated, UpstreamFailure
 from gateway.upstream.call import call_of
+from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
 _MAX_ACCEPTED = 10_000
@@ -107,13 +108,14 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         rejected = False
         try:
             async with self._lock.attempt() as attempt:
-                if attempt.rejected_for is not None:
-                    self._rejected_until[credentials] = self._clock() + attempt.rejected_for
-                    raise _rejection(attempt.rejected_for)
+                if attempt.failed is not None:
+                    if attempt.failed.rejected:
+                        self._rejected_until[credentials] = self._clock() + attempt.failed.seconds
+                    raise attempt.failed.error()
                 response = await self._following.handle_async_request(request)
                 rejected = response.status_code == httpx.codes.UNAUTHORIZED
                 if rejected and self._pause:
-                    await attempt.reject(self._pause)
+                    await attempt.fail(FailedLogin(self._pause, httpx.codes.UNAUTHORIZED))
             self._note_result(credentials, request, response)
         finally:
             # A call that failed otherwise decides nothing: the next waiting call tries.
@@ -137,11 +139,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-def _rejection(retry_after: float | None) -> Unauthenticated:
+def _rejection(retry_after: float | None) -> GatewayError:
     if retry_after is None:
         return Unauthenticated(upstream=UpstreamFailure(httpx.codes.UNAUTHORIZED))
-    return Unauthenticated(
-        "The REST API rejected the gateway's own account. It is not tried again before the pause is over, "
-        "because too many wrong logins lock it.",
-        retry_after=retry_after,
-    )
+    return FailedLogin(retry_after, httpx.codes.UNAUTHORIZED).error()

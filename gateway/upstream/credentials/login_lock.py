@@ -1,8 +1,8 @@
-"""The login lock: one login at a time among all processes that use the same account, and one rejection for all.
+"""The login lock: one login at a time among all processes that use the same account, and one failure for all.
 
-The REST API locks an account after too many wrong logins. A process remembers a rejection on its own, but with a wrong
-password eight workers would still make eight wrong logins. So a process acquires the lock before it logs in, and learns
-whether another process was rejected:
+The REST API locks an account after too many wrong logins. A process remembers a failed login on its own, but with a
+wrong password eight workers would still make eight wrong logins. So a process acquires the lock before it logs in, and
+learns whether another process has just failed:
 
     worker ──▶ lock among the workers of this program (worker_lock.py) ──▶ lock among all gateways (Redis) ──▶ log in
 
@@ -19,27 +19,37 @@ from typing import Protocol
 
 from gateway.clock import Timing
 from gateway.storage.shared import Store
+from gateway.upstream.credentials.failed_login import FailedLogin
 
 _POLL_INTERVAL_SECONDS = 0.05
-_REJECTED = b"rejected "
+_FAILED = b"failed"
+# How long the number of failures in a row is kept after a pause: as a rule the next login comes soon after it.
+_COUNT_LIFETIME_SECONDS = 60.0
 
 
 class LoginAttempt(Protocol):
     """The right to log in, which only one process has at a time."""
 
     @property
-    def rejected_for(self) -> float | None:
-        """For how many more seconds another process's rejection counts; None without one."""
+    def failed(self) -> FailedLogin | None:
+        """The failed login of another process that still counts; None without one."""
 
-    async def reject(self, seconds: float) -> None:
-        """Tell the other processes that the account was rejected, and for how long that counts."""
+    @property
+    def failures(self) -> int:
+        """How many logins of all processes have failed in a row before this one."""
+
+    async def fail(self, failed: FailedLogin) -> None:
+        """Tell the other processes that this login failed."""
+
+    async def succeed(self) -> None:
+        """Tell the other processes that this login succeeded."""
 
 
 class LoginLock(Protocol):
     """A lock that all processes with the same account share."""
 
     def attempt(self) -> AbstractAsyncContextManager[LoginAttempt]:
-        """Acquire the lock; the caller logs in unless the attempt says that the account is rejected."""
+        """Acquire the lock; the caller logs in unless the attempt holds a failed login."""
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -50,12 +60,21 @@ class _NestedAttempt:
     attempts: Sequence[LoginAttempt] = ()
 
     @property
-    def rejected_for(self) -> float | None:
-        return max((each.rejected_for for each in self.attempts if each.rejected_for is not None), default=None)
+    def failed(self) -> FailedLogin | None:
+        failed = [each.failed for each in self.attempts if each.failed is not None]
+        return max(failed, key=lambda each: each.seconds, default=None)
 
-    async def reject(self, seconds: float) -> None:
+    @property
+    def failures(self) -> int:
+        return max((each.failures for each in self.attempts), default=0)
+
+    async def fail(self, failed: FailedLogin) -> None:
         for each in self.attempts:
-            await each.reject(seconds)
+            await each.fail(failed)
+
+    async def succeed(self) -> None:
+        for each in self.attempts:
+            await each.succeed()
 
 
 class NestedLoginLock:
@@ -72,7 +91,7 @@ class NestedLoginLock:
             for lock in self._locks:
                 attempt = await stack.enter_async_context(lock.attempt())
                 attempts.append(attempt)
-                if attempt.rejected_for is not None:
+                if attempt.failed is not None:
                     break
             yield _NestedAttempt(attempts)
 
@@ -84,11 +103,16 @@ class NestedLoginLock:
 
 @dataclass(slots=True)
 class _GatewayAttempt:
-    rejected_for: float | None
-    rejected: float | None = None
+    failed: FailedLogin | None
+    failures: int
+    result: FailedLogin | None = None
+    succeeded: bool = False
 
-    async def reject(self, seconds: float) -> None:
-        self.rejected = seconds
+    async def fail(self, failed: FailedLogin) -> None:
+        self.result = failed
+
+    async def succeed(self) -> None:
+        self.succeeded = True
 
 
 class GatewayLoginLock:
@@ -100,30 +124,46 @@ class GatewayLoginLock:
     def __init__(self, store: Store, account: str, timeout: float, timing: Timing) -> None:
         self._store = store
         self._key = f"login:{account}"
+        self._count_key = f"login-failures:{account}"
         self._timeout = timeout
         self._timing = timing
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[LoginAttempt]:
-        """Claim the entry, or read from it that the account is rejected."""
+        """Claim the entry, or read from it that another gateway's login failed."""
         mine = b"tried by " + secrets.token_bytes(16)
-        rejected_for = await self._claim(mine)
-        attempt = _GatewayAttempt(rejected_for)
+        failed = await self._claim(mine)
+        attempt = _GatewayAttempt(failed, 0 if failed else await self._count())
         try:
             yield attempt
         finally:
-            if attempt.rejected is not None:
-                until = str(self._timing.now() + attempt.rejected).encode()
-                await self._store.set(self._key, _REJECTED + until, attempt.rejected, urgent=True)
-            elif rejected_for is None:
+            if attempt.result is not None:
+                await self._save(attempt.result)
+            elif failed is None:
                 await self._store.set(self._key, b"", 0.001)
+                if attempt.succeeded and attempt.failures:
+                    await self._store.set(self._count_key, b"", 0.001)
 
-    async def _claim(self, mine: bytes) -> float | None:
+    async def _save(self, failed: FailedLogin) -> None:
+        until = self._timing.now() + failed.seconds
+        entry = f"{_FAILED.decode()} {until} {failed.status or 0} {failed.in_a_row}".encode()
+        await self._store.set(self._key, entry, failed.seconds, urgent=True)
+        if not failed.rejected:  # the pause after a rejection does not grow
+            lifetime = failed.seconds + _COUNT_LIFETIME_SECONDS
+            await self._store.set(self._count_key, str(failed.in_a_row).encode(), lifetime)
+
+    async def _count(self) -> int:
+        (count,) = await self._store.get([self._count_key])
+        return int(count) if count and count.isdigit() else 0
+
+    async def _claim(self, mine: bytes) -> FailedLogin | None:
         give_up = self._timing.clock() + self._timeout
         while True:
             found = await self._store.claim(self._key, mine, self._timeout)
-            if found is not None and found.startswith(_REJECTED):
-                return max(0.0, float(found.removeprefix(_REJECTED)) - self._timing.now())
+            match (found or b"").split():
+                case [kind, until, status, in_a_row] if kind == _FAILED:
+                    remaining = max(0.0, float(until) - self._timing.now())
+                    return FailedLogin(remaining, int(status) or None, int(in_a_row))
             # None: Redis does not answer. After the timeout, the gateway that holds the entry has died.
             if found in {None, mine} or self._timing.clock() >= give_up:
                 return None

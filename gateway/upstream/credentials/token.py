@@ -1,34 +1,37 @@
-"""Token authentication upstream: one login for any number of calls, and no login that is known to be wrong.
+"""Token authentication upstream: one login for any number of calls, and no login that has just failed.
 
 A token is valid for an hour, or for ``expires_in`` seconds if the login response says so. It is renewed in the
 background shortly before it expires; calls use the old token meanwhile. After a 401 the token is renewed once and the
-call is repeated. A rejected login is remembered, because the REST API locks an account after too many, and only the
-vendor can unlock it.
+call is repeated. A failed login is remembered (failed_login.py), because the REST API locks an account after too many
+wrong ones, and only the vendor can unlock it.
 
     none ──login──▶ fresh ──renew_at──▶ due (renewed in the background) ──expires_at──▶ none
-      └──400/401/403/422──▶ rejected until ``pause`` is over
+      │                ▲                  │
+      │              login                │
+      └────failure──▶ failed ◀──failure───┘
+                       └── no login before the pause is over; a token that is still valid is used meanwhile
 """
 
 import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import msgspec
 
-from gateway.errors import GatewayError, Unauthenticated, UpstreamError, UpstreamFailure, UpstreamInvalidResponse
+from gateway.errors import GatewayError, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.call import EXTENSION, Call, call_of
-from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
-from gateway.upstream.response import error_codes, error_of
+from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
+from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
+from gateway.upstream.response import error_codes, retry_after
 from gateway.upstream.routes import TOKEN_PATH
 
 _DEFAULT_LIFETIME_SECONDS = 3600.0
 _MAX_MARGIN_SECONDS = 60.0
-_REJECTIONS = frozenset({400, 401, 403, 422})
 # If a fresh token also gets a 401, the account lacks the right to this route, and another login would not help.
 _RENEWAL_PAUSE_SECONDS = 60.0
 
@@ -43,17 +46,11 @@ class Token:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejection:
-    until: float
-    failure: UpstreamFailure
-
-
 class TokenLogin:
     """Gets tokens from ``POST /api/v1/token``, one call at a time.
 
-    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic; both in seconds. ``lock`` is shared by
-    all processes that use the same account.
+    ``pause`` is how long a rejected login is remembered, ``clock`` is monotonic, and ``now`` the wall clock; all are in
+    seconds. ``lock`` is shared by all processes that use the same account.
     """
 
     def __init__(
@@ -63,6 +60,7 @@ class TokenLogin:
         pause: float,
         clock: Callable[[], float] = time.monotonic,
         lock: LoginLock | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._lock = lock or NestedLoginLock()
         self._transport = transport
@@ -70,7 +68,10 @@ class TokenLogin:
         self._pause = pause
         self._clock = clock
         self._token: Token | None = None
-        self._rejection: _Rejection | None = None
+        self._now = now
+        self._failed: FailedLogin | None = None
+        """The last login, if it failed; it counts until ``_failed_until``."""
+        self._failed_until = -math.inf
         self._login: asyncio.Task[Token] | None = None
 
     @property
@@ -82,7 +83,7 @@ class TokenLogin:
     async def token(self, *, refused: Token | None = None) -> Token:
         """Return a token that is valid now, and not the one that was ``refused``.
 
-        Raises Unauthenticated while a rejected login is remembered, and what the login call raises.
+        Raises the error of a failed login while that is remembered.
         """
         now = self._clock()
         token = self._token
@@ -90,26 +91,17 @@ class TokenLogin:
             if now >= token.renew_at and self._may_log_in(now):
                 _ = self._start_login()
             return token
-        if not self._may_log_in(now):
-            raise self._rejected(now)
+        if self._failed is not None and not self._may_log_in(now):
+            raise replace(self._failed, seconds=self._failed_until - now).error()
         # Shielded: one cancelled call must not cancel the login for the others.
         return await asyncio.shield(self._start_login())
 
     def rejected(self) -> bool:
         """Return whether a rejected login is remembered."""
-        return not self._may_log_in(self._clock())
+        return self._failed is not None and self._failed.rejected and not self._may_log_in(self._clock())
 
     def _may_log_in(self, now: float) -> bool:
-        return self._rejection is None or now >= self._rejection.until
-
-    def _rejected(self, now: float) -> Unauthenticated:
-        assert self._rejection is not None  # noqa: S101 - for the type checker: called only after _may_log_in
-        return Unauthenticated(
-            "The REST API rejected the gateway's own account. It is not tried again before the pause is over, "
-            "because too many wrong logins lock it.",
-            upstream=self._rejection.failure,
-            retry_after=float(math.ceil(self._rejection.until - now)),
-        )
+        return now >= self._failed_until
 
     def _start_login(self) -> asyncio.Task[Token]:
         if self._login is None:
@@ -123,37 +115,49 @@ class TokenLogin:
             return
         exc = login.exception()  # noqa: LOG004 - of a task; marks it as retrieved if no call awaits a renewal
         if exc is not None:
-            logger.warning("the login at the REST API failed: %s", type(exc).__name__)
+            seconds = self._failed_until - self._clock()
+            logger.warning(
+                "the login at the REST API failed: %s (next in %.0f s)", type(exc).__name__, max(0.0, seconds)
+            )
 
     async def _log_in(self) -> Token:
         async with self._lock.attempt() as attempt:
-            if attempt.rejected_for is not None:
-                self._rejection = _Rejection(
-                    self._clock() + attempt.rejected_for, UpstreamFailure(httpx.codes.UNAUTHORIZED)
-                )
-                raise self._rejected(self._clock())
+            if attempt.failed is not None:
+                raise self._remember(attempt.failed)
+            started = self._clock()
             try:
-                return await self._request_token()
-            except Unauthenticated:
-                await attempt.reject(self._pause)
+                response = await self._send()
+            except (httpx.TransportError, TimeoutError, UpstreamInvalidResponse):
+                await self._fail(attempt, None)
                 raise
+            token = _parse(response.content, started) if response.status_code == httpx.codes.OK else None
+            if token is None:
+                raise await self._fail(attempt, response)
+            await attempt.succeed()
+        self._token, self._failed, self._failed_until = token, None, -math.inf
+        return token
 
-    async def _request_token(self) -> Token:
-        started = self._clock()
+    async def _send(self) -> httpx.Response:
         request = self._request()
         async with asyncio.timeout_at(call_of(request).deadline):
-            response = await self._transport.handle_async_request(request)
-        if response.status_code in _REJECTIONS:
-            self._rejection = _Rejection(
-                self._clock() + self._pause,
-                UpstreamFailure(response.status_code, error_codes(response.content)),
-            )
-            raise self._rejected(self._clock())
-        if response.status_code != httpx.codes.OK:
-            raise _failure(response)
-        self._rejection = None
-        self._token = _parse(response.content, started)
-        return self._token
+            return await self._transport.handle_async_request(request)
+
+    async def _fail(self, attempt: LoginAttempt, response: httpx.Response | None) -> GatewayError:
+        """Remember a failure, here and in the other processes, and return its error."""
+        in_a_row = 1 + max(attempt.failures, 0 if self._failed is None else self._failed.in_a_row)
+        if response is None:
+            failed = FailedLogin(pause_after(None, None, in_a_row, self._pause), None, in_a_row)
+        else:
+            status, asked = response.status_code, retry_after(response.headers.get("retry-after"), now=self._now)
+            seconds = pause_after(status, asked, in_a_row, self._pause)
+            failed = FailedLogin(seconds, status, in_a_row, error_codes(response.content))
+        error = self._remember(failed)
+        await attempt.fail(failed)
+        return error
+
+    def _remember(self, failed: FailedLogin) -> GatewayError:
+        self._failed, self._failed_until = failed, self._clock() + failed.seconds
+        return failed.error()
 
     async def aclose(self) -> None:
         """Cancel a running login."""
@@ -162,20 +166,15 @@ class TokenLogin:
         await self._lock.aclose()
 
 
-def _failure(response: httpx.Response) -> GatewayError:
-    """Return the error of a login that failed for another reason than its password; never a client error."""
-    error = error_of(response)
-    return error if error.retryable or response.is_server_error else UpstreamError(upstream=error.upstream)
-
-
-def _parse(body: bytes, started: float) -> Token:
+def _parse(body: bytes, started: float) -> Token | None:
+    """Return the token of a login response, None if there is none in it."""
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        document = None
+        return None
     access_token = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(access_token, str) or not _sendable(access_token):
-        raise UpstreamInvalidResponse("The REST API's token answer holds no access token.")
+        return None
     lifetime = token_lifetime(document.get("expires_in"))
     margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
     return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)

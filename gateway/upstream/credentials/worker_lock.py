@@ -1,8 +1,9 @@
-"""The login lock among the workers of one program: a kernel lock and a rejection, in memory that they share.
+"""The login lock among the workers of one program: a kernel lock and a failed login, in memory that they share.
 
 The parent process creates the memory and passes it to each worker, also to one that replaces a dead worker. The lock is
-a POSIX record lock, so it is released when its process dies. The rejection says which account is rejected, and until
-when. The account is stored as a keyed hash: after a SIGHUP, workers with an old and a new password run side by side.
+a POSIX record lock, so it is released when its process dies. The record of the failed login says which account failed,
+how, and until when that counts. The account is stored as a keyed hash: after a SIGHUP, workers with an old and a new
+password run side by side.
 """
 
 import asyncio
@@ -19,10 +20,13 @@ from dataclasses import dataclass
 from multiprocessing import reduction
 from typing import Any
 
+from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginAttempt
 
 _KEY_BYTES = 32
-_REJECTION = struct.Struct(">d16s")  # until when, on the machine's monotonic clock, and which account
+# Until when, on the machine's monotonic clock; which account; the status (0: no response); failures in a row.
+_RECORD = struct.Struct(">d16sHH")
+_MAX_COUNT = 0xFFFF
 _POLL_INTERVAL_SECONDS = 0.02
 
 
@@ -31,7 +35,7 @@ class WorkersMemory:
 
     def __init__(self) -> None:
         self._fd = _anonymous_file()
-        os.pwrite(self._fd, secrets.token_bytes(_KEY_BYTES) + _REJECTION.pack(0.0, bytes(16)), 0)
+        os.pwrite(self._fd, secrets.token_bytes(_KEY_BYTES) + _RECORD.pack(0.0, bytes(16), 0, 0), 0)
 
     def __getstate__(self) -> Any:
         """Pickle a duplicate of the descriptor, as multiprocessing does."""
@@ -42,17 +46,22 @@ class WorkersMemory:
         self._fd = duplicate.detach()
 
     def hashed(self, account: str) -> bytes:
-        """Return the hash of ``account`` that the rejection holds."""
+        """Return the hash of ``account`` that the record holds."""
         return hashlib.blake2b(account.encode(), key=os.pread(self._fd, _KEY_BYTES, 0), digest_size=16).digest()
 
-    def rejected_until(self, account: bytes) -> float:
-        """Return until when the account is rejected, 0 where no worker was rejected."""
-        until, rejected = _REJECTION.unpack(os.pread(self._fd, _REJECTION.size, _KEY_BYTES))
-        return float(until) if rejected == account else 0.0
+    def failed_login(self, account: bytes) -> FailedLogin | None:
+        """Return the account's last login if it failed, also if that no longer counts."""
+        until, failed, status, in_a_row = _RECORD.unpack(os.pread(self._fd, _RECORD.size, _KEY_BYTES))
+        if failed != account or not in_a_row:
+            return None
+        return FailedLogin(until - time.monotonic(), status or None, in_a_row)
 
-    def reject(self, account: bytes, until: float) -> None:
-        """Store that the account is rejected until then."""
-        os.pwrite(self._fd, _REJECTION.pack(until, account), _KEY_BYTES)
+    def save(self, account: bytes, failed: FailedLogin | None) -> None:
+        """Store how the account's last login failed; None: it succeeded."""
+        failed = failed or FailedLogin(0.0, None, 0)
+        until = time.monotonic() + failed.seconds
+        record = _RECORD.pack(until, account, failed.status or 0, min(failed.in_a_row, _MAX_COUNT))
+        os.pwrite(self._fd, record, _KEY_BYTES)
 
     def try_lock(self) -> bool:
         """Return whether this process has the lock now; it excludes other processes only."""
@@ -81,12 +90,21 @@ class _WorkerAttempt:
     account: bytes
 
     @property
-    def rejected_for(self) -> float | None:
-        remaining = self.memory.rejected_until(self.account) - time.monotonic()
-        return remaining if remaining > 0 else None
+    def failed(self) -> FailedLogin | None:
+        last = self.memory.failed_login(self.account)
+        return None if last is None or last.seconds <= 0 else last
 
-    async def reject(self, seconds: float) -> None:
-        self.memory.reject(self.account, time.monotonic() + seconds)
+    @property
+    def failures(self) -> int:
+        last = self.memory.failed_login(self.account)
+        return 0 if last is None else last.in_a_row
+
+    async def fail(self, failed: FailedLogin) -> None:
+        self.memory.save(self.account, failed)
+
+    async def succeed(self) -> None:
+        if self.failures:
+            self.memory.save(self.account, None)
 
 
 class WorkerLoginLock:
