@@ -1,5 +1,6 @@
 """Each metric changes with the events that it counts, and client input adds no series."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,50 @@ def test_operations_are_counted_by_type_and_code_and_timed(watch: Watch) -> None
     assert now.value("operation_duration_seconds_count", type="query", executor="reference") == 1
     assert 0 < now.value("operation_duration_seconds_sum") < 60
     assert now.value("operations_in_flight") == 0
+
+
+def test_durations_are_in_seconds(watch: Watch, sandbox: Sandbox) -> None:
+    """The REST API holds a call for a while. Its durations lie between that time and the whole time of the query."""
+    gateway = watch()
+    gateway.data('{ customer(externalId: "c0000") { id } }')  # logs in
+    before = gateway.scrape()
+    sandbox.clear()
+    sandbox.faults.add(Fault("thread", hold="a while"))
+    with ThreadPoolExecutor(1) as pool:
+        started = time.perf_counter()
+        asked = pool.submit(gateway.data, THREAD)
+        sandbox.wait_for_calls(1, "thread")
+        arrived = time.perf_counter()
+        until(lambda: time.perf_counter() > arrived + 0.05, "the call is held for a while")
+        held = time.perf_counter() - arrived
+        sandbox.release("a while")
+        asked.result()
+        whole = time.perf_counter() - started
+    now = gateway.scrape()
+    request = {"name": "upstream_request_duration_seconds", "route": THREAD_ROUTE}
+    operation = {"name": "operation_duration_seconds", "type": "query", "executor": "plan"}
+    for metric in (request, operation):
+        name = metric.pop("name")
+        seconds = now.value(f"{name}_sum", **metric) - before.value(f"{name}_sum", **metric)
+        assert held <= seconds <= whole, name
+        for bound in now.labels(f"{name}_bucket", "le"):
+            bucket = {**metric, "le": bound}
+            counted = now.value(f"{name}_bucket", **bucket) - before.value(f"{name}_bucket", **bucket)
+            assert counted == (1 if float(bound) >= seconds else 0), f"{name}: {bound}"
+
+
+def test_connections_are_shown_with_what_became_of_them(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch(upstream_retries=0)
+    gateway.data(THREAD)
+    now = gateway.scrape()
+    assert [now.value("upstream_connections", state=each) for each in ("idle", "busy")] == [1, 0]
+    sandbox.faults.add(Fault("thread", drop="before", times=1))
+    gateway.data(THREAD)
+    now = gateway.scrape()
+    assert now.value("upstream_reconnects_total") == 1
+    assert now.value("upstream_connections_discarded_total") == 1
+    assert now.value("upstream_connections", state="idle") == 1
+    assert now.value("upstream_retries_total") == 0
 
 
 def test_responses_are_counted_by_status(watch: Watch) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
-from gateway.sandbox import Fault, Sandbox
+from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from tests.harness import Clock, Gateway, StartGateway, build_client, settings
+from tests.upstream.http1.raw_server import Authority
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
 QUERIES = {
@@ -110,10 +111,10 @@ def ask(gateway: Gateway, document: str) -> tuple[list[str], list[dict[str, Any]
     return codes, answer["extensions"]["upstream"]
 
 
-def explaining(start: StartGateway, fault: str) -> Gateway:
+def explaining(start: StartGateway, fault: str, **given: Any) -> Gateway:
     """Start a gateway; it has a short read timeout where the upstream sends nothing."""
     read_timeout = 0.3 if fault in {"no answer", "slow body"} else 30
-    return start(timing=Clock().timing, explain=True, upstream_read_timeout=read_timeout)
+    return start(timing=Clock().timing, explain=True, upstream_read_timeout=read_timeout, **given)
 
 
 @pytest.mark.parametrize("route", QUERIES)
@@ -131,6 +132,23 @@ def test_a_fault_of_a_get(start: StartGateway, sandbox: Sandbox, name: str, rout
 
 def _ending(route: str) -> str:
     return {"thread": "thread/{id}", "messages": "/messages", "customer": "{customer_external_id}"}[route]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_get_on_tls(
+    start: StartGateway, sandbox: Sandbox, servers: ExitStack, authority: Authority, name: str
+) -> None:
+    config = sandbox_config(sandbox.app)
+    config.ssl_certfile = authority.folder / "server.pem"
+    port = servers.enter_context(BackgroundServer(config)).port  # it stops after the gateway
+    gateway = explaining(
+        start, name, upstream_url=f"https://127.0.0.1:{port}", upstream_ca_file=authority.folder / "root.pem"
+    )
+    assert ask(gateway, QUERIES["thread"])[0] == []
+    sandbox.clear()
+    sandbox.faults.add(Fault("thread", **FAULTS[name]))
+    codes, (report,) = ask(gateway, QUERIES["thread"])
+    assert Outcome(codes[0] if codes else None, report["attempts"], sandbox.count("thread")) == GET[name]
 
 
 @pytest.mark.parametrize("name", FAULTS)
