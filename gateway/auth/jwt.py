@@ -24,6 +24,9 @@ from gateway.compat.joserfc import MALFORMED_TOKEN
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 """What can be pinned. All are asymmetric: with HMAC, everyone who can verify a token can also sign one."""
 
+_TYPES = ("jwt", "at+jwt")
+"""The kinds of tokens that say who calls. Logout tokens and others may have the same key (RFC 8725, section 3.11)."""
+
 _MAX_TOKEN_BYTES = 8 * 1024
 _MAX_VERIFIED = 10_000
 _MAX_NAME_LENGTH = 200
@@ -107,6 +110,8 @@ class JwtVerifier:
             raise CredentialsRefused("algorithm")
         if "crit" in header or not isinstance(kid, (str, type(None))):
             raise CredentialsRefused("header")
+        if not _is_access_token(header.get("typ")):
+            raise CredentialsRefused("type")
         key = await self._keys.find(kid, algorithm)
         if key is None:
             raise CredentialsRefused("unknown key")
@@ -122,6 +127,11 @@ class JwtVerifier:
     async def aclose(self) -> None:
         """Close the source of the keys."""
         await self._keys.aclose()
+
+
+def _is_access_token(kind: Any) -> bool:
+    """Return whether a token may have this ``typ``; many issuers leave it out (RFC 7515, section 4.1.9)."""
+    return kind is None or (isinstance(kind, str) and kind.lower().removeprefix("application/") in _TYPES)
 
 
 def _digest(token: str) -> bytes:

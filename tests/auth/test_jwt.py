@@ -173,6 +173,30 @@ def test_a_token_with_a_critical_extension_is_rejected(ask_authenticated: Ask, i
     assert refusal(ask_authenticated(token)) == REFUSED
 
 
+@pytest.mark.parametrize("kind", [None, "JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"])
+def test_a_token_of_a_kind_that_says_who_calls_is_accepted(
+    ask_authenticated: Ask, issuer: Issuer, kind: str | None
+) -> None:
+    assert ask_authenticated(token_of_kind(issuer, kind)).status_code == 200
+
+
+def token_of_kind(issuer: Issuer, kind: Any) -> str:
+    """Return a token with any JSON value as its ``typ``, None for no ``typ``."""
+    header = HEADER if kind is None else {**HEADER, "typ": kind}
+    signed = f"{encoded(header)}.{encoded(issuer.claims())}"
+    signature = JWSRegistry.algorithms["ES256"].sign(signed.encode(), issuer.keys["first"])
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["logout+jwt", "secevent+jwt", "dpop+jwt", "application/logout+jwt", "", "JWS", "at+jwt ", 1, ["JWT"], {}, True],
+)
+def test_a_token_of_another_kind_is_rejected(ask_authenticated: Ask, issuer: Issuer, kind: Any) -> None:
+    """RFC 8725, section 3.11: it has the same issuer, key and claims."""
+    assert refusal(ask_authenticated(token_of_kind(issuer, kind))) == REFUSED
+
+
 def test_a_damaged_token_is_rejected(ask_authenticated: Ask, issuer: Issuer) -> None:
     token = issuer.token()
     header, payload, signature = token.split(".")
