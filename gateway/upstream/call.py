@@ -61,6 +61,8 @@ class Call:
     """While it waits for a slot: lets it also wait in the line of another caller, who shares it."""
     before_send: Callable[[], None] | None = None
     """Called once an attempt has its slot, immediately before it is sent; if it raises, nothing is sent."""
+    on_status: Callable[[int], None] | None = None
+    """Called with the status of an attempt's response before its slot is released: the next call may depend on it."""
 
 
 def call_of(request: httpx.Request) -> Call:

@@ -1,7 +1,7 @@
 """REST clients that log in at the sandbox, by token or by Basic, with a clock and a password of the test's own."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import httpx
@@ -29,9 +29,9 @@ def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause
     return UpstreamClient(BasicAccount(guard, USERNAME, password), upstream, TIMEOUT)
 
 
-async def ask(client: UpstreamClient, viewer: Viewer | None = None) -> bytes | None:
+async def ask(client: UpstreamClient, viewer: Viewer | None = None, thread: str = "th-100") -> bytes | None:
     deadline = asyncio.get_running_loop().time() + 60
-    return await client.thread(CallContext(viewer or Viewer(None), deadline), "th-100")
+    return await client.thread(CallContext(viewer or Viewer(None), deadline), thread)
 
 
 async def ask_customer(client: UpstreamClient) -> bytes | None:
@@ -39,5 +39,5 @@ async def ask_customer(client: UpstreamClient) -> bytes | None:
     return await client.customer(CallContext(Viewer(None), deadline), "C-1001")
 
 
-async def outcomes(calls: list[Awaitable[Any]]) -> list[Any]:
+async def outcomes(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)

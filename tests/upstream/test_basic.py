@@ -2,13 +2,16 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
 
 from gateway.auth import Viewer
 from gateway.errors import Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.basic import BasicLoginGuard
-from tests.harness import Clock, StartGateway, connections
+from tests.harness import SERVICE, Clock, StartGateway, build_client, connections, settings
 from tests.upstream.cached import basic
 from tests.upstream.logins import QUERY, TIMEOUT, ask, basic_client, outcomes
 
@@ -70,6 +73,55 @@ def test_callers_do_not_wait_for_the_trial_of_other_credentials(start: StartGate
         assert other.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
         sandbox.release("first")
         assert held.result().json()["data"] == {"thread": {"id": "th-1"}}
+
+
+# a password that changes while calls wait for a slot
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("service", [True, False])
+async def test_calls_that_wait_for_a_slot_are_not_sent_after_a_401(
+    upstream: str, sandbox: Sandbox, service: bool, slots: int
+) -> None:
+    mode = {**SERVICE, "upstream_auth": "basic"} if service else {"upstream_identity": "passthrough"}
+    chosen = settings(**mode, upstream_url=upstream, upstream_max_concurrency=slots, operation_timeout=60)
+    viewer = Viewer(None if service else basic(USERNAME, PASSWORD))
+    async with build_client(chosen) as client:
+        assert await ask(client, viewer) is not None
+        sandbox.faults.add(Fault("thread", status=401, hold="changed"))
+        calls = [asyncio.create_task(ask(client, viewer, f"th-{number}")) for number in range(300)]
+        await asyncio.to_thread(sandbox.wait_for_calls, 1 + slots)
+        sandbox.release("changed")
+        answers = await outcomes(calls)
+        assert [type(each) for each in answers] == [Unauthenticated] * 300
+        assert sandbox.count() == 1 + slots
+        await outcomes([ask(client, viewer, f"th-{number}") for number in range(300)])
+        assert sandbox.count() == 1 + slots + (0 if service else 1), "a caller's new calls try one at a time"
+        if not service:
+            sandbox.faults.clear()
+            assert await ask(client, viewer) is not None
+
+
+async def test_a_retry_is_not_sent_after_a_401(upstream: str, sandbox: Sandbox) -> None:
+    clock = Clock()
+    chosen = settings(upstream_identity="passthrough", upstream_url=upstream, operation_timeout=60)
+    asleep, wake = asyncio.Event(), asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        asleep.set()
+        await wake.wait()
+
+    viewer = Viewer(basic(USERNAME, PASSWORD))
+    async with build_client(chosen, timing=replace(clock.timing, sleep=sleep)) as client:
+        assert await ask(client, viewer) is not None
+        sandbox.faults.add(Fault("thread", "th-101", status=503), Fault("thread", status=401))
+        retried = asyncio.create_task(ask(client, viewer, "th-101"))
+        await asleep.wait()
+        await outcomes([ask(client, viewer)])
+        wake.set()
+        (answer,) = await outcomes([retried])
+    assert isinstance(answer, Unauthenticated)
+    assert sandbox.count() == 3
 
 
 # the gateway's own account

@@ -5,8 +5,13 @@ login. So one call tries credentials that have not been accepted before. Other c
 after a 401 they fail without being sent. A query for a hundred threads with a wrong password is one wrong login, not a
 hundred. Different spellings of a header count as the same credentials.
 
-    unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ accepted ──401──▶ unknown
-                               └──401──▶ rejected for ``pause`` seconds ──▶ unknown
+    unknown ──first call──▶ on trial ──any answer but 401, not from the cache──▶ accepted
+       ▲                       └──401──▶ rejected for ``pause`` seconds ◀──401──────┘
+       └───────────────────────────────────────┘
+
+The password may change while many calls with accepted credentials wait for a slot of the bulkhead, or before a retry.
+So each of them has a permit, which the first 401 revokes. The permit is checked when a call has its slot, and it is
+revoked before the slot of the 401 is released. So only calls that already have a slot are sent with the old password.
 """
 
 import asyncio
@@ -15,6 +20,7 @@ import secrets
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx
 from cachetools import LRUCache
@@ -26,6 +32,26 @@ from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
 _MAX_ACCEPTED = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Permit:
+    """The right to send credentials; all calls that were admitted by the same acceptance share it."""
+
+    guard: "BasicLoginGuard"
+    credentials: bytes
+    revoked: bool = False
+
+    def check(self) -> None:
+        """Raise Unauthenticated if the credentials were rejected after the call was admitted."""
+        if self.revoked:
+            raise self.guard.rejection(self.credentials)
+
+    def on_status(self, status: int) -> None:
+        """Revoke the permit if the REST API rejected the credentials."""
+        if status == httpx.codes.UNAUTHORIZED and not self.revoked:
+            self.revoked = True
+            self.guard.reject(self)
 
 
 class BasicAccount(httpx.AsyncBaseTransport):
@@ -65,7 +91,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         self._pause = pause
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._accepted: LRUCache[bytes, None] = LRUCache(_MAX_ACCEPTED)
+        self._accepted: LRUCache[bytes, _Permit] = LRUCache(_MAX_ACCEPTED)
         self._trials: dict[bytes, asyncio.Future[bool]] = {}
         self._rejected_until: dict[bytes, float] = {}
 
@@ -75,12 +101,10 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         if authorization[:6].lower() != "basic ":
             return await self._following.handle_async_request(request)
         credentials = hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
-        await self._wait_for_trial(credentials)
-        if credentials in self._accepted:
-            response = await self._following.handle_async_request(request)
-            self._note_result(credentials, request, response)
-            return response
-        return await self._try(credentials, request)
+        permit = await self._wait_for_trial(credentials)
+        if permit is None:
+            return await self._try(credentials, request)
+        return await self._send(permit, request)
 
     def rejected(self) -> bool:
         """Return whether a rejection is remembered; without a ``pause`` there is none."""
@@ -91,55 +115,61 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         """There is no token."""
         return None
 
-    async def _wait_for_trial(self, credentials: bytes) -> None:
-        """Return once the credentials may be sent: they are accepted, or this call is the one to try them."""
-        while credentials not in self._accepted:
-            until = self._rejected_until.get(credentials, -1.0)
-            if self._clock() < until:
-                raise _rejection(until - self._clock())
+    def rejection(self, credentials: bytes) -> GatewayError:
+        """Return the error for calls with rejected credentials."""
+        remaining = self._rejected_until.get(credentials, -1.0) - self._clock()
+        if remaining > 0:
+            return FailedLogin(remaining, httpx.codes.UNAUTHORIZED).error()
+        return Unauthenticated(upstream=UpstreamFailure(httpx.codes.UNAUTHORIZED))
+
+    def reject(self, permit: _Permit) -> None:
+        """Remember that the REST API rejected the credentials of a permit."""
+        if self._accepted.get(permit.credentials) is permit:
+            del self._accepted[permit.credentials]
+        if self._pause:
+            self._rejected_until[permit.credentials] = self._clock() + self._pause
+
+    async def _wait_for_trial(self, credentials: bytes) -> _Permit | None:
+        """Return the permit of accepted credentials; None if this call is the one to try them."""
+        while (permit := self._accepted.get(credentials)) is None:
+            if self._clock() < self._rejected_until.get(credentials, -1.0):
+                raise self.rejection(credentials)
             trial = self._trials.get(credentials)
             if trial is None:
-                return
+                return None
             if await asyncio.shield(trial):
-                raise _rejection(None)
+                raise self.rejection(credentials)
+        return permit
 
     async def _try(self, credentials: bytes, request: httpx.Request) -> httpx.Response:
         trial = self._trials[credentials] = asyncio.get_running_loop().create_future()
-        rejected = False
+        permit = _Permit(self, credentials)
         try:
             async with self._lock.attempt() as attempt:
                 if attempt.failed is not None:
                     if attempt.failed.rejected:
                         self._rejected_until[credentials] = self._clock() + attempt.failed.seconds
                     raise attempt.failed.error()
-                response = await self._following.handle_async_request(request)
-                rejected = response.status_code == httpx.codes.UNAUTHORIZED
-                if rejected and self._pause:
+                response = await self._send(permit, request)
+                if permit.revoked and self._pause:
                     await attempt.fail(FailedLogin(self._pause, httpx.codes.UNAUTHORIZED))
-            self._note_result(credentials, request, response)
+            # A cached response does not prove that the password is still valid.
+            if not permit.revoked and call_of(request).age is None:
+                self._accepted[credentials] = permit
         finally:
             # A call that failed otherwise decides nothing: the next waiting call tries.
             del self._trials[credentials]
-            trial.set_result(rejected)
+            trial.set_result(permit.revoked)
         return response
 
-    def _note_result(self, credentials: bytes, request: httpx.Request, response: httpx.Response) -> None:
-        if call_of(request).age is not None:
-            return  # a cached response does not prove that the password is still valid
-        if response.status_code != httpx.codes.UNAUTHORIZED:
-            self._accepted[credentials] = None
-            return
-        self._accepted.pop(credentials, None)
-        if self._pause:
-            self._rejected_until[credentials] = self._clock() + self._pause
+    async def _send(self, permit: _Permit, request: httpx.Request) -> httpx.Response:
+        call = call_of(request)
+        call.before_send, call.on_status = permit.check, permit.on_status
+        response = await self._following.handle_async_request(request)
+        permit.on_status(response.status_code)  # of a call that was coalesced with one of an earlier permit
+        return response
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
         await self._lock.aclose()
         await self._following.aclose()
-
-
-def _rejection(retry_after: float | None) -> GatewayError:
-    if retry_after is None:
-        return Unauthenticated(upstream=UpstreamFailure(httpx.codes.UNAUTHORIZED))
-    return FailedLogin(retry_after, httpx.codes.UNAUTHORIZED).error()

@@ -104,6 +104,8 @@ class Bulkhead(httpx.AsyncBaseTransport):
             call.sent_at = asyncio.get_running_loop().time()
             response = await self._following.handle_async_request(request)
             answered = True
+            if call.on_status is not None:
+                call.on_status(response.status_code)
         finally:
             if call.sent_at is not None and (not self._free or call.sent_at >= self._next_sample_at):
                 self._sample(call.route, call.sent_at, answered=answered)

@@ -28,7 +28,7 @@ import httpx
 import msgspec
 
 from gateway.compat.httpx import WholeResponse
-from gateway.errors import UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import Unauthenticated, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import EXTENSION, Call, Origin, call_of
@@ -214,7 +214,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
         try:
             async with asyncio.timeout_at(call_of(request).deadline):
                 failed = _failed(await self._fetch(found, request))
-        except _FAILURES:
+        except (*_FAILURES, Unauthenticated):
             failed = True
         self._counts["cache_renewals_failed"] += failed
 
