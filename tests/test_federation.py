@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import Fault, Sandbox
-from tests.harness import Gateway
+from tests.harness import Gateway, StartGateway
 
 ENTITIES = """query ($representations: [_Any!]!) {
   _entities(representations: $representations) {
@@ -68,6 +68,26 @@ def test_an_invalid_representation_has_an_error_of_its_own(gateway: Gateway, rep
     assert answer["data"]["_entities"][1]["id"] == "th-100"
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_a_key_of_more_than_64_bits_is_refused_without_a_call(gateway: Gateway, sandbox: Sandbox) -> None:
+    answer = gateway.query(ENTITIES, representations=[thread(2**63), thread(-(2**63) - 1), thread(10**4000)])
+    assert answer["data"]["_entities"] == [None, None, None]
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"BAD_USER_INPUT"}
+    assert sandbox.count() == 0
+
+
+def test_one_entity_many_times_is_one_entity(gateway: Gateway, sandbox: Sandbox) -> None:
+    entities = gateway.data(ENTITIES, representations=[thread("th-100")] * 250)["_entities"]
+    assert [each["id"] for each in entities] == ["th-100"] * 250
+    assert sandbox.count("thread") == 1
+
+
+def test_too_many_entities_have_an_error_with_a_path(start: StartGateway) -> None:
+    gateway = start(max_cost=2)
+    answer = gateway.query(ENTITIES, representations=[thread(str(number)) for number in range(3)])
+    (error,) = answer["errors"]
+    assert (error["extensions"]["code"], error["path"]) == ("MAX_COST_LIMIT", ["_entities"])
 
 
 def test_a_key_may_be_a_number(gateway: Gateway, sandbox: Sandbox) -> None:

@@ -1,5 +1,6 @@
 """Thread.messages: a Relay connection over the REST API's offset and limit."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -107,6 +108,19 @@ def test_a_missing_or_invalid_total_affects_only_the_total(gateway: Gateway, san
     assert answer["errors"][0]["path"] == ["thread", "messages", "totalCount"]
     assert len(answer["data"]["thread"]["messages"]["nodes"]) == 5
     assert answer["data"]["thread"]["messages"]["pageInfo"]["hasNextPage"] is True
+
+
+@pytest.mark.parametrize("total", ["900", 900.0, 900])
+def test_the_total_and_the_next_page_are_read_from_one_value(gateway: Gateway, sandbox: Sandbox, total: Any) -> None:
+    sandbox.faults.add(Fault("messages", patch={"total": total, "messages": seed().messages["th-long"][:5]}))
+    found = page(gateway, first=100)
+    assert found["totalCount"] == 900
+    assert found["pageInfo"]["hasNextPage"] is True
+
+
+@pytest.mark.parametrize("cursor", ["offset:+3", "offset:03", "offset: 3", "offset:1_0", "offset:\u0663"])
+def test_a_cursor_in_another_spelling_is_refused(gateway: Gateway, cursor: str) -> None:
+    assert gateway.code(PAGE, after=urlsafe_b64encode(cursor.encode()).decode()) == "BAD_USER_INPUT"
 
 
 def test_the_thread_is_returned_if_its_messages_fail(gateway: Gateway, sandbox: Sandbox) -> None:

@@ -167,3 +167,45 @@ def test_a_hundred_concurrent_callers_all_get_a_response(gateway: Gateway, sandb
 
     assert asyncio.run(ask_all()) == [{"data": {"thread": {"id": f"th-{n}"}}} for n in range(100, 200)]
     assert sandbox.count("token") == 1, "the token is fetched once for any number of requests"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("client_id", True),
+        ("client_id", "1_0"),
+        ("client_id", " 10"),
+        ("client_id", "\u0661"),
+        ("updated_at", True),
+        ("id", True),
+        ("tags", [True]),
+    ],
+)
+@pytest.mark.parametrize("plans", [True, False])
+def test_a_value_that_only_converts_by_accident_is_an_invalid_response(
+    start: StartGateway, sandbox: Sandbox, plans: bool, field: str, value: Any
+) -> None:
+    sandbox.faults.add(Fault("thread", patch={field: value}))
+    answer = start(plans=plans).query('{ thread(id: "th-1") { clientId updatedAt id tags } }')
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "UPSTREAM_INVALID_RESPONSE"
+
+
+@pytest.mark.parametrize("value", [0.5, 2, "true"])
+def test_a_boolean_is_true_or_false(gateway: Gateway, sandbox: Sandbox, value: Any) -> None:
+    sandbox.faults.add(Fault("thread", patch={"attachments": [{"id": "a", "file_not_dangerous": value}]}))
+    answer = gateway.query('{ thread(id: "th-1") { attachments { fileNotDangerous } } }')
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "UPSTREAM_INVALID_RESPONSE"
+    assert error["path"] == ["thread", "attachments", 0, "fileNotDangerous"]
+
+
+@pytest.mark.parametrize("variable", ["ID!", "[ID!]!"])
+def test_an_id_of_more_than_64_bits_is_refused_without_a_call(
+    gateway: Gateway, sandbox: Sandbox, variable: str
+) -> None:
+    field = "thread(id: $a)" if variable == "ID!" else "threads(ids: $a)"
+    query = f"query ($a: {variable}) {{ {field} {{ id }} }}"
+    value = 10**4000 if variable == "ID!" else [1, 10**4000]
+    assert gateway.code(query, a=value) == "BAD_USER_INPUT"
+    assert sandbox.count() == 0

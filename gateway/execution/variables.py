@@ -13,11 +13,13 @@ from graphql import (
     GraphQLList,
     GraphQLSchema,
     OperationDefinitionNode,
+    get_named_type,
     get_nullable_type,
 )
 from graphql.execution import VariableValues, get_variable_values
 
 from gateway.compat.graphql_core import variable_signatures, variable_values
+from gateway.schema.scalars import is_int64
 
 IsPlain: TypeAlias = Callable[[Any], bool]
 
@@ -39,10 +41,12 @@ class VariableCoercer:
         self._definitions = operation.variable_definitions or ()
         self._signatures = variable_signatures(schema, operation)
         self._checks = [(each.name, _is_plain(each.type)) for each in self._signatures]
-        self.lists = tuple(
-            each.name for each in self._signatures if isinstance(get_nullable_type(each.type), GraphQLList)
-        )
-        """The names of the variables that are lists."""
+        lists = [each for each in self._signatures if isinstance(get_nullable_type(each.type), GraphQLList)]
+        is_entities = {each.name: str(get_named_type(each.type)) == "_Any" for each in lists}
+        self.lists = tuple(name for name, entities in is_entities.items() if not entities)
+        """The names of the variables that are lists, but not of representations."""
+        self.representations = tuple(name for name, entities in is_entities.items() if entities)
+        """The names of the variables that are lists of representations: a router may repeat an entity there."""
 
     def coerce(self, inputs: dict[str, Any]) -> VariableValues | None:
         """Return the values, None if the inputs are wrong."""
@@ -52,6 +56,17 @@ class VariableCoercer:
             if not is_plain(value):
                 return self._coerce_any(inputs)
         return variable_values(self._signatures, values)
+
+    def too_large(self, inputs: dict[str, Any]) -> str | None:
+        """Return the name of a variable with an integer of more than 64 bits, None if there is none.
+
+        The representations of entities are not searched: only their keys become texts, and those are checked there.
+        """
+        for name, is_plain in self._checks:
+            value = inputs.get(name)
+            if type(value) is not str and not is_plain(value) and _has_large_integer(value):
+                return name
+        return None
 
     def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
         # One error is enough to know that they are wrong. The reference executor coerces them again and lists all.
@@ -76,6 +91,17 @@ class Variables:
             self._values = self._coercer.coerce(self._inputs)
             self._coercer = None
         return self._values
+
+
+def _has_large_integer(value: Any) -> bool:
+    match value:
+        case int():
+            return not is_int64(value)
+        case list():
+            return any(map(_has_large_integer, value))
+        case dict():
+            return any(map(_has_large_integer, value.values()))
+    return False
 
 
 def _is_plain(graphql_type: Any) -> IsPlain:

@@ -13,8 +13,9 @@ from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.queries import CUSTOMER, THREAD
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Link, Load
+from gateway.schema.resolvers.links import Link, Load, Loads
 from gateway.schema.resolvers.records import attach_readers
+from gateway.schema.scalars import is_int64
 
 Representation = dict[str, Any]
 
@@ -35,12 +36,21 @@ def _load(representation: Any) -> Load | GatewayError:
     key = representation.get(name)
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         return BadUserInput(f"A representation of {source.type_name} must have its key `{name}`.")
+    if isinstance(key, int) and not is_int64(key):
+        return BadUserInput(f"The key `{name}` of a representation is an integer of more than 64 bits.")
     return Load(source, str(key))
 
 
-_ENTITIES = Link(
-    lambda _context, _parent, representations: [_load(each) for each in representations], (_THREAD, _CUSTOMER)
-)
+def _loads(context: OperationContext, _parent: None, representations: list[Any]) -> Loads:
+    """Return what the representations load. Aliases of ``_entities`` that share them share the result."""
+    known = context.entities.get(id(representations))
+    if known is None:
+        # The list is kept beside its loads, so that no other list gets its id.
+        known = context.entities[id(representations)] = representations, [_load(each) for each in representations]
+    return known[1]
+
+
+_ENTITIES = Link(_loads, (_THREAD, _CUSTOMER))
 
 
 async def _resolve_entities(context: OperationContext, representations: list[Any]) -> list[Any]:

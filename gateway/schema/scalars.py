@@ -4,6 +4,8 @@ None of them formats or interprets a value: a date is the string of the REST API
 are not published, so that any string or integer is accepted.
 """
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, NewType
 
 import msgspec
@@ -21,6 +23,7 @@ MessageOrigin = NewType("MessageOrigin", object)
 CustomerAccountType = NewType("CustomerAccountType", object)
 
 _LONGEST_INTEGER_LITERAL = 100
+_INTEGER_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,9})", re.ASCII)
 
 
 def _text(value: Any) -> str:
@@ -88,6 +91,26 @@ SCALARS: dict[object, ScalarDefinition] = {
     MessageOrigin: _open_scalar("MessageOrigin", "Where a message came from."),
     CustomerAccountType: _open_scalar("CustomerAccountType", "Whether a customer is a firm or an individual."),
 }
+
+
+def is_int64(value: int) -> bool:
+    """Return whether an integer fits in 64 bits. The text of a longer one takes time by the square of its length."""
+    return -(2**63) <= value < 2**63
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, str):
+        return _INTEGER_TEXT.fullmatch(value) is not None
+    return not isinstance(value, bool)
+
+
+UNAMBIGUOUS: dict[str, Callable[[Any], bool]] = {
+    "Boolean": lambda value: value in (0, 1),
+    "Int": _is_integer,
+    "ID": lambda value: not isinstance(value, bool),
+    "String": lambda value: not isinstance(value, bool),
+}
+"""By scalar, which upstream values may be converted. graphql-core converts more: ``true`` and "1_0" to an ``Int``."""
 
 WIRE_TYPES: dict[str, Any] = {
     "Boolean": bool,

@@ -39,6 +39,7 @@ _BY_STATUS: Mapping[int, type[GatewayError]] = {
 # Clients see the codes, so each must look like a code: a server may write anything into the list.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_CODES = 10
+_MAX_ERROR_BYTES = 64 * 1024
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
@@ -65,7 +66,12 @@ def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) 
 
 
 def error_codes(body: bytes) -> tuple[str, ...]:
-    """Return the codes of the documented error body, without repeats; deprecated ones only if there are no others."""
+    """Return the codes of the documented error body, without repeats; deprecated ones only if there are no others.
+
+    A body of more than 64 KB is no such body: decoding a large one takes seconds.
+    """
+    if len(body) > _MAX_ERROR_BYTES:
+        return ()
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

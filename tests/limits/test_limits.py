@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query
 
+from gateway.execution.documents.limits import REPRESENTATIONS_MULTIPLE
 from gateway.sandbox import Sandbox
 from tests.harness import FIELDS, Gateway, StartGateway, settings
 from tests.limits.bombs import nested
@@ -168,18 +169,22 @@ def test_overlapping_fields_are_compared_up_to_a_limit(start: StartGateway) -> N
 
 
 @pytest.mark.parametrize(
-    ("document", "values"),
+    ("document", "values", "bound"),
     [
-        ("query ($a: [ID!]!) { threads(ids: $a) { id } }", lambda n: ["th-1"] * n),
-        ("query ($a: [_Any!]!) { _entities(representations: $a) { __typename } }", lambda n: [{"a": 1}] * n),
+        ("query ($a: [ID!]!) { threads(ids: $a) { id } }", lambda n: ["th-1"] * n, BOUND),
+        (
+            "query ($a: [_Any!]!) { _entities(representations: $a) { __typename } }",
+            lambda n: [{"a": 1}] * n,
+            BOUND * REPRESENTATIONS_MULTIPLE,
+        ),
     ],
     ids=["ids", "representations"],
 )
 def test_a_list_in_a_variable_is_accepted_up_to_its_limit(
-    start: StartGateway, document: str, values: Callable[[int], list[Any]]
+    start: StartGateway, document: str, values: Callable[[int], list[Any]], bound: int
 ) -> None:
     gateway = start(max_list=BOUND)
-    for count, code in ((BOUND - 1, None), (BOUND, None), (BOUND + 1, "MAX_LIST_LIMIT")):
+    for count, code in ((bound - 1, None), (bound, None), (bound + 1, "MAX_LIST_LIMIT")):
         assert refusal(gateway, document, {"a": values(count)}) == code
     assert refusal(gateway, document, {"a": values(1), "other": [1] * 100}) is None, "an undeclared variable is ignored"
 

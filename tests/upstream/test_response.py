@@ -328,3 +328,9 @@ def test_integers_of_any_length_in_a_body_cause_no_internal_error(gateway: Gatew
         sandbox.faults.add(Fault("thread", body=body, times=1))
         answer = gateway.query('{ thread(id: "th-1") { id messageCount attachments { fileSize } } }')
         assert {error["extensions"]["code"] for error in answer["errors"]} == {"UPSTREAM_INVALID_RESPONSE"}
+
+
+def test_an_error_body_above_64_kb_is_not_decoded() -> None:
+    entry = b'{"code": "late"}'
+    assert error_codes(b'{"errors": [' + entry + b"]}") == ("late",)
+    assert error_codes(b'{"errors": [' + b"{}," * 30_000 + entry + b"]}") == ()

@@ -59,7 +59,7 @@ class CostLimiter:
         predicted = cost.predict(context, variables, self.policy.counted)
         if predicted > limit and self.policy.mode is CostMode.ENFORCE:
             message = f"The operation is predicted to make {predicted} REST calls or more; at most {limit} are allowed."
-            raise RequestError([GraphQLError(message)], CostTooHigh.code)
+            raise RequestError([GraphQLError(message, path=document.root_path(name))], CostTooHigh.code)
         return predicted
 
     def with_cost(self, result: Result, predicted: int | None, context: OperationContext) -> Result:

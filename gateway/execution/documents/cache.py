@@ -9,6 +9,7 @@ from typing import Any
 from cachetools import LRUCache
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -34,6 +35,7 @@ from gateway.errors import (
 )
 from gateway.execution.documents.incremental_directives import invalid_initial_counts, is_incremental
 from gateway.execution.documents.limits import (
+    REPRESENTATIONS_MULTIPLE,
     Limits,
     check_lists,
     parse_within,
@@ -83,6 +85,13 @@ class ValidDocument:
         if operations:
             raise _unknown_operation("The document has several operations: say which one with `operationName`.")
         raise _unknown_operation("The document has no operation.")
+
+    def root_path(self, name: str | None) -> list[str | int] | None:
+        """Return the path of the operation's only root field: a router can then tell which of its fields fails."""
+        match self.operation(name).selection_set.selections:
+            case (FieldNode(name=field, alias=alias),):
+                return [field.value if alias is None else alias.value]
+        return None
 
     def is_query(self, name: str | None) -> bool:
         """Return whether the operation called ``name`` is a query."""
@@ -142,15 +151,21 @@ class DocumentCache:
     def variables(self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None) -> Variables:
         """Return the variables of an operation.
 
-        Raises RequestError if a list in ``inputs`` is too long, or the ``initialCount`` of a ``@stream`` is invalid.
+        Raises RequestError if a list in ``inputs`` is too long, an integer is too large, or the ``initialCount`` of a
+        ``@stream`` is invalid.
         """
         coercer = document.coercers.get(name)
         if coercer is None:
             coercer = document.coercers[name] = VariableCoercer(self._schema, document.operation(name))
         try:
-            check_lists(coercer.lists, inputs, self.limits)
+            check_lists(coercer.lists, inputs, self.limits.list)
+            check_lists(coercer.representations, inputs, self.limits.list * REPRESENTATIONS_MULTIPLE)
         except LimitExceeded as exc:
-            raise _request_error(exc) from exc
+            raise RequestError([GraphQLError(exc.message, path=document.root_path(name))], exc.code) from exc
+        too_large = coercer.too_large(inputs) if inputs else None
+        if too_large is not None:
+            message = f"The variable ${too_large} has an integer of more than 64 bits."
+            raise RequestError([GraphQLError(message)], BadUserInput.code)
         variables = Variables(coercer, inputs)
         if document.is_incremental:
             errors = invalid_initial_counts(document.node, variables)

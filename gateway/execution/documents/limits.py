@@ -119,10 +119,14 @@ def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
         )
 
 
-def check_lists(names: Iterable[str], variables: dict[str, Any] | None, limits: Limits) -> None:
+REPRESENTATIONS_MULTIPLE = 5
+"""How many times ``GATEWAY_MAX_LIST`` a list of representations may have: routers repeat entities."""
+
+
+def check_lists(names: Iterable[str], variables: dict[str, Any] | None, most: int) -> None:
     """Raise ListTooLong if a variable has too many items, before any of them is read."""
     for name in names:
         value = variables.get(name) if variables else None
-        if type(value) is list and len(value) > limits.list:
-            message = f"The variable ${name} has {len(value)} items; at most {limits.list} are allowed."
+        if type(value) is list and len(value) > most:
+            message = f"The variable ${name} has {len(value)} items; at most {most} are allowed."
             raise ListTooLong(message)

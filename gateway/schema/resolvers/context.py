@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from strawberry.types import Info
 
@@ -40,6 +40,8 @@ class OperationContext:
     reports: CallReports
     """A report of each REST call is added here."""
     execution: Execution = field(default_factory=Execution)
+    entities: dict[int, tuple[list[Any], list[Any]]] = field(default_factory=dict)
+    """By the id of a list of representations, the list and what it loads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.loaders import Loaders, RestLoader
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
-from gateway.schema.resolvers.records import Record, read_object, read_objects, read_text
+from gateway.schema.resolvers.records import Record, read_integer, read_object, read_objects, read_text
 
 _METADATA = "gateway.link"
 
@@ -39,7 +39,7 @@ class RestSource:
     def value(self, record: Record, page: Page | None) -> Record | None:
         """Return the value inside a decoded body; raise UpstreamInvalidResponse if it has another type."""
         if self.items is not None and page is not None:
-            return connection(read_objects(record, self.items), record.get(ITEMS_TOTAL), page)
+            return connection(read_objects(record, self.items), read_integer(record, ITEMS_TOTAL), page)
         value = record if self.part is None else read_object(record, self.part)
         return {**value, "__typename": self.type_name} if self.typed and value is not None else value
 

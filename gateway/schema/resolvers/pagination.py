@@ -48,7 +48,7 @@ def _position(cursor: str) -> int:
         position = int(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) and len(text) < 32 else -1
     except ValueError:
         position = -1
-    if not 0 <= position < _LARGEST_OFFSET:
+    if not 0 <= position < _LARGEST_OFFSET or cursor_at(position) != cursor:
         raise BadUserInput("`after` is not a cursor of this connection: take it from `pageInfo.endCursor`.")
     return position
 

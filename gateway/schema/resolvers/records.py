@@ -7,12 +7,13 @@ one error at its own path. A value that is absent or null is null, and an absent
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import msgspec
 from graphql import (
     GraphQLField,
+    GraphQLInt,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
@@ -34,6 +35,7 @@ from gateway.schema.resolvers.cooperative import (
     iterate_cooperatively,
     run_cooperatively,
 )
+from gateway.schema.scalars import UNAMBIGUOUS, is_int64
 
 Record: TypeAlias = dict[str, Any]
 """One JSON object of the REST API, keys as the REST API writes them."""
@@ -106,7 +108,7 @@ def read_text(record: Record, key: str) -> str | None:
     value = record.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or not is_int64(value):
         raise UpstreamInvalidResponse("The REST API sent something else where a text belongs.")
     return str(value)
 
@@ -176,19 +178,34 @@ def _required(check: Check) -> Check:
 
 def _leaf_check(leaf: GraphQLLeafType) -> Check:
     coerce = leaf_coercion(leaf)
+    is_unambiguous = UNAMBIGUOUS.get(leaf.name, lambda _value: True)
+    problem = f"The REST API sent a value that is no {leaf.name}."
 
     def checked(value: Any) -> Any:
         if value is None:
             return None
         if isinstance(value, LongList):
             value = list(value)  # graphql-core turns a subclass of list into text
+        if not is_unambiguous(value):
+            raise UpstreamInvalidResponse(problem)
         try:
             coerce(value)
         except Exception as exc:
-            raise UpstreamInvalidResponse(f"The REST API sent a value that is no {leaf.name}.") from exc
+            raise UpstreamInvalidResponse(problem) from exc
         return value
 
     return checked
+
+
+_integer = _leaf_check(GraphQLInt)
+
+
+def read_integer(record: Record, key: str) -> Any:
+    """Return the value at ``key`` as an ``Int``, or unchanged if it is none: then the field that reads it fails."""
+    value = record.get(key)
+    with suppress(UpstreamInvalidResponse):
+        return None if value is None else int(_integer(value))
+    return value
 
 
 def _list_check(graphql_list: GraphQLList[Any]) -> Check:
