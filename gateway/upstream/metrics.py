@@ -28,6 +28,12 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
         _ROUTE,
         {(route,): number for route, number in upstream.retry.retries.copy().items()},
     )
+    yield counter(
+        "upstream_held",
+        "REST calls that were refused because of an earlier 429.",
+        _ROUTE,
+        {(route,): number for route, number in upstream.holds.held.copy().items()},
+    )
     yield from _queue(upstream)
     yield from _connections(upstream.pool)
     yield from _breaker(upstream.breaker)

@@ -28,6 +28,7 @@ from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
 from gateway.upstream.transports.coalescing import Coalescing
 from gateway.upstream.transports.http import HttpTransport
+from gateway.upstream.transports.rate_limit_hold import HoldBack, NoteHolds, RateLimitHolds
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 Wrap: TypeAlias = Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
@@ -50,6 +51,7 @@ class Upstream:
     """The client of the REST API, and the layers whose state health and metrics report."""
 
     client: UpstreamClient
+    holds: RateLimitHolds
     retry: Retry
     breaker: CircuitBreaker
     bulkhead: Bulkhead
@@ -75,6 +77,8 @@ def build_upstream(
     credentials      first, so that all other layers see the final request; a 401 returns to this layer
     coalescing       an identical call that already runs costs nothing
     cache            inside coalescing: many identical misses are one look-up and one call
+    hold             inside the cache: a 429 does not stop what needs no call; outside retry and the breaker: a held
+                     call is no attempt. Its other half, inside the bulkhead, notes each 429
     retry            inside the cache: a stale response is served only if retries did not help
     circuit breaker  inside retry: it counts every attempt, and an open circuit ends the attempts
     bulkhead         inside the breaker: a call that must not be sent takes no slot, nor does a wait between attempts
@@ -87,9 +91,11 @@ def build_upstream(
     transport: httpx.AsyncBaseTransport = HttpTransport(pool)
     for wrap in instrumentation:
         transport = wrap(transport)
-    bulkhead = Bulkhead(transport, settings.max_concurrency, settings.max_queue)
+    holds = RateLimitHolds(timing.clock, timing.now)
+    bulkhead = Bulkhead(NoteHolds(transport, holds), settings.max_concurrency, settings.max_queue)
     breaker = CircuitBreaker(bulkhead, _breaker_policy(settings), timing.clock)
-    transport = retry = Retry(breaker, RetryPolicy(attempts=settings.retries + 1), timing)
+    retry = Retry(breaker, RetryPolicy(attempts=settings.retries + 1), timing)
+    transport = HoldBack(retry, holds)
     if cache.url is not None:
         store = shared.store("cache") or MemoryStore(cache.max_bytes, timing.clock)
         policy = _cache_policy(cache, settings.operation_timeout)
@@ -99,7 +105,7 @@ def build_upstream(
     lock = _login_lock(settings, cache, shared, workers)
     transport, account = _credentials(settings, transport, retry, timeout, timing, lock)
     client = UpstreamClient(transport, str(settings.url), timeout)
-    return Upstream(client, retry, breaker, bulkhead, pool, account, counts)
+    return Upstream(client, holds, retry, breaker, bulkhead, pool, account, counts)
 
 
 def _credentials(

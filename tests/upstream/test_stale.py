@@ -260,6 +260,7 @@ async def test_a_temporary_failure_withdraws_no_entry(
     else:
         with pytest.raises(GatewayError):
             await ask(client)
+        clock.now += 1  # after a 429, calls are held back for a second
     assert (await ask(client)).origin is Origin.STALE
 
 

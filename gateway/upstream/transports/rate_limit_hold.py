@@ -1,0 +1,110 @@
+"""Holds back GETs of a route and credential that the REST API has answered 429, until the time it asked for is over.
+
+Without this, each of 50 operations would make its own call to learn of the same limit. Two layers share the holds:
+
+    HoldBack   outside retry and the circuit breaker: a held call is refused at once, without waiting for a slot
+    NoteHolds  inside the bulkhead: it notes every 429, also one that is retried, and refuses what waited for a slot
+               meanwhile. It lets retries through, because they have waited as long as ``Retry-After`` asked
+
+A hold belongs to the route and the credential that was sent. It lasts as long as ``Retry-After`` says, or a second.
+"""
+
+import hashlib
+import math
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httpx
+from cachetools import LRUCache
+
+from gateway.errors import RateLimited, UpstreamFailure
+from gateway.telemetry import Counts
+from gateway.upstream.call import Call, call_of
+from gateway.upstream.response import retry_after
+
+_MAX_HOLDS = 10_000
+_DEFAULT_SECONDS = 1.0
+
+_Key = tuple[str, bytes]
+
+
+class RateLimitHolds:
+    """Until when each route is held for each credential. ``clock`` is monotonic, ``now`` the wall clock, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._now = now
+        self._secret = secrets.token_bytes(32)
+        self._until: LRUCache[_Key, float] = LRUCache(_MAX_HOLDS)
+        self._last = -math.inf
+        """When the last hold ends: nothing is looked up after that."""
+        self.held = Counts()
+        """How many calls were refused unsent, by route."""
+
+    def check(self, request: httpx.Request) -> None:
+        """Raise RateLimited if the call is held."""
+        now = self._clock()
+        if now >= self._last or request.method != "GET":
+            return
+        call = call_of(request)
+        key = self._key(request, call)
+        remaining = self._until.get(key, -math.inf) - now
+        if remaining > 0:
+            self.held[call.route] += 1
+            failure = UpstreamFailure(HTTPStatus.TOO_MANY_REQUESTS)
+            raise RateLimited(upstream=failure, retry_after=float(math.ceil(remaining)))
+        self._until.pop(key, None)
+
+    def note(self, request: httpx.Request, response: httpx.Response) -> None:
+        """Hold what comes later, if the response is a 429."""
+        if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or request.method != "GET":
+            return
+        asked = retry_after(response.headers.get("retry-after"), now=self._now)
+        until = self._clock() + (_DEFAULT_SECONDS if asked is None else asked)
+        key = self._key(request, call_of(request))
+        self._until[key] = max(until, self._until.get(key, until))
+        self._last = max(self._last, until)
+
+    def _key(self, request: httpx.Request, call: Call) -> _Key:
+        """Hash the credential: memory should not hold it longer than its calls last."""
+        owner = f"header {request.headers.get('authorization', '')}" if call.account is None else f"own {call.account}"
+        return call.route, hashlib.blake2b(owner.encode(), key=self._secret, digest_size=16).digest()
+
+
+class HoldBack(httpx.AsyncBaseTransport):
+    """Refuses held calls at once; see the top of this file."""
+
+    def __init__(self, following: httpx.AsyncBaseTransport, holds: RateLimitHolds) -> None:
+        self._following = following
+        self._holds = holds
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request unless it is held."""
+        self._holds.check(request)
+        return await self._following.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the transport that follows."""
+        await self._following.aclose()
+
+
+class NoteHolds(httpx.AsyncBaseTransport):
+    """Notes each 429, and refuses first attempts that are held by now; see the top of this file."""
+
+    def __init__(self, following: httpx.AsyncBaseTransport, holds: RateLimitHolds) -> None:
+        self._following = following
+        self._holds = holds
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request unless it is held."""
+        if call_of(request).attempts <= 1:
+            self._holds.check(request)
+        response = await self._following.handle_async_request(request)
+        self._holds.note(request, response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the transport that follows."""
+        await self._following.aclose()
