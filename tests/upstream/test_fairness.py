@@ -141,7 +141,7 @@ async def test_time_in_the_queue_says_nothing_about_the_route() -> None:
         async with asyncio.TaskGroup() as group:
             first = [group.create_task(ask(upstream, A)) for _ in range(SLOTS)]
             waiting = [group.create_task(ask(upstream, B)) for _ in range(40)]
-        assert api.received == SLOTS
+        assert api.received <= SLOTS
         assert {type(task.result()[1]) for task in first + waiting} <= {UpstreamTimeout, UpstreamUnavailable}
         (circuit,) = upstream.breaker.circuits
         assert circuit.state is State.CLOSED, "four calls are below the minimum volume, and forty were never sent"
