@@ -5,11 +5,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from gateway.auth import Viewer, build_authenticator
+from gateway.app import validate
+from gateway.auth import Viewer
 from gateway.auth.jwks import FETCH_FAILURES, failure_reason, jwks_fetcher, jwks_members, usable_keys
 from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
-from gateway.storage.shared import Shared, shared_by
+from gateway.storage.shared import shared_by
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 
@@ -44,13 +45,17 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     for line in unknown_variables():
         yield Finding(ok=True, subject="settings", text=f"note: {line}")
     try:
-        build_authenticator(settings.auth, settings.upstream, settings.cache, Shared())
+        validate(settings)
         yield Finding(ok=True, subject="settings", text="complete and consistent")
     except ConfigurationError as exc:
-        yield Finding(ok=False, subject="settings", text=str(exc))
+        for problem in exc.problems:
+            yield Finding(ok=False, subject="settings", text=problem)
     if settings.auth.jwt_jwks_url is not None and InboundAuth.JWT in (settings.auth.inbound or "").split(","):
         yield await _fetch_keys(str(settings.auth.jwt_jwks_url), settings)
-    reached = await _reach(settings)
+    try:
+        reached = await _reach(settings)
+    except ConfigurationError:  # reported above
+        return
     yield reached
     if not reached.ok:
         return

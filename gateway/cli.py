@@ -170,5 +170,7 @@ def documents(
     lines = list(inspect(read_manifest(path), schema, limits_of(settings.limits), cost_policy(settings.limits)))
     for line in lines:
         typer.echo(str(line))
-    if not all(line.ok for line in lines):
+    if not lines:
+        typer.echo(f"{path} holds no documents", err=True)
+    if not lines or not all(line.ok for line in lines):
         raise typer.Exit(1)

@@ -165,6 +165,37 @@ def test_check_reports_an_unreachable_upstream_and_missing_settings(
     assert "GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rate_limit", "abc"),
+        ("trusted_proxies", "0.0.0.0/0"),
+        ("upstream_ca_file", "keys.txt"),
+        ("trusted_documents", "keys.txt"),
+        ("field_scopes", "true"),
+    ],
+)
+def test_check_fails_where_serve_does_not_start(
+    begin: Start, upstream: str, tmp_path: Path, name: str, value: str
+) -> None:
+    (tmp_path / "keys.txt").write_text("{")
+    given = {**SERVICE, "upstream_url": upstream, name: value}
+    checked, served = begin("check", **given), begin("serve", port="0", **given)
+    code, _, err = outcome(served)
+    assert code == 2
+    problems = [line.removeprefix("gochat-gateway: ") for line in err.splitlines() if line.startswith("gochat-")]
+    code, out, _ = outcome(checked)
+    assert code == 1
+    assert [line for line in out.splitlines() if line.startswith("FAIL")] == [
+        f"FAIL  settings: {problem}" for problem in problems
+    ]
+
+
+def test_a_manifest_without_documents_is_reported(begin: Start, tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text("{}")
+    assert outcome(begin("documents", "empty.json")) == (1, "", "empty.json holds no documents\n")
+
+
 def test_serve_passes_on_the_callers_credentials(begin: Start, upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """The environment overrides the file, and options override both."""
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_PORT=1\nGATEWAY_HOST=192.0.2.1\n")

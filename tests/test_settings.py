@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.settings import GROUPS, PREFIX, Settings, catalogue, load_settings, unknown_variables
-from tests.harness import FIELDS, NO_ENV_FILE
+from tests.harness import FIELDS, NO_ENV_FILE, settings
 
 SECRET = "hunter2-very-secret"
 ACCOUNT = {"upstream_identity": "service", "upstream_username": "a@b.example", "upstream_password": SECRET}
@@ -308,3 +308,10 @@ def test_what_is_wrong_in_several_groups_is_said_at_once(monkeypatch: pytest.Mon
         "GATEWAY_MAX_DEPTH",
         "GATEWAY_PORT",
     ]
+
+
+def test_callers_and_metrics_have_two_ports() -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_METRICS_PORT must differ from GATEWAY_PORT"):
+        settings(port=8000, metrics_port=8000)
+    for port, metrics in ((8000, 8001), (0, 0), (8000, None)):
+        assert settings(port=port, metrics_port=metrics).telemetry.metrics_port == metrics

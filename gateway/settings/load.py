@@ -87,6 +87,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path 
         raise ConfigurationError(problems)
     settings = Settings(**groups)
     _require_time_to_end(settings)
+    _require_two_ports(settings)
     return settings
 
 
@@ -97,6 +98,12 @@ def _require_time_to_end(settings: Settings) -> None:
             "GATEWAY_SHUTDOWN_TIMEOUT must be no less than GATEWAY_OPERATION_TIMEOUT: what is under way is answered"
         )
         raise ConfigurationError([problem])
+
+
+def _require_two_ports(settings: Settings) -> None:
+    """Refuse one port for both, also on two addresses: where one of them is any address, the other gets its callers."""
+    if settings.server.port and settings.server.port == settings.telemetry.metrics_port:
+        raise ConfigurationError(["GATEWAY_METRICS_PORT must differ from GATEWAY_PORT: callers must not reach it"])
 
 
 def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:

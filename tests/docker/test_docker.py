@@ -155,3 +155,9 @@ def test_the_router_is_configured_as_the_tests_run_it() -> None:
     assert (DOCKER / "router" / "gateway.config.mjs").read_bytes() == ours.read_bytes()
     package = (ROOT / "tests" / "federation" / "package.json").read_text(encoding="utf-8")
     assert SERVICES["router"]["image"].rpartition(":")[2] in package
+
+
+def test_no_port_is_open_to_other_machines() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
