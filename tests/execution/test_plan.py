@@ -225,3 +225,25 @@ async def test_no_text_of_a_client_becomes_source() -> None:
     plan, _ = plans.choose(planned.documents.variables(planned.documents.get(document), None, {"evil": "1"}))
     assert "tags_" in plan.source
     assert "evil" not in plan.source.lower()
+
+
+async def test_a_thread_that_is_requested_many_times_is_built_once() -> None:
+    """The work of building is proportional to distinct ids. Repeats may still have parts of their own REST calls."""
+    planned = engine()
+    query = "query ($ids: [ID!]!) { threads(ids: $ids) { id messages { totalCount } } }"
+    bodies: dict[str, Any] = {f"/api/v1/thread/{name}": {"id": name} for name in "ab"}
+    bodies |= {f"/api/v1/thread/{name}/messages": {"messages": [], "total": 3} for name in "ab"}
+    operation = Operation(query, None, {"ids": ["a", "b", "c"] * 3000})
+    created = 0
+
+    def count(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        nonlocal created
+        created += 1
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    asyncio.get_running_loop().set_task_factory(count)
+    seen = await run(planned, operation, documents(bodies))
+    asyncio.get_running_loop().set_task_factory(None)
+    assert planned.counters.planned == 1
+    assert created < 100
+    assert seen == await run(engine(plans=False), operation, documents(bodies))

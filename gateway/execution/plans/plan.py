@@ -141,7 +141,10 @@ class _Run:
             return [(step, into, at, loads)]
         values: list[Any] = [None] * len(loads)
         setattr(into, at, values)
-        return [(step, values, index, _accepted(each)) for index, each in enumerate(loads)]
+        places: dict[Load, list[int]] = {}  # what is requested several times is built once
+        for index, each in enumerate(loads):
+            places.setdefault(_accepted(each), []).append(index)
+        return [(step, values, indexes, load) for load, indexes in places.items()]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load) -> None:
         body = await load.source.loader(self._context.loaders).load(load.key)
@@ -153,7 +156,8 @@ class _Run:
         if body.is_large:
             value = await run_cooperatively(value)
         if isinstance(into, list):
-            into[at] = value
+            for index in at:
+                into[index] = value
         else:
             setattr(into, at, value)
         if gaps:
