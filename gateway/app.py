@@ -46,7 +46,7 @@ from gateway.web.security.trusted_proxies import proxy_middleware
 from gateway.web.shutdown import Draining
 
 GRAPHQL_PATH = "/graphql"
-_GENERATIONS = (10_000, 2, 10)
+_GC_THRESHOLDS = (10_000, 2, 10)
 
 
 class _Closable(Protocol):
@@ -206,4 +206,4 @@ def freeze_startup_objects() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GENERATIONS)
+    gc.set_threshold(*_GC_THRESHOLDS)

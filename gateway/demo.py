@@ -91,7 +91,7 @@ The gateway runs in front of a sandbox of the REST API ({sandbox_url}).
 
   curl -s {graphql_url} -H 'content-type: application/json' -d '{body}'
 
-answers
+Its response:
 
 {json.dumps(answer, indent=2, ensure_ascii=False)}
 

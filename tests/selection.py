@@ -67,7 +67,7 @@ class Selection:
         """Say how many tests did not run, why, and how to run them."""
         skipped = Counter(_reason(report) for report in terminalreporter.getreports("skipped"))
         for reason, count in sorted(skipped.items()):
-            terminalreporter.write_line(f"skipped {reason}: {count} tests")
+            terminalreporter.write_line(f"skipped {reason}: {count} test{'s' * (count != 1)}")
         if self._left_out:
             terminalreporter.write_line(f"left out {self._left_out} slow tests: uv run pytest -m {SLOW}")
 

@@ -159,7 +159,7 @@ def test_a_wrong_value_is_named_with_what_is_right_and_not_shown(
     assert "\n" not in line
 
 
-def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_wrong_setting_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variable(monkeypatch, "port", "high")
     set_variable(monkeypatch, "workers", 0)
     assert [line.partition(":")[0] for line in problems()] == ["GATEWAY_PORT", "GATEWAY_WORKERS"]

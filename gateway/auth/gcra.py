@@ -15,10 +15,9 @@ from throttled.asyncio import (
     RedisStore,
 )
 from throttled.exceptions import BaseThrottledError
-from throttled.rate_limiter.quota_parser import parse
 
 from gateway.auth.rate_limits import Rate, Standing
-from gateway.compat.throttled import store_over
+from gateway.compat.throttled import parse_quota, store_over
 from gateway.errors import ConfigurationError
 from gateway.settings import PREFIX
 from gateway.storage.shared import Redis, Shared
@@ -28,14 +27,14 @@ _REDIS_PREFIX = "gochat-gateway:rate"
 
 
 class MemoryRate:
-    """A limit of this process alone. Of very many names, those seen longest ago are forgotten."""
+    """A limit of this process alone. Above a maximum of names, the least recently used are dropped."""
 
     def __init__(self, quota: Quota) -> None:
         self.limit, self.window = quota.get_limit(), quota.get_period_sec()
         self._limiter = _limiter(quota, MemoryStore(options={"MAX_SIZE": _MAX_NAMES}))
 
     async def take(self, name: str, cost: int = 1) -> Standing | None:
-        """Take ``cost``, or all there ever is where that is less."""
+        """Count ``cost``, at most the whole limit."""
         return _standing(await self._limiter.limit(name, min(cost, self.limit)))
 
     async def aclose(self) -> None:
@@ -51,7 +50,7 @@ class RedisRate:
         self._limiter = _limiter(quota, store_over(redis.client))
 
     async def take(self, name: str, cost: int = 1) -> Standing | None:
-        """Take ``cost``, at most the whole limit; None if Redis does not respond in time."""
+        """Count ``cost``, at most the whole limit; None if Redis does not respond in time."""
         return await self._redis.run("rate", lambda: self._take(name, min(cost, self.limit)))
 
     async def _take(self, name: str, cost: int) -> Standing:
@@ -73,7 +72,7 @@ def build_rate(setting: str, text: str, shared: Shared) -> Rate:
 
 def _quota(setting: str, text: str) -> Quota:
     try:
-        (quota,) = parse(text)
+        quota = parse_quota(text)
     except (BaseThrottledError, ValueError) as exc:
         problem = f"{PREFIX}{setting.upper()}: must be a number per second, minute, hour or day, such as `100/minute`."
         raise ConfigurationError([problem]) from exc

@@ -1,4 +1,4 @@
-"""How often something may happen, by name: what a limit is. `gateway.auth.gcra` has them."""
+"""The interface of a rate limiter, and the state of one name in it. `gateway.auth.gcra` implements it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,25 +6,25 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a name stands after it took its share; times are in seconds from now."""
+    """The state of a name after it was counted; times are in seconds from now."""
 
     allowed: bool
     limit: int
     remaining: int
     reset_after: float
-    """Until all is there again."""
+    """Seconds until the whole limit is available again."""
     retry_after: float
-    """Until the next is allowed; 0 where this one was."""
+    """Seconds until the next is allowed; 0 if this one was."""
 
 
 class Rate(Protocol):
-    """A limit. ``window`` is in seconds: ``limit`` may happen in it."""
+    """A limit: at most ``limit`` in ``window`` seconds."""
 
     limit: int
     window: int
 
     async def take(self, name: str, cost: int = 1) -> Standing | None:
-        """Take ``cost`` of what ``name`` may; None where it is not known whether it may: let it."""
+        """Count ``cost`` for ``name``. None if the store did not respond; the caller then allows the request."""
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from throttled.asyncio import RedisStore
+from throttled.asyncio import Quota, RedisStore
+from throttled.rate_limiter.quota_parser import parse
 
 
 def store_over(client: Any) -> RedisStore:
@@ -14,3 +15,12 @@ def store_over(client: Any) -> RedisStore:
     store = RedisStore()
     store._backend._client = client  # noqa: SLF001 - it has no public name
     return store
+
+
+def parse_quota(text: str) -> Quota:
+    """Return the quota in a text such as ``100/minute``; BaseThrottledError or ValueError for any other text.
+
+    The parser of throttled-py is a module that its documentation does not name. It accepts several quotas; here one.
+    """
+    (quota,) = parse(text)
+    return quota

@@ -12,7 +12,8 @@ __all__ = ["FederatedSchema", "build_schema"]
 def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> FederatedSchema:
     """Return the schema, ready to execute against records of the REST API.
 
-    ``incremental`` adds @defer and @stream; with ``field_scopes``, fields that need a scope declare it and are guarded.
+    ``incremental`` adds @defer and @stream. With ``field_scopes``, fields that need a scope declare it, and it is
+    enforced.
     """
     config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
     return FederatedSchema(field_scopes=field_scopes, query=Query, federation_version="2.5", config=config)

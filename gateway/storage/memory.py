@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cachetools import TLRUCache
 
 # What an entry takes in memory beside its key and value, in bytes: some 550, measured with CPython 3.11.
-_OVERHEAD = 600
+_ENTRY_OVERHEAD_BYTES = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class MemoryStore:
 
     async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:  # noqa: ARG002 - the protocol's
         """Keep ``value`` for ``lifetime`` seconds, unless it is larger than the whole store."""
-        kept = _Kept(value, lifetime, len(value) + len(key) + _OVERHEAD)
+        kept = _Kept(value, lifetime, len(value) + len(key) + _ENTRY_OVERHEAD_BYTES)
         if kept.size > self._entries.maxsize:
             self._entries.pop(key, None)
             return False

@@ -19,7 +19,10 @@ class Store(Protocol):
         """Return the value of each key, None where there is none."""
 
     async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
-        """Keep ``value`` for ``lifetime`` seconds; return whether it was. ``urgent``: try where that seems in vain."""
+        """Keep ``value`` for ``lifetime`` seconds; return whether it was kept.
+
+        ``urgent``: try even during the pause after a failure.
+        """
 
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""

@@ -108,7 +108,7 @@ def _cache(counts: Counts) -> Iterator[Metric]:
     )
     yield counter(
         "cache_store_failures",
-        "Times that the cache's Redis did not answer.",
+        "Times that Redis did not answer the cache or the login lock. redis_failures_total counts every user.",
         (),
         {(): counts[f"{_REDIS}cache"] + counts[f"{_REDIS}login"]},
     )

@@ -110,7 +110,7 @@ class RateLimit:
 class NoRateLimit:
     """Admits every request."""
 
-    async def admit(self, viewer: Viewer, request: HttpRequest) -> Admission:  # noqa: ARG002 - as above
+    async def admit(self, viewer: Viewer, request: HttpRequest) -> Admission:  # noqa: ARG002 - the signature of RateLimit.admit
         """Admit the request."""
         return Admission(viewer)
 

@@ -6,7 +6,6 @@ never answered its caller. The first answer verifies a new caller with valid cre
 same address do not use up its limit.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from cachetools import LRUCache
@@ -27,7 +26,7 @@ class UnverifiedClients:
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
         self._rate = rate
         self._clock = clock
-        self._verified: OrderedDict[str, None] = OrderedDict()
+        self._verified: LRUCache[str, bool] = LRUCache(_MAX_VERIFIED)
         self._blocked_until: LRUCache[str, float] = LRUCache(_MAX_ADDRESSES)
 
     def wait(self, viewer: Viewer, address: str | None) -> float:
@@ -43,9 +42,7 @@ class UnverifiedClients:
     def record(self, viewer: Viewer, reports: CallReports) -> None:
         """Remember the caller as verified if the REST API has answered one of an operation's calls."""
         if not self._is_verified(viewer) and any(_is_success(report.status) for report in reports):
-            self._verified[viewer.caller] = None
-            if len(self._verified) > _MAX_VERIFIED:
-                self._verified.popitem(last=False)
+            self._verified[viewer.caller] = True
 
     async def count(self, viewer: Viewer, address: str | None, operations: int) -> None:
         """Count a request that is over, if its caller is not verified."""
@@ -59,12 +56,7 @@ class UnverifiedClients:
 
     def _is_verified(self, viewer: Viewer) -> bool:
         """Return whether the caller is verified: in service mode, every authenticated one."""
-        if viewer.authorization is None:
-            return True
-        if viewer.caller in self._verified:
-            self._verified.move_to_end(viewer.caller)
-            return True
-        return False
+        return viewer.authorization is None or self._verified.get(viewer.caller, False)
 
 
 def _is_success(status: int | None) -> bool:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from gateway.compat.starlette import without_slash_redirects
+from gateway.compat.starlette import EncodedResponse, without_slash_redirects
 from gateway.sandbox import BackgroundServer, sandbox_config
 from tests.harness import NO_CERTIFICATES
 
@@ -27,3 +27,20 @@ def test_a_path_with_a_slash_is_not_redirected() -> None:
 
 def test_starlette_redirects_without_it() -> None:
     assert status(Starlette(routes=[Route("/path", ok)])) == 307, "without_slash_redirects is not needed any more"
+
+
+async def encoded(_request: Request) -> EncodedResponse:
+    response = EncodedResponse(b"{}", 200, [(b"content-type", b"application/json"), (b"etag", b"old")])
+    response.headers["etag"] = "new"
+    del response.headers["content-type"]
+    response.raw_headers.append((b"x-added", b"1"))
+    return response
+
+
+def test_an_encoded_response_is_sent_with_the_headers_that_were_set() -> None:
+    """If it fails, responses of /graphql lack headers or a body."""
+    with BackgroundServer(sandbox_config(Starlette(routes=[Route("/", encoded)]))) as server:
+        response = httpx.get(server.url, trust_env=False, verify=NO_CERTIFICATES)
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"{}", "2")
+    assert (response.headers["etag"], response.headers["x-added"]) == ("new", "1")
+    assert "content-type" not in response.headers

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from redis.asyncio import Redis
 from throttled.asyncio import Quota, RateLimiterRegistry, rate_limiter
+from throttled.exceptions import BaseThrottledError
 
-from gateway.compat.throttled import store_over
+from gateway.compat.throttled import parse_quota, store_over
 from tests.upstream.redis_server import RedisServer
 
 
@@ -25,3 +26,17 @@ async def test_a_limiter_sends_its_commands_with_the_client_it_is_given(server: 
     assert await client.keys("canary*") != []
     assert len(await client.client_list()) == 1
     await client.aclose()
+
+
+@pytest.mark.parametrize(("text", "limit", "seconds"), [("100/minute", 100, 60), ("3/hour", 3, 3600), ("5/s", 5, 1)])
+def test_a_quota_is_a_number_per_unit(text: str, limit: int, seconds: int) -> None:
+    """If it fails, GATEWAY_RATE_LIMIT means something else than the documentation says."""
+    quota = parse_quota(text)
+    assert (quota.get_limit(), quota.get_period_sec()) == (limit, seconds)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1/fortnight", "1/minute; 2/hour"])
+def test_any_other_text_raises_only_what_is_caught(text: str) -> None:
+    """If it fails, a wrong setting ends the program with a traceback."""
+    with pytest.raises((BaseThrottledError, ValueError)):
+        parse_quota(text)

@@ -91,7 +91,7 @@ class Caller:
         if not answer.get("data") and not codes:
             broken = "neither data nor errors"
         if not self._knows and "UNAUTHENTICATED" not in codes and not codes:
-            broken = "let in with a wrong password"
+            broken = "accepted with a wrong password"
         return Answer(phase, seconds, codes, broken, stale)
 
 

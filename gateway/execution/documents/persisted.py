@@ -1,6 +1,7 @@
 """Documents that a client names by their SHA-256 instead of sending them, in two forms.
 
-Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), which clients register as they go:
+Automatic persisted queries (Apollo's protocol, ``extensions.persistedQuery``), which clients register when they first
+use them:
 
     hash            ──▶  known: it is executed
                     ◀──  unknown: PERSISTED_QUERY_NOT_FOUND

@@ -56,7 +56,9 @@ from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTime
 from gateway.upstream.http1.messages import Answer
 from gateway.upstream.http1.parser import AnswerParser
 
-_ONE_WRITE = 65_536  # a body up to this size is copied behind its head, which costs less than a second system call
+_MAX_SINGLE_WRITE_BYTES = (
+    65_536  # a body up to this size is copied behind its head, which costs less than a second system call
+)
 
 
 class State(Enum):
@@ -100,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether nothing speaks against another call, as far as the event loop has seen."""
+        """Whether the connection can take another call, as far as the event loop has seen."""
         return self._state is _IDLE
 
     def readable(self) -> bool:
@@ -118,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._parser.reset(is_head=is_head)
         self._answer = answer = self._loop.create_future()
         transport = self._transport
-        if len(body) <= _ONE_WRITE:
+        if len(body) <= _MAX_SINGLE_WRITE_BYTES:
             transport.write(head + body)
         else:
             transport.write(head)

@@ -1,4 +1,4 @@
-"""Which connection a call gets: the one used last, or a new one, and never one that is in doubt."""
+"""Which connection a call gets: the one used last, or a new one, and never one that may hold unread bytes."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ class PoolSettings:
     """The bounds of a pool; times are in seconds.
 
     A connection is not used again after ``max_age``, so that changes of DNS are followed, nor after ``max_idle``
-    without a call, which should be less than the server's own patience. ``max_body`` counts decompressed bytes.
+    without a call, which should be less than the server's idle timeout. ``max_body`` counts decompressed bytes.
     ``proxy_url`` is ``http://[user:password@]host[:port]``.
     """
 
@@ -38,7 +38,7 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """What operators want to know of a pool.
+    """The pool's state, for metrics.
 
     ``open`` counts sockets, those in use included; ``opened`` all connections so far; ``reconnects`` the requests sent
     again because the kept connection they went out on was dead; ``discarded`` the connections closed, by reason;
@@ -186,7 +186,7 @@ class Pool:
     # the idle connections
 
     def _take(self) -> Connection | None:
-        """Return the connection used last that is beyond doubt, and close those above it that are not."""
+        """Return the connection used last that is safe to reuse, and close those above it that are not."""
         now = self._clock()
         while self._idle:
             connection, _ = self._idle.popitem()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from gateway.compat.starlette import EncodedResponse
 from gateway.errors import InternalError
 from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
@@ -33,18 +34,8 @@ from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.request import HttpError, HttpRequest
 
 _CONTENT_TYPES = {name: f"{name}; charset=utf-8".encode() for name in (JSON, GRAPHQL_RESPONSE)}
+_VARY = (b"vary", b"accept")
 _COST = b"gateway-cost"
-
-
-class JsonResponse(Response):
-    """A response whose body is encoded and whose headers are known, so that Starlette need not compute them."""
-
-    def __init__(self, payload: Any, status: int, media_type: str) -> None:
-        self.status_code = status
-        self.body = body = msgspec.json.encode(payload)
-        self.background = None
-        length = (b"content-length", str(len(body)).encode())
-        self.raw_headers = [length, (b"content-type", _CONTENT_TYPES[media_type]), (b"vary", b"accept")]
 
 
 AnyResponse = Response | MultipartResponse
@@ -81,21 +72,21 @@ class Responder:
     def fail(self, exc: Exception, request: HttpRequest) -> Response:
         """Return the response of a request that failed: an HttpError's, or HTTP 500 for a bug, which is logged."""
         if isinstance(exc, HttpError):
-            response = JsonResponse(failed(exc.error, request.id).payload, exc.status, error_media_type(request))
+            response = _json(failed(exc.error, request.id).payload, exc.status, error_media_type(request))
             response.headers.update(exc.headers)
             self.reporter.refused(request.id, exc)
             return response
         logger.error("a request failed", exc_info=exc, extra={"fields": {"requestId": request.id}})
-        return JsonResponse(failed(InternalError(), request.id).payload, 500, error_media_type(request))
+        return _json(failed(InternalError(), request.id).payload, 500, error_media_type(request))
 
 
 def _response(requested: Operation | Batch, results: tuple[Result, ...], media_type: str) -> AnyResponse:
     if isinstance(requested, Batch):
-        return JsonResponse([result.payload for result in results], 200, media_type)
+        return _json([result.payload for result in results], 200, media_type)
     (result,) = results
     if result.subsequent is not None:
         return MultipartResponse(result.payload, result.subsequent)
-    return JsonResponse(result.payload, _status(result, media_type), media_type)
+    return _json(result.payload, _status(result, media_type), media_type)
 
 
 def _status(result: Result, media_type: str) -> int:
@@ -149,3 +140,8 @@ def _matches(tag: str, if_none_match: str) -> bool:
     """Compare weakly, as section 13.1.2 requires: whether a tag is weak makes no difference."""
     tags = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
     return "*" in tags or tag.removeprefix("W/") in tags
+
+
+def _json(payload: Any, status: int, media_type: str) -> Response:
+    headers = [(b"content-type", _CONTENT_TYPES[media_type]), _VARY]
+    return EncodedResponse(msgspec.json.encode(payload), status, headers)
