@@ -154,7 +154,7 @@ class TooManyFields(LimitExceeded):
 
 
 class TooManyAliases(LimitExceeded):
-    """The document has too many aliases, with its fragments written out."""
+    """The document has too many aliases, with its fragments written out, or introspection has any."""
 
     code = "MAX_ALIASES_LIMIT"
 

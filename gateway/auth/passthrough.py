@@ -19,7 +19,7 @@ class PassthroughAuthenticator:
 
     async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:  # noqa: ARG002 - the protocol's signature
         """Return a viewer that carries the header."""
-        if not authorization or not authorization.strip() or not _sendable(authorization):
+        if not authorization or not authorization.strip() or not is_sendable(authorization):
             raise LoginRequired("This call needs an Authorization header: Basic or Bearer, as for the REST API.")
         return Viewer(authorization, self._name(authorization))
 
@@ -48,6 +48,6 @@ def normalized(authorization: str) -> bytes:
     return f"{scheme} {credential}".encode()
 
 
-def _sendable(value: str) -> bool:
+def is_sendable(value: str) -> bool:
     """Whether a header can carry ``value`` unchanged (RFC 9110, section 5.5)."""
     return value.isascii() and value.isprintable()

@@ -1,6 +1,7 @@
 """What the schema uses of Strawberry's undocumented behaviour. Apart, so that an upgrade is checked in one place."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -84,6 +85,21 @@ def has_resolver(definition: StrawberryField) -> bool:
     ``base_resolver`` is not documented.
     """
     return definition.base_resolver is not None
+
+
+def field_name(definition: StrawberryField) -> str:
+    """Return the Python name of a field, which is its key in the REST API. ``python_name`` is not documented."""
+    return definition.python_name
+
+
+def with_directive(definition: StrawberryField, directive: object) -> StrawberryField:
+    """Return a copy of a field with one more directive; a field of a class is shared by all schemas.
+
+    That a field can be copied, and has its directives in a list that the printer reads, is not documented.
+    """
+    declared = copy(definition)
+    declared.directives = [*declared.directives, directive]
+    return declared
 
 
 def mark_entities(schema: GraphQLSchema, metadata: Mapping[Any, Any]) -> None:

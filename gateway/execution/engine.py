@@ -33,7 +33,7 @@ from gateway.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
-class _Admitted:
+class _Prepared:
     """An operation that may begin, with its document, its variables and its predicted cost."""
 
     operation: Operation
@@ -90,19 +90,19 @@ class Engine:
         With ``incremental`` it may be the first of several payloads. The caller has to close the others.
         """
         try:
-            admitted = self._admit(operation, context)
+            prepared = self._prepare(operation, context)
         except RequestError as exc:
             return refused(exc, context.request_id)
-        if incremental and admitted.document.is_incremental:
-            result = await self._run_incrementally(admitted, context)
+        if incremental and prepared.document.is_incremental:
+            result = await self._run_incrementally(prepared, context)
         else:
             try:
-                result = await self._run(admitted, context)
+                result = await self._run(prepared, context)
             finally:
                 context.loaders.close()
-        return self._costs.with_cost(result, admitted.predicted, context)
+        return self._costs.with_cost(result, prepared.predicted, context)
 
-    def _admit(self, operation: Operation, context: OperationContext) -> _Admitted:
+    def _prepare(self, operation: Operation, context: OperationContext) -> _Prepared:
         """Return what is needed to execute an operation; raise RequestError if it may not begin."""
         execution = context.execution
         with self._step("document"):
@@ -114,24 +114,24 @@ class Engine:
             execution.name = node.name.value
         variables = self.documents.variables(document, operation.name, operation.variables)
         predicted = self._costs.predict(document, operation.name, variables, context)
-        return _Admitted(operation, document, variables, predicted)
+        return _Prepared(operation, document, variables, predicted)
 
-    async def _run_incrementally(self, admitted: _Admitted, context: OperationContext) -> Result:
+    async def _run_incrementally(self, prepared: _Prepared, context: OperationContext) -> Result:
         context.execution.executor, context.execution.reason = "reference", "incremental delivery"
-        return await deliver_incrementally(self._schema, admitted.document.node, admitted.operation, context)
+        return await deliver_incrementally(self._schema, prepared.document.node, prepared.operation, context)
 
-    async def _run(self, admitted: _Admitted, context: OperationContext) -> Result:
+    async def _run(self, prepared: _Prepared, context: OperationContext) -> Result:
         if self._planner is not None:
-            result = await self._run_plan(self._planner, admitted, context)
+            result = await self._run_plan(self._planner, prepared, context)
             if result is not None:
                 return result
-        return await self._run_reference(admitted, context)
+        return await self._run_reference(prepared, context)
 
-    async def _run_plan(self, planner: Planner, admitted: _Admitted, context: OperationContext) -> Result | None:
+    async def _run_plan(self, planner: Planner, prepared: _Prepared, context: OperationContext) -> Result | None:
         """Return the plan's result, None if the reference has to execute the operation."""
         try:
             with self._step("plan"):
-                plan, values = planner.choose(admitted.document, admitted.operation.name, admitted.variables)
+                plan, values = planner.choose(prepared.document, prepared.operation.name, prepared.variables)
             if not plan.scopes <= context.viewer.scopes:
                 raise StoodAside("scope")  # noqa: TRY301 - logged and counted like every other reason
             data = await plan.run(context, values)
@@ -148,15 +148,15 @@ class Engine:
         context.execution.reason = reason
         return None
 
-    async def _run_reference(self, admitted: _Admitted, context: OperationContext) -> Result:
+    async def _run_reference(self, prepared: _Prepared, context: OperationContext) -> Result:
         context.execution.executor = "reference"
-        document = admitted.document
+        document = prepared.document
         outcome = self._reference(
             self._schema,
             without_incremental_directives(document.node) if document.is_incremental else document.node,
             context_value=context,
-            variable_values=admitted.operation.variables,
-            operation_name=admitted.operation.name,
+            variable_values=prepared.operation.variables,
+            operation_name=prepared.operation.name,
         )
         if isawaitable(outcome):
             outcome = await outcome

@@ -6,7 +6,6 @@ lists are nullable only if they are enforced, so that a withheld list is null an
 """
 
 from collections.abc import Callable, Iterator
-from copy import copy
 from typing import Any
 
 from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema
@@ -15,6 +14,7 @@ from strawberry.types.field import StrawberryField
 
 from gateway.compat.graphql_core import make_nullable, replace_resolver
 from gateway.compat.strawberry import definition_of
+from gateway.compat.strawberry import with_directive as add_directive
 from gateway.errors import Forbidden
 from gateway.schema.resolvers.context import GatewayInfo
 
@@ -36,9 +36,7 @@ def with_directive(field: StrawberryField) -> StrawberryField:
     scope = _declared(field)
     if scope is None:
         return field
-    declared = copy(field)
-    declared.directives = [*declared.directives, RequiresScopes(scopes=[[scope]])]
-    return declared
+    return add_directive(field, RequiresScopes(scopes=[[scope]]))
 
 
 def guard_fields(schema: GraphQLSchema) -> None:

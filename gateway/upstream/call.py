@@ -25,7 +25,7 @@ def outcome_of(status: int) -> str:
     return _STATUSES.get(status, "other")
 
 
-class Origin(StrEnum):
+class ResponseOrigin(StrEnum):
     """Where a response came from."""
 
     FETCHED = "fetched"
@@ -49,7 +49,7 @@ class Call:
     subject: str | None = None
     account: str | None = None
     attempts: int = 0
-    origin: Origin = Origin.FETCHED
+    origin: ResponseOrigin = ResponseOrigin.FETCHED
     age: float | None = None
     """The age of the response in seconds, if it came from the cache."""
     timeout: float = math.inf
@@ -78,7 +78,7 @@ class CallReport(NamedTuple):
     status: int | None
     milliseconds: float
     attempts: int
-    origin: Origin
+    origin: ResponseOrigin
     age: float | None = None
     outcome: str = ""
     """The status, the code of the error, or ``cancelled``."""

@@ -16,7 +16,7 @@ from gateway import __version__
 from gateway.auth import Viewer
 from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, Origin, outcome_of
+from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, ResponseOrigin, outcome_of
 from gateway.upstream.response import body_or_error
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
@@ -50,7 +50,7 @@ class UpstreamClient:
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._timeout = timeout.as_dict()
-        self.calls: Counter[tuple[str, Origin, str]] = Counter()
+        self.calls: Counter[tuple[str, ResponseOrigin, str]] = Counter()
         """The number of calls by route, origin and outcome."""
 
     async def thread(self, caller: CallContext, thread_id: str) -> bytes | None:

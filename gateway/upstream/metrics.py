@@ -8,7 +8,7 @@ from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter, gauge
 from gateway.upstream.http1 import Pool
 from gateway.upstream.stack import Upstream
-from gateway.upstream.transports.circuit_breaker import CircuitBreaker, State
+from gateway.upstream.transports.circuit_breaker import CircuitBreaker, CircuitState
 
 _ROUTE = ("route",)
 _REDIS = "redis_failures: "
@@ -76,7 +76,7 @@ def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:
         "breaker_state",
         "1 for the current state of a route's circuit, 0 for the other states.",
         ("route", "state"),
-        {(each.name, state.value): float(each.state is state) for each in circuits for state in State},
+        {(each.name, state.value): float(each.state is state) for each in circuits for state in CircuitState},
     )
     yield counter(
         "breaker_opened",

@@ -61,7 +61,7 @@ def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) 
     default = UpstreamError if status >= httpx.codes.BAD_REQUEST else UpstreamInvalidResponse
     return _BY_STATUS.get(status, default)(
         upstream=UpstreamFailure(status, error_codes(response.content)),
-        retry_after=retry_after(response.headers.get("retry-after"), now=now),
+        retry_after=parse_retry_after(response.headers.get("retry-after"), now=now),
     )
 
 
@@ -90,7 +90,7 @@ def _codes(entries: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shown))[:_MAX_CODES]
 
 
-def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
+def parse_retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds that a ``Retry-After`` header asks for in either form (RFC 9110, section 10.2.3).
 
     More than a day counts as a day: a wrong date must not stop the gateway for years.

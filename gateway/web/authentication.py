@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.auth import Authenticator, LoginRequired, ScopeRequired, Viewer
 from gateway.errors import RateLimited, UpstreamUnavailable
-from gateway.web.request import HttpError, HttpRequest, retry_after
+from gateway.web.request import HttpError, HttpRequest, retry_after_header
 from gateway.web.security.csrf import CsrfProtection
 
 API_KEY_HEADER = "x-api-key"
@@ -34,6 +34,6 @@ class Authentication:
         except ScopeRequired as exc:
             raise HttpError(403, exc, {"www-authenticate": exc.challenge}) from exc
         except RateLimited as exc:
-            raise HttpError(429, exc, retry_after(exc.retry_after)) from exc
+            raise HttpError(429, exc, retry_after_header(exc.retry_after)) from exc
         except UpstreamUnavailable as exc:
-            raise HttpError(503, exc, retry_after(exc.retry_after)) from exc
+            raise HttpError(503, exc, retry_after_header(exc.retry_after)) from exc

@@ -9,7 +9,7 @@ from gateway.errors import RateLimited
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReports
-from gateway.web.request import HttpError, HttpRequest, retry_after
+from gateway.web.request import HttpError, HttpRequest, retry_after_header
 from gateway.web.unverified_clients import UnverifiedClients
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -98,7 +98,7 @@ class RateLimit:
 
     def _too_many(self, message: str, seconds: float, headers: Mapping[str, str] = _NO_HEADERS) -> HttpError:
         self._counts["rate_limited"] += 1
-        wait = retry_after(seconds)
+        wait = retry_after_header(seconds)
         error = RateLimited(message, retry_after=float(wait["retry-after"]))
         return HttpError(429, error, {**headers, **wait})
 

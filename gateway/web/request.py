@@ -35,7 +35,7 @@ class HttpError(Exception):
         self.headers = headers
 
 
-def retry_after(seconds: float | None) -> dict[str, str]:
+def retry_after_header(seconds: float | None) -> dict[str, str]:
     """Return the header that says when to retry, in whole seconds (RFC 9110, section 10.2.3)."""
     return {} if seconds is None else {"retry-after": str(max(1, ceil(seconds)))}
 

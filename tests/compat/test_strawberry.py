@@ -12,11 +12,13 @@ from strawberry.types.field import StrawberryField
 from gateway.compat.strawberry import (
     SubgraphSchema,
     definition_of,
+    field_name,
     graphql_schema,
     has_resolver,
     mark_entities,
     python_name,
     resolve_sdl,
+    with_directive,
 )
 
 
@@ -110,3 +112,18 @@ def test_the_sdl_is_printed_once() -> None:
     resolve_sdl(core, lambda: "printed before")
     result = graphql_sync(core, "{ _service { sdl } }")
     assert result.data == {"_service": {"sdl": "printed before"}}, "_Service.sdl does not use its `resolve` any more"
+
+
+def test_a_field_has_its_python_name() -> None:
+    definition = definition_of(object_type(build(), "Query").fields["thing"])
+    assert definition is not None
+    assert field_name(definition) == "thing", "StrawberryField.python_name is not the attribute's name any more"
+
+
+def test_a_copy_of_a_field_has_a_directive_that_the_field_has_not() -> None:
+    def declared(field: StrawberryField) -> StrawberryField:
+        return with_directive(field, RequiresScopes(scopes=[["a"]])) if field_name(field) == "thing" else field
+
+    scoped = build(declare_field=declared, further_directives=[RequiresScopes(scopes=[])])
+    assert "@requiresScopes" in scoped.as_str(), "the printer does not read the directives of a copied field"
+    assert "@requiresScopes" not in build().as_str(), "a copied field shares its list of directives with the class"

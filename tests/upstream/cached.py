@@ -15,7 +15,7 @@ from gateway.storage.memory import MemoryStore
 from gateway.storage.redis import RedisConnection
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import CallReport, Origin
+from gateway.upstream.call import CallReport, ResponseOrigin
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
@@ -43,7 +43,7 @@ class Answer:
     report: CallReport
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> ResponseOrigin:
         return self.report.origin
 
 

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Store
-from gateway.upstream.call import EXTENSION, Call, Origin
+from gateway.upstream.call import EXTENSION, Call, ResponseOrigin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.routes import THREAD
 from gateway.upstream.transports.cache import CachePolicy
@@ -67,7 +67,7 @@ class RecordingStore:
 async def test_nothing_is_cached_by_default(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     async with client_of(upstream, clock, cache_url=None) as client:
         answers = [await ask(client) for _ in range(3)]
-    assert [each.origin for each in answers] == [Origin.FETCHED] * 3
+    assert [each.origin for each in answers] == [ResponseOrigin.FETCHED] * 3
     assert sandbox.count() == 3
 
 
@@ -79,7 +79,7 @@ async def test_a_fresh_response_is_served_without_a_call(
         first = await ask(client, IDS[route], route=route)
         clock.now += 4.5
         second = await ask(client, IDS[route], route=route)
-    assert (first.origin, second.origin) == (Origin.FETCHED, Origin.CACHED)
+    assert (first.origin, second.origin) == (ResponseOrigin.FETCHED, ResponseOrigin.CACHED)
     assert first.body == second.body
     assert (second.report.age, second.report.attempts) == (4.5, 0)
     assert sandbox.count() == 1
@@ -93,7 +93,7 @@ async def test_each_route_has_its_own_ttl(upstream: str, sandbox: Sandbox, clock
         for moment in (0, 4.9, 5, 29.9, 30):
             clock.now = start + moment
             for route, ident in IDS.items():
-                if (await ask(client, ident, route=route)).origin is Origin.FETCHED:
+                if (await ask(client, ident, route=route)).origin is ResponseOrigin.FETCHED:
                     fetched[route].append(moment)
     assert fetched == {"thread": [0, 5, 29.9], "messages": [0, 4.9, 5, 29.9, 30], "customer": [0, 30]}
     assert sandbox.count() == 10
@@ -137,7 +137,7 @@ async def test_only_a_complete_success_is_stored(upstream: str, sandbox: Sandbox
                 continue  # the last two come from this test's decoder: the client returns bytes
         assert sandbox.count() == 2
         sandbox.faults.clear()
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
 
 
 async def test_a_response_over_the_limit_is_served_but_not_stored(
@@ -211,7 +211,7 @@ async def test_a_new_token_of_the_service_account_keeps_its_entries(
     async with client_of(upstream, clock, **SERVICE, cache_ttl_thread=10_000) as client:
         await ask(client, viewer=Viewer(None))
         clock.now += 3700
-        assert (await ask(client, viewer=Viewer(None))).origin is Origin.CACHED
+        assert (await ask(client, viewer=Viewer(None))).origin is ResponseOrigin.CACHED
     assert (sandbox.count("token"), sandbox.count("thread")) == (2, 1)
 
 

@@ -10,7 +10,7 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.transports.circuit_breaker import BreakerPolicy, Circuit, State
+from gateway.upstream.transports.circuit_breaker import BreakerPolicy, Circuit, CircuitState
 from tests.harness import Clock, Gateway, build_client, settings
 
 POLICY = BreakerPolicy(failure_rate=0.5, min_volume=4, window=10, pause=5)
@@ -21,7 +21,7 @@ def circuit(clock: Clock) -> Circuit:
 
 
 def call(one: Circuit, *, failed: bool | None) -> None:
-    one.record(failed=failed, probe=one.admit())
+    one.record(failed=failed, probe=one.before_call())
 
 
 def opened(clock: Clock) -> Circuit:
@@ -40,14 +40,14 @@ def test_it_opens_at_the_failure_rate_with_enough_calls() -> None:
         call(one, failed=failed)
         states.append(one.state)
     # Three calls are below the minimum volume, and a success does not open the circuit.
-    assert states == [State.CLOSED, State.CLOSED, State.OPEN]
+    assert states == [CircuitState.CLOSED, CircuitState.CLOSED, CircuitState.OPEN]
 
 
 def test_below_the_failure_rate_it_stays_closed() -> None:
     one = circuit(Clock())
     for number in range(100):
         call(one, failed=number % 3 == 2)
-    assert one.state is State.CLOSED
+    assert one.state is CircuitState.CLOSED
 
 
 def test_failures_outside_the_window_do_not_count() -> None:
@@ -56,7 +56,7 @@ def test_failures_outside_the_window_do_not_count() -> None:
     for _ in range(20):
         call(one, failed=True)
         clock.now += POLICY.window / 2
-    assert one.state is State.CLOSED
+    assert one.state is CircuitState.CLOSED
 
 
 def test_while_open_calls_fail_at_once_with_a_retry_after() -> None:
@@ -64,7 +64,7 @@ def test_while_open_calls_fail_at_once_with_a_retry_after() -> None:
     one = opened(clock)
     clock.now += 2
     with pytest.raises(UpstreamUnavailable) as caught:
-        one.admit()
+        one.before_call()
     assert caught.value.retry_after == 3
 
 
@@ -72,10 +72,10 @@ def test_after_the_pause_one_probe_goes_through_and_the_others_fail() -> None:
     clock = Clock()
     one = opened(clock)
     clock.now += POLICY.pause
-    assert one.admit() is True
-    assert one.state is State.HALF_OPEN
+    assert one.before_call() is True
+    assert one.state is CircuitState.HALF_OPEN
     with pytest.raises(UpstreamUnavailable):
-        one.admit()
+        one.before_call()
 
 
 def test_a_probe_that_succeeds_closes_it_and_forgets_the_failures() -> None:
@@ -83,9 +83,9 @@ def test_a_probe_that_succeeds_closes_it_and_forgets_the_failures() -> None:
     one = opened(clock)
     clock.now += POLICY.pause
     call(one, failed=False)
-    assert one.state is State.CLOSED
+    assert one.state is CircuitState.CLOSED
     call(one, failed=True)
-    assert one.state is State.CLOSED
+    assert one.state is CircuitState.CLOSED
 
 
 def test_a_probe_that_fails_opens_it_for_another_pause() -> None:
@@ -93,9 +93,9 @@ def test_a_probe_that_fails_opens_it_for_another_pause() -> None:
     one = opened(clock)
     clock.now += POLICY.pause
     call(one, failed=True)
-    assert one.state is State.OPEN
+    assert one.state is CircuitState.OPEN
     with pytest.raises(UpstreamUnavailable):
-        one.admit()
+        one.before_call()
 
 
 def test_after_a_cancelled_probe_the_next_call_probes() -> None:
@@ -103,17 +103,17 @@ def test_after_a_cancelled_probe_the_next_call_probes() -> None:
     one = opened(clock)
     clock.now += POLICY.pause
     call(one, failed=None)
-    assert one.admit() is True
+    assert one.before_call() is True
 
 
 def test_a_call_from_before_the_circuit_opened_does_not_close_it() -> None:
     clock = Clock()
     one = circuit(clock)
-    early = one.admit()
+    early = one.before_call()
     for _ in range(POLICY.min_volume):
         call(one, failed=True)
     one.record(failed=False, probe=early)
-    assert one.state is State.OPEN
+    assert one.state is CircuitState.OPEN
 
 
 # in the stack, over real sockets

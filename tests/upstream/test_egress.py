@@ -18,7 +18,7 @@ from gateway.auth import Viewer
 from gateway.errors import ConfigurationError, UpstreamUnavailable
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
-from gateway.upstream.transports.circuit_breaker import State
+from gateway.upstream.transports.circuit_breaker import CircuitState
 from tests.harness import Gateway, StartGateway, build_upstream, settings
 from tests.upstream.http1.raw_server import Authority, RawServer, answer
 
@@ -248,4 +248,4 @@ async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(upstream
                     await client.thread(CallContext(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60), "th-1")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert [circuit.state for circuit in built.breaker.circuits] == [State.CLOSED]
+    assert [circuit.state for circuit in built.breaker.circuits] == [CircuitState.CLOSED]

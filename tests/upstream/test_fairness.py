@@ -19,7 +19,7 @@ from gateway.upstream.call import EXTENSION, Call
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.bulkhead import Bulkhead
-from gateway.upstream.transports.circuit_breaker import State
+from gateway.upstream.transports.circuit_breaker import CircuitState
 from tests.harness import build_upstream, settings
 
 ANSWER_SECONDS = 0.2
@@ -126,7 +126,7 @@ async def test_a_modest_caller_hardly_notices_a_greedy_one() -> None:
     usual = median(seconds for seconds, _ in alone)
     assert median(seconds for seconds, _ in beside) <= 2.25 * usual
     assert sum(seconds > 3 * usual for seconds, _ in beside) <= 1, "the machine may hold up one"
-    assert [(each.state, each.opened) for each in upstream.breaker.circuits] == [(State.CLOSED, 0)]
+    assert [(each.state, each.opened) for each in upstream.breaker.circuits] == [(CircuitState.CLOSED, 0)]
     assert received > 10 * SLOTS
     assert lost <= 0.05 * received
     assert {type(each) for each in failures} <= {UpstreamUnavailable, UpstreamTimeout}
@@ -144,7 +144,9 @@ async def test_time_in_the_queue_says_nothing_about_the_route() -> None:
         assert api.received <= SLOTS
         assert {type(task.result()[1]) for task in first + waiting} <= {UpstreamTimeout, UpstreamUnavailable}
         (circuit,) = upstream.breaker.circuits
-        assert circuit.state is State.CLOSED, "four calls are below the minimum volume, and forty were never sent"
+        assert circuit.state is CircuitState.CLOSED, (
+            "four calls are below the minimum volume, and forty were never sent"
+        )
 
 
 async def test_a_call_whose_expected_wait_exceeds_its_deadline_is_refused_at_once() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.upstream.call import Origin
+from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.transports.coalescing import Coalescing
 from tests.harness import Clock, build_client, connections, settings
@@ -184,7 +184,7 @@ async def test_five_hundred_calls_for_one_thread_are_one_call_per_credential(
     assert world.sandbox.count() == 5
     for number, each in enumerate(answers):
         assert each.body["tags"][-1] == f"caller:{callers[number % 5][0]}"
-    assert {each.origin for each in again} == {Origin.CACHED}
+    assert {each.origin for each in again} == {ResponseOrigin.CACHED}
     assert [each.body["tags"][-1] for each in again] == [f"caller:{name}" for name, _kind in callers]
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
-from gateway.upstream.call import Origin
+from gateway.upstream.call import ResponseOrigin
 from tests.harness import Clock
 from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
@@ -48,9 +48,9 @@ async def test_a_purge_removes_every_callers_entries_about_its_subject_only(
         await cached.cache.purge(subject)
         for viewer in VIEWERS:
             answers = {each: await ask(client, each[1], route=each[0], viewer=viewer) for each in asked}
-            assert {each for each in asked if answers[each].origin is Origin.FETCHED} == purged
+            assert {each for each in asked if answers[each].origin is ResponseOrigin.FETCHED} == purged
             again = [(await ask(client, ident, route=route, viewer=viewer)).origin for route, ident in asked]
-            assert set(again) == {Origin.CACHED}, "responses fetched after the purge are stored"
+            assert set(again) == {ResponseOrigin.CACHED}, "responses fetched after the purge are stored"
 
 
 async def test_a_response_in_flight_during_a_purge_is_not_served_afterwards(cached: Cached, sandbox: Sandbox) -> None:
@@ -64,7 +64,7 @@ async def test_a_response_in_flight_during_a_purge_is_not_served_afterwards(cach
             "a call from before the change may get the old response"
         )
         late = await ask(client)
-    assert (late.origin, late.body["status"]) == (Origin.FETCHED, "Open")
+    assert (late.origin, late.body["status"]) == (ResponseOrigin.FETCHED, "Open")
 
 
 async def test_no_call_joins_one_that_was_in_flight_during_a_purge(cached: Cached, sandbox: Sandbox) -> None:
@@ -96,7 +96,7 @@ async def test_two_purges_during_one_call_count_as_well(cached: Cached, sandbox:
             await cached.cache.purge("thread:th-1")
         sandbox.release("old")
         await early
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
 
 
 async def test_a_purge_holds_if_the_store_evicts_it(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
@@ -112,7 +112,7 @@ async def test_a_purge_holds_if_the_store_evicts_it(upstream: str, sandbox: Sand
             await store.set(f"filler-{number}", bytes(2**10), 60)
         sandbox.release("old")
         await early
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
 
 
 async def test_a_purge_holds_for_responses_of_any_age(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
@@ -125,7 +125,7 @@ async def test_a_purge_holds_for_responses_of_any_age(upstream: str, sandbox: Sa
         clock.now += 1_000_000
         sandbox.release("old")
         await early
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
 
 
 async def test_a_purge_counts_for_all_gateways_at_the_same_redis(
@@ -137,6 +137,6 @@ async def test_a_purge_counts_for_all_gateways_at_the_same_redis(
     )
     async with here as client, there:
         await ask(client)
-        assert (await ask(client)).origin is Origin.CACHED
+        assert (await ask(client)).origin is ResponseOrigin.CACHED
         await there.cache.purge("thread:th-1")
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED

@@ -10,7 +10,7 @@ from gateway.auth import Viewer
 from gateway.errors import RateLimited
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.stack import Upstream
-from gateway.upstream.transports.circuit_breaker import State
+from gateway.upstream.transports.circuit_breaker import CircuitState
 from tests.harness import Clock, build_upstream, settings
 from tests.upstream.cached import ask
 
@@ -44,7 +44,7 @@ async def test_a_429_holds_back_what_comes_later(rest: Upstream, sandbox: Sandbo
         assert (await failure(rest, f"th-{number}")).retry_after == 40
     assert sandbox.count("thread") == before + 1
     assert rest.holds.held.copy() == {"/api/v1/thread/{id}": 50}
-    assert [circuit.state for circuit in rest.breaker.circuits] == [State.CLOSED]
+    assert [circuit.state for circuit in rest.breaker.circuits] == [CircuitState.CLOSED]
     sandbox.faults.clear()
     clock.now += 40
     assert (await ask(rest.client, "th-100")).body["id"] == "th-100"

@@ -13,7 +13,7 @@ from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Sandbox
 from gateway.storage.redis import RedisConnection
 from gateway.telemetry import Counts
-from gateway.upstream.call import Origin
+from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import UpstreamClient
 from tests.harness import Clock, build_client, settings
 from tests.upstream.cached import Cached, ask, basic, new_store
@@ -259,12 +259,12 @@ async def test_a_purge_is_tried_during_the_pause_and_reports_its_result(
     async with cached as client:
         await ask(client)
         own_server.freeze()
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
         assert not await cached.cache.purge("thread:th-1")
         own_server.thaw()
         assert await cached.cache.purge("thread:th-1")
         clock.now += 1.1
-        assert (await ask(client)).origin is Origin.FETCHED, "the old entry is still there, but is invalid"
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED, "the old entry is still there, but is invalid"
 
 
 async def test_a_missing_redis_is_reported_and_paused(
@@ -272,7 +272,7 @@ async def test_a_missing_redis_is_reported_and_paused(
 ) -> None:
     async with client_of(upstream, "redis://127.0.0.1:1/0", counts, clock) as client:
         for ident in ("th-1", "th-1", "th-100"):
-            assert (await ask(client, ident)).origin is Origin.FETCHED
+            assert (await ask(client, ident)).origin is ResponseOrigin.FETCHED
         assert counts["redis_failures: cache"] == 1, "not one per call"
         clock.now += 1.1
         await ask(client)
@@ -300,7 +300,7 @@ async def test_a_silent_redis_costs_its_timeout_once(
         started = loop.time()
         answers = await asyncio.gather(*(ask(client, f"th-{number}") for number in range(100, 130)))
         took = loop.time() - started
-    assert {each.origin for each in answers} == {Origin.FETCHED}
+    assert {each.origin for each in answers} == {ResponseOrigin.FETCHED}
     assert max(each.report.milliseconds for each in answers) >= 50
     assert took < 2, "each call waited for Redis at most once, and all at the same time"
     assert logged(caplog) == [FAILING]
@@ -311,9 +311,9 @@ async def test_redis_that_stops_answering_is_a_miss(
 ) -> None:
     async with client_of(upstream, own_server.url, counts, clock, cache_timeout=0.2) as client:
         await ask(client)
-        assert (await ask(client)).origin is Origin.CACHED
+        assert (await ask(client)).origin is ResponseOrigin.CACHED
         own_server.freeze()
-        assert (await ask(client)).origin is Origin.FETCHED
+        assert (await ask(client)).origin is ResponseOrigin.FETCHED
         assert counts["redis_failures: cache"] == 1
         own_server.thaw()
         clock.now += 1.1
@@ -328,10 +328,10 @@ async def test_a_wrong_redis_password_is_no_error(upstream: str, counts: Counts,
     with RedisServer(password="right") as guarded:
         for url in (guarded.url.replace("right", "wrong"), guarded.url.replace(":right@", "")):
             async with client_of(upstream, url, counts, clock, cache_timeout=5) as client:
-                assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED] * 2
+                assert [(await ask(client)).origin for _ in range(2)] == [ResponseOrigin.FETCHED] * 2
         assert counts["redis_failures: cache"] == 2
         async with client_of(upstream, guarded.url, counts, clock, cache_timeout=5) as client:
-            assert [(await ask(client)).origin for _ in range(2)] == [Origin.FETCHED, Origin.CACHED]
+            assert [(await ask(client)).origin for _ in range(2)] == [ResponseOrigin.FETCHED, ResponseOrigin.CACHED]
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"x", bytes(24), bytes(24) + b"{}", b"\xff" * 100, None], ids=repr)
@@ -348,7 +348,7 @@ async def test_an_invalid_value_in_redis_is_a_miss(
                     await redis.delete(key)
                     await (redis.lpush(key, "x") if rubbish is None else redis.set(key, rubbish))
             again = await ask(client)
-            assert (again.origin, again.body) == (Origin.FETCHED, first.body)
+            assert (again.origin, again.body) == (ResponseOrigin.FETCHED, first.body)
             assert (await ask(client)).body == first.body
             await redis.flushall()
     assert counts["redis_failures: cache"] == 0
@@ -369,7 +369,7 @@ async def test_a_server_that_is_not_redis_is_no_error(
         url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
         async with client_of(upstream, url, counts, clock) as client:
             for _ in range(2):
-                assert (await ask(client)).origin is Origin.FETCHED
+                assert (await ask(client)).origin is ResponseOrigin.FETCHED
                 clock.now += 1.1
     assert counts["redis_failures: cache"] >= 2
     assert logged(caplog) == [FAILING]

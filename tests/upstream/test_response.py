@@ -9,7 +9,7 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
 from gateway.sandbox import ABSENT, Fault, Sandbox
-from gateway.upstream.response import error_codes, retry_after
+from gateway.upstream.response import error_codes, parse_retry_after
 from tests.harness import Gateway, StartGateway
 from tests.selection import PROPERTY_CASES
 
@@ -297,7 +297,7 @@ def test_error_codes_are_the_ones_that_are_not_deprecated(body: bytes, codes: tu
     ],
 )
 def test_retry_after_is_read_in_both_forms(header: str | None, seconds: float | None) -> None:
-    assert retry_after(header, now=lambda: 60.0) == seconds
+    assert parse_retry_after(header, now=lambda: 60.0) == seconds
 
 
 NUMBERS = st.integers() | st.sampled_from([10**9, 10**20, -(10**400), 10**400])
@@ -317,7 +317,7 @@ ODD_DATES = st.builds(
 @given(header=st.text() | NUMBERS.map(str) | st.floats().map(str) | ODD_DATES)
 @given_settings(max_examples=PROPERTY_CASES, deadline=None)
 def test_any_retry_after_is_at_most_a_day_or_ignored(header: str) -> None:
-    seconds = retry_after(header)
+    seconds = parse_retry_after(header)
     assert seconds is None or 0 <= seconds <= 86400
 
 

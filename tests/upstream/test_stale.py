@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import Forbidden, GatewayError, Unauthenticated, UpstreamError, UpstreamTimeout
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.telemetry import Counts
-from gateway.upstream.call import Origin
+from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import UpstreamClient
 from tests.harness import Clock, StartGateway, build_client, settings
 from tests.upstream.cached import Answer, ask
@@ -61,12 +61,14 @@ async def test_a_stale_response_is_served_at_once_and_refreshed_once(
     sandbox.faults.add(Fault("thread", times=1, hold="renewal", patch=NEW))
     answers = await asyncio.gather(*(ask(client) for _ in range(50)))
     answers += [await ask(client) for _ in range(5)]
-    assert {(each.origin, each.report.age, each.body["status"]) for each in answers} == {(Origin.STALE, 6, "Open")}
+    assert {(each.origin, each.report.age, each.body["status"]) for each in answers} == {
+        (ResponseOrigin.STALE, 6, "Open")
+    }
     await asyncio.to_thread(sandbox.wait_for_calls, 2)
     sandbox.release("renewal")
-    while (renewed := await ask(client)).origin is Origin.STALE:
+    while (renewed := await ask(client)).origin is ResponseOrigin.STALE:
         await asyncio.to_thread(sandbox.wait_until_idle)
-    assert (renewed.origin, renewed.body["status"]) == (Origin.CACHED, "New")
+    assert (renewed.origin, renewed.body["status"]) == (ResponseOrigin.CACHED, "New")
     assert sandbox.count() == 2
 
 
@@ -74,7 +76,7 @@ async def test_after_the_window_callers_wait_for_a_new_response(build: Build, sa
     client = build(**WHILE_RENEWED)
     await ask(client)
     clock.now += 65
-    assert (await ask(client)).origin is Origin.FETCHED
+    assert (await ask(client)).origin is ResponseOrigin.FETCHED
     assert sandbox.count() == 2
 
 
@@ -87,7 +89,7 @@ async def test_a_failed_refresh_is_counted_and_repeated_with_the_next_call(
     clock.now += 6
     for attempt in (2, 3):
         sandbox.faults.add(fault)
-        assert (await ask(client, "th-2")).origin is Origin.STALE
+        assert (await ask(client, "th-2")).origin is ResponseOrigin.STALE
         await asyncio.to_thread(sandbox.wait_for_calls, attempt)
         while counts["cache_renewals_failed"] < attempt - 1:
             await asyncio.to_thread(sandbox.wait_until_idle)
@@ -100,7 +102,7 @@ async def test_a_refresh_is_cancelled_with_the_client(build: Build, sandbox: San
     await ask(client)
     clock.now += 6
     sandbox.faults.add(Fault("thread", hold="for ever"))
-    assert (await ask(client)).origin is Origin.STALE
+    assert (await ask(client)).origin is ResponseOrigin.STALE
     await asyncio.to_thread(sandbox.wait_for_calls, 2)
     await client.aclose()
     await asyncio.to_thread(sandbox.wait_until_idle)
@@ -131,12 +133,12 @@ async def test_a_stale_response_covers_a_failure_of_the_rest_api(
     sandbox.faults.add(fault)
     clock.now += 10
     answer = await ask(client)
-    assert (answer.origin, answer.report.age, answer.body["status"]) == (Origin.STALE, 10, "Open")
+    assert (answer.origin, answer.report.age, answer.body["status"]) == (ResponseOrigin.STALE, 10, "Open")
     # The first attempt on a kept connection that ends before a byte includes a second call on a new connection.
     calls = sandbox.count() - 1 - (fault.drop == "before")
     assert answer.report.attempts == calls, "it is retried as often as without the cache"
     sandbox.faults.clear()
-    assert (await ask(client)).origin is Origin.FETCHED
+    assert (await ask(client)).origin is ResponseOrigin.FETCHED
 
 
 async def test_a_stale_response_covers_an_upstream_that_is_down(clock: Clock, counts: Counts, sandbox: Sandbox) -> None:
@@ -146,7 +148,7 @@ async def test_a_stale_response_covers_an_upstream_that_is_down(clock: Clock, co
         await ask(client)
     clock.now += 10
     async with client:
-        assert (await ask(client)).origin is Origin.STALE
+        assert (await ask(client)).origin is ResponseOrigin.STALE
 
 
 @pytest.mark.parametrize("fault", [Fault(hold="for ever"), Fault(trickle=30)], ids=["silent", "slow"])
@@ -158,9 +160,9 @@ async def test_a_stale_response_is_served_before_the_deadline(
     sandbox.faults.add(fault)
     clock.now += 10
     answers = await asyncio.gather(*(ask(client, seconds=1) for _ in range(5)))
-    assert {each.origin for each in answers} == {Origin.STALE}
+    assert {each.origin for each in answers} == {ResponseOrigin.STALE}
     calls = sandbox.count()
-    assert (await ask(client)).origin is Origin.STALE
+    assert (await ask(client)).origin is ResponseOrigin.STALE
     assert sandbox.count() == calls, (
         "the circuit is open: a call that took too long is a failure, also with a stale response"
     )
@@ -178,7 +180,7 @@ async def test_a_stale_response_covers_an_open_circuit_without_a_call(
     with pytest.raises(UpstreamError):
         await ask(client, "th-101")
     calls = sandbox.count()
-    assert [(await ask(client, ident)).origin for ident in ("th-1", "th-100")] == [Origin.STALE] * 2
+    assert [(await ask(client, ident)).origin for ident in ("th-1", "th-100")] == [ResponseOrigin.STALE] * 2
     assert sandbox.count() == calls
 
 
@@ -187,7 +189,7 @@ async def test_a_stale_response_expires(build: Build, sandbox: Sandbox, clock: C
     await ask(client)
     sandbox.faults.add(Fault(status=500))
     clock.now += 64.9
-    assert (await ask(client)).origin is Origin.STALE
+    assert (await ask(client)).origin is ResponseOrigin.STALE
     clock.now += 0.1
     with pytest.raises(UpstreamError):
         await ask(client)
@@ -240,10 +242,10 @@ async def test_an_entry_that_a_refresh_finds_withdrawn_is_not_served(
     await ask(client)
     clock.now += 10
     sandbox.faults.add(Fault(times=1, status=status))
-    while (answer := await ask(client)).origin is Origin.STALE:
+    while (answer := await ask(client)).origin is ResponseOrigin.STALE:
         await asyncio.to_thread(sandbox.wait_for_calls, 2)
         await asyncio.to_thread(sandbox.wait_until_idle)
-    assert answer.origin is Origin.FETCHED
+    assert answer.origin is ResponseOrigin.FETCHED
 
 
 @pytest.mark.parametrize("status", [408, 429, 500])
@@ -261,7 +263,7 @@ async def test_a_temporary_failure_withdraws_no_entry(
         with pytest.raises(GatewayError):
             await ask(client)
         clock.now += 1  # after a 429, calls are held back for a second
-    assert (await ask(client)).origin is Origin.STALE
+    assert (await ask(client)).origin is ResponseOrigin.STALE
 
 
 async def test_a_caller_without_a_stale_response_waits_until_the_deadline(build: Build, sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ from gateway.execution.result import Cost, Result
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
 from gateway.settings import CostMode, LimitSettings
-from gateway.upstream.call import Origin
+from gateway.upstream.call import ResponseOrigin
 
 # In the mode that only measures, the limit may be set too low. Calls are counted up to this multiple of it.
 _MEASURED_MULTIPLE = 5
@@ -66,6 +66,6 @@ class CostLimiter:
         """Return the result with the predicted and the actual cost."""
         if predicted is None:
             return result
-        fetched = sum(report.origin is Origin.FETCHED for report in context.reports)
+        fetched = sum(report.origin is ResponseOrigin.FETCHED for report in context.reports)
         actual = None if result.subsequent else fetched
         return replace(result, cost=Cost(predicted, actual, predicted > self.policy.counted))

@@ -25,7 +25,7 @@ from graphql import (
 )
 
 from gateway.compat.graphql_core import leaf_coercion, replace_resolver
-from gateway.compat.strawberry import definition_of, has_resolver
+from gateway.compat.strawberry import definition_of, field_name, has_resolver
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schema.resolvers.cooperative import (
     LARGE_BYTES,
@@ -142,7 +142,7 @@ def upstream_key(field: GraphQLField) -> str | None:
     definition = definition_of(field)
     if definition is None or has_resolver(definition):
         return None
-    return definition.python_name.removesuffix("_")
+    return field_name(definition).removesuffix("_")
 
 
 def _reader(key: str, check: Check) -> Callable[..., Any]:

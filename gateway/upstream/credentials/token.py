@@ -22,12 +22,13 @@ from typing import Any
 import httpx
 import msgspec
 
+from gateway.auth.passthrough import is_sendable
 from gateway.errors import GatewayError, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.call import EXTENSION, Call, call_of
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
 from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
-from gateway.upstream.response import error_codes, retry_after
+from gateway.upstream.response import error_codes, parse_retry_after
 from gateway.upstream.routes import TOKEN_PATH
 
 _DEFAULT_LIFETIME_SECONDS = 3600.0
@@ -148,7 +149,7 @@ class TokenLogin:
         if response is None:
             failed = FailedLogin(pause_after(None, None, in_a_row, self._pause), None, in_a_row)
         else:
-            status, asked = response.status_code, retry_after(response.headers.get("retry-after"), now=self._now)
+            status, asked = response.status_code, parse_retry_after(response.headers.get("retry-after"), now=self._now)
             seconds = pause_after(status, asked, in_a_row, self._pause)
             failed = FailedLogin(seconds, status, in_a_row, error_codes(response.content))
         error = self._remember(failed)
@@ -173,15 +174,11 @@ def _parse(body: bytes, started: float) -> Token | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     access_token = document.get("access_token") if isinstance(document, dict) else None
-    if not isinstance(access_token, str) or not _sendable(access_token):
+    if not isinstance(access_token, str) or not access_token or not is_sendable(access_token):
         return None
     lifetime = token_lifetime(document.get("expires_in"))
     margin = min(_MAX_MARGIN_SECONDS, lifetime / 10)
     return Token(f"Bearer {access_token}", started, started + lifetime - margin, started + lifetime)
-
-
-def _sendable(access_token: str) -> bool:
-    return access_token.isascii() and access_token.isprintable() and access_token != ""
 
 
 def token_lifetime(expires_in: object) -> float:

@@ -1,8 +1,8 @@
-"""HTTP/1.1 to one origin: a connection pool in which no answer reaches another call than its own.
+"""HTTP/1.1 to one origin: a connection pool in which no response reaches another call than its own.
 
     errors           how a call can fail
-    messages         the request and the answer, both frozen
-    parser           the bytes of one answer, bounded, on httptools
+    messages         the request and the response, both frozen
+    parser           the bytes of one response, bounded, on httptools
     connection       one connection, and the states it can be in: the safety argument starts there
     origin           a scheme, a host and a port
     connector        a new connection: addresses, the proxy, TLS
@@ -14,33 +14,31 @@ Nothing here knows the REST API.
 """
 
 from gateway.upstream.http1.errors import (
-    AnswerTooLarge,
     CallFailed,
     ConnectFailed,
     ConnectionBroken,
     ConnectTimedOut,
-    InvalidAnswer,
     InvalidRequest,
+    InvalidResponse,
     OutOfDescriptors,
     ReadTimedOut,
-    StrayAnswer,
+    ResponseTooLarge,
+    StrayResponse,
 )
 from gateway.upstream.http1.httpx_transport import PoolTransport
-from gateway.upstream.http1.messages import NO_HEADERS, Answer, HeaderLines, Request
+from gateway.upstream.http1.messages import NO_HEADERS, HeaderLines, Request, Response
 from gateway.upstream.http1.origin import Origin
 from gateway.upstream.http1.pool import Pool, PoolSettings, PoolState
 
 __all__ = [
     "NO_HEADERS",
-    "Answer",
-    "AnswerTooLarge",
     "CallFailed",
     "ConnectFailed",
     "ConnectTimedOut",
     "ConnectionBroken",
     "HeaderLines",
-    "InvalidAnswer",
     "InvalidRequest",
+    "InvalidResponse",
     "Origin",
     "OutOfDescriptors",
     "Pool",
@@ -49,5 +47,7 @@ __all__ = [
     "PoolTransport",
     "ReadTimedOut",
     "Request",
-    "StrayAnswer",
+    "Response",
+    "ResponseTooLarge",
+    "StrayResponse",
 ]

@@ -1,8 +1,8 @@
 """One connection: one call at a time, and closed for good at the first thing that is not as it should be.
 
-What is dangerous is an answer that belongs to another request than the one it is read for: one answer too many on a
-kept connection, and from then on each caller gets the answer of the one before. HTTP/1.1 has no number that ties an
-answer to its request; only the order does. So a connection is used again only if everything that came on it is
+What is dangerous is a response that belongs to another request than the one it is read for: one response too many on a
+kept connection, and from then on each caller gets the response of the one before. HTTP/1.1 has no number that ties a
+response to its request; only the order does. So a connection is used again only if everything that came on it is
 accounted for. Its states, and what each event does:
 
     state    meaning                      call      bytes            EOF, reset   timeout, cancelled
@@ -10,36 +10,37 @@ accounted for. Its states, and what each event does:
     IDLE     no call                      WAITING   CLOSED (stray)   CLOSED       -
     WAITING  the request goes out, or     -         READING, but     CLOSED (1)   CLOSED
              went out; no byte came yet             CLOSED if (2)
-    READING  a part of the answer came    -         IDLE, WAITING's  CLOSED (4)   CLOSED
+    READING  a part of it came            -         IDLE, WAITING's  CLOSED (4)   CLOSED
                                                     end; or (3)
     CLOSED   never used again             refused   ignored          -            -
 
 (1) Where the connection was used before, the pool sends a GET again on a new one: the server had closed this one.
-(2) The answer starts before the server has the whole request, and an earlier call used the connection: it is stray, or
-    the early refusal of a long upload, and counts as no answer. On the first call of a connection it is delivered, and
-    the connection is closed.
-(3) The end of the answer leads to CLOSED, not to IDLE, after ``Connection: close``, HTTP/1.0, a body that ends with
-    the connection, a HEAD, a 408, and where bytes follow the answer: line ends are dropped with the connection, and
-    with anything else the call fails with StrayAnswer, since the first of two answers may be the stray one.
+(2) The response starts before the server has the whole request, and an earlier call used the connection: it is stray,
+    or the early refusal of a long upload, and counts as no response. On the first call of a connection it is
+    delivered, and the connection is closed.
+(3) The end of the response leads to CLOSED, not to IDLE, after ``Connection: close``, HTTP/1.0, a body that ends with
+    the connection, a HEAD, a 408, and where bytes follow the response: line ends are dropped with the connection, and
+    with anything else the call fails with StrayResponse, since the first of two responses may be the stray one.
 (4) Unless the body is one that ends with the connection. On TLS such a body may have been cut off by somebody on the
     way: uvloop notices that the end was not announced, asyncio's own loop does not say.
 
-A stray answer that crosses a request on the way is noticed by (2): TCP acknowledges what it received with each segment
-it sends, so an answer that finds a part of its request unacknowledged was sent before that request arrived. Linux says
-so (TIOCOUTQ); elsewhere only what is not yet written counts. A 408 on a connection that was used before is not
-delivered either: servers send it to a connection that was idle for too long. In both cases the request counts as not
-answered.
+A stray response that crosses a request on the way is noticed by (2): TCP acknowledges what it received with each
+segment it sends, so a response that finds a part of its request unacknowledged was sent before that request arrived.
+Linux says so (TIOCOUTQ); elsewhere only what is not yet written counts. A 408 on a connection that was used before is
+not delivered either: servers send it to a connection that was idle for too long. In both cases the request counts as
+not answered.
 
 Bytes in the kernel. `data_received` runs when the event loop gets to it, so bytes may lie in the socket while the state
 is still IDLE. `readable` asks the kernel (poll, no wait), and the pool asks it right before each reuse. On TLS it sees
-records, not what is in them. Session tickets arrive before the first answer (RFC 8446, section 4.6.1, and every common
-server) and the TLS layer consumes them; a record that lies there later costs this connection and nothing else.
+records, not what is in them. Session tickets arrive before the first response (RFC 8446, section 4.6.1, and every
+common server) and the TLS layer consumes them; a record that lies there later costs this connection and nothing else.
 
-What cannot be told from a true answer: a stray answer that the server (or the balancer that ends the TCP connection)
-sends after the request reached its kernel, alone in its segment, and with another status than 408. The call gets that
-answer. The true one then finds the connection idle and closes it; or, where the next call's request reached the server
-by then, that call gets it, and so on until the connection is idle as an answer comes, or is too old. Only a server that
-sends an answer more than it was asked for does this, and only what is in the body could show it.
+What cannot be told from a true response: a stray response that the server (or the balancer that ends the TCP
+connection) sends after the request reached its kernel, alone in its segment, and with another status than 408. The
+call gets that response. The true one then finds the connection idle and closes it; or, where the next call's request
+reached the server by then, that call gets it, and so on until the connection is idle as a response comes, or is too
+old. Only a server that sends a response more than it was asked for does this, and only what is in the body could show
+it.
 """
 
 import asyncio
@@ -52,16 +53,16 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
 
-from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayAnswer
-from gateway.upstream.http1.messages import Answer
-from gateway.upstream.http1.parser import AnswerParser
+from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayResponse
+from gateway.upstream.http1.messages import Response
+from gateway.upstream.http1.parser import ResponseParser
 
 _MAX_SINGLE_WRITE_BYTES = (
     65_536  # a body up to this size is copied behind its head, which costs less than a second system call
 )
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """Where a connection stands between two calls; the table is above."""
 
     IDLE = auto()
@@ -71,7 +72,12 @@ class State(Enum):
 
 
 # A member of an enumeration is found by two look-ups, and these are compared several times in each call.
-_IDLE, _WAITING, _READING, _CLOSED = State.IDLE, State.WAITING, State.READING, State.CLOSED
+_IDLE, _WAITING, _READING, _CLOSED = (
+    ConnectionState.IDLE,
+    ConnectionState.WAITING,
+    ConnectionState.READING,
+    ConnectionState.CLOSED,
+)
 
 
 class Connection(asyncio.Protocol):
@@ -83,11 +89,11 @@ class Connection(asyncio.Protocol):
     def __init__(self, max_body: int, on_close: Callable[["Connection", str], None]) -> None:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
-        self._parser = AnswerParser(max_body)
+        self._parser = ResponseParser(max_body)
         self._state = _CLOSED
         self._early = False
         self._unacknowledged = array("i", [0])
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[Response] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timeout = 0.0
         self._latest = 0.0  # when the latest byte came or went
@@ -109,16 +115,16 @@ class Connection(asyncio.Protocol):
         """Return whether the kernel has anything for this connection: bytes, its end, or an error."""
         return bool(self._poll(0))
 
-    def send(self, head: bytes, body: bytes, timeout: float, *, is_head: bool) -> "asyncio.Future[Answer]":
-        """Send a request; the future has the answer, or a CallFailed. ``timeout`` is in seconds without a byte."""
+    def send(self, head: bytes, body: bytes, timeout: float, *, is_head: bool) -> "asyncio.Future[Response]":
+        """Send a request; the future has the response, or a CallFailed. ``timeout`` is in seconds without a byte."""
         if self._state is not _IDLE:
-            raise ConnectionBroken("The connection was closed.", request_sent=False, answer_begun=False)
+            raise ConnectionBroken("The connection was closed.", request_sent=False, response_begun=False)
         self._state = _WAITING
         self.calls += 1
         self._early = False
         self._unwritten = 0
         self._parser.reset(is_head=is_head)
-        self._answer = answer = self._loop.create_future()
+        self._answer = response = self._loop.create_future()
         transport = self._transport
         if len(body) <= _MAX_SINGLE_WRITE_BYTES:
             transport.write(head + body)
@@ -126,14 +132,14 @@ class Connection(asyncio.Protocol):
             transport.write(head)
             transport.write(body)
         self._watch(timeout)
-        return answer
+        return response
 
     def close(self, reason: str) -> None:
-        """Close the connection at once; a call that waits for its answer fails."""
+        """Close the connection at once; a call that waits for its response fails."""
         broken = ConnectionBroken(
-            "The connection ended before the answer did.",
+            "The connection ended before the response did.",
             request_sent=True,
-            answer_begun=self._state is _READING,
+            response_begun=self._state is _READING,
         )
         self._fail(broken, reason)
 
@@ -149,15 +155,15 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
 
     def data_received(self, data: bytes) -> None:
-        """Read a part of the answer; bytes that no call waits for close the connection."""
+        """Read a part of the response; bytes that no call waits for close the connection."""
         state = self._state
         if state is _WAITING:
             self._state = _READING
             if self._is_request_under_way():
                 self._early = True
                 if self.calls > 1:
-                    text = "An answer came before the server had the request."
-                    self._fail(ConnectionBroken(text, request_sent=True, answer_begun=False), "early")
+                    text = "A response came before the server had the request."
+                    self._fail(ConnectionBroken(text, request_sent=True, response_begun=False), "early")
                     return
         elif state is not _READING:
             if state is _IDLE:
@@ -169,10 +175,10 @@ class Connection(asyncio.Protocol):
             else:
                 self._latest = self._loop.time()
         except CallFailed as exc:
-            self._fail(exc, "surplus" if isinstance(exc, StrayAnswer) else "invalid")
+            self._fail(exc, "surplus" if isinstance(exc, StrayResponse) else "invalid")
 
     def eof_received(self) -> None:
-        """Take the end of the stream: for some bodies it is the end of the answer."""
+        """Take the end of the stream: for some bodies it is the end of the response."""
         try:
             if self._state is _READING and self._parser.feed_eof():
                 self._finish()
@@ -199,22 +205,22 @@ class Connection(asyncio.Protocol):
     # the end of a call
 
     def _finish(self) -> None:
-        """Deliver the answer, and keep the connection if everything that came on it is accounted for."""
+        """Deliver the response, and keep the connection if everything that came on it is accounted for."""
         parser = self._parser
         if parser.surplus:
-            raise StrayAnswer
-        answer = parser.answer()
-        if answer.status == 408 and self.calls > 1:
+            raise StrayResponse
+        response = parser.response()
+        if response.status == 408 and self.calls > 1:
             text = "The server gave the idle connection up."
-            self._fail(ConnectionBroken(text, request_sent=True, answer_begun=False), "gave_up")
+            self._fail(ConnectionBroken(text, request_sent=True, response_begun=False), "gave_up")
             return
         waiting, self._answer = self._answer, None
-        if parser.keep_alive and not self._early and answer.status != 408:
+        if parser.keep_alive and not self._early and response.status != 408:
             self._state = _IDLE
         else:
             self.close("last")
         if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+            waiting.set_result(response)
 
     def _fail(self, exc: CallFailed, reason: str) -> None:
         if self._state is _CLOSED:
@@ -253,6 +259,6 @@ class Connection(asyncio.Protocol):
             self._latest = self._loop.time()
         due = self._latest + self._timeout
         if self._loop.time() >= due:
-            self._fail(ReadTimedOut("The answer stopped coming."), "timed_out")
+            self._fail(ReadTimedOut("The response stopped coming."), "timed_out")
         else:
             self._timer = self._loop.call_at(due, self._check)

@@ -5,18 +5,18 @@
     ├── ConnectFailed       no connection: refused, unresolved, TLS or the proxy said no; nothing was sent
     ├── ConnectTimedOut     no connection within the connect timeout; nothing was sent
     ├── OutOfDescriptors    the process or the machine has no file descriptor left; nothing was sent
-    ├── ReadTimedOut        no byte of the answer for the read timeout; the request may have been carried out
-    ├── ConnectionBroken    the connection ended before the answer did; its flags say what is known
-    │   └── StrayAnswer     more than one answer came to one request, and none of them can be trusted
-    ├── InvalidAnswer       the answer is not HTTP/1.1, or its header section is too large
-    └── AnswerTooLarge      the body, decompressed, is larger than allowed
+    ├── ReadTimedOut        no byte of the response for the read timeout; the request may have been carried out
+    ├── ConnectionBroken    the connection ended before the response did; its flags say what is known
+    │   └── StrayResponse     more than one response came to one request, and none of them can be trusted
+    ├── InvalidResponse       the response is not HTTP/1.1, or its header section is too large
+    └── ResponseTooLarge      the body, decompressed, is larger than allowed
 
-No text holds an address, a credential or a byte of the answer.
+No text holds an address, a credential or a byte of the response.
 """
 
 
 class CallFailed(Exception):
-    """A call got no answer."""
+    """A call got no response."""
 
 
 class InvalidRequest(CallFailed):
@@ -40,28 +40,28 @@ class ReadTimedOut(CallFailed):
 
 
 class ConnectionBroken(CallFailed):
-    """The connection ended before the answer did.
+    """The connection ended before the response did.
 
-    ``request_sent`` is False only where no byte of the request can have left. ``answer_begun`` says whether a byte
-    came that belongs to the answer.
+    ``request_sent`` is False only where no byte of the request can have left. ``response_begun`` says whether a byte
+    came that belongs to the response.
     """
 
-    def __init__(self, text: str, *, request_sent: bool, answer_begun: bool) -> None:
+    def __init__(self, text: str, *, request_sent: bool, response_begun: bool) -> None:
         super().__init__(text)
         self.request_sent = request_sent
-        self.answer_begun = answer_begun
+        self.response_begun = response_begun
 
 
-class StrayAnswer(ConnectionBroken):
-    """Bytes followed the answer at once: of two answers to one request, which one is its own is unknown."""
+class StrayResponse(ConnectionBroken):
+    """Bytes followed the response at once: of two responses to one request, which one is its own is unknown."""
 
     def __init__(self) -> None:
-        super().__init__("More than one answer came to one request.", request_sent=True, answer_begun=True)
+        super().__init__("More than one response came to one request.", request_sent=True, response_begun=True)
 
 
-class InvalidAnswer(CallFailed):
-    """The answer breaks the protocol, or a bound of its header section."""
+class InvalidResponse(CallFailed):
+    """The response breaks the protocol, or a bound of its header section."""
 
 
-class AnswerTooLarge(CallFailed):
+class ResponseTooLarge(CallFailed):
     """The body is larger than allowed, as sent or after decompression."""

@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable
 import httpx
 
 from gateway.upstream.http1.errors import (
-    AnswerTooLarge,
     CallFailed,
     ConnectFailed,
     ConnectionBroken,
     ConnectTimedOut,
-    InvalidAnswer,
     InvalidRequest,
+    InvalidResponse,
     OutOfDescriptors,
     ReadTimedOut,
+    ResponseTooLarge,
 )
-from gateway.upstream.http1.messages import Answer, HeaderLines, Request
+from gateway.upstream.http1.messages import HeaderLines, Request, Response
 from gateway.upstream.http1.origin import Origin
 from gateway.upstream.http1.pool import Pool
 
@@ -45,8 +45,8 @@ _ERRORS: tuple[tuple[type[CallFailed], type[httpx.TransportError]], ...] = (
     (OutOfDescriptors, httpx.ConnectError),
     (ReadTimedOut, httpx.ReadTimeout),
     (ConnectionBroken, httpx.ReadError),
-    (InvalidAnswer, httpx.RemoteProtocolError),
-    (AnswerTooLarge, httpx.RemoteProtocolError),
+    (InvalidResponse, httpx.RemoteProtocolError),
+    (ResponseTooLarge, httpx.RemoteProtocolError),
     (CallFailed, httpx.NetworkError),
 )
 
@@ -65,12 +65,12 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self._pools: dict[Origin, Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer, whole and decompressed; raise an httpx.TransportError."""
+        """Return the response, whole and decompressed; raise an httpx.TransportError."""
         try:
-            answer = await self._pool(request.url).send(_request(request, await request.aread()))
+            response = await self._pool(request.url).send(_request(request, await request.aread()))
         except CallFailed as exc:
             raise translate(exc) from exc
-        return httpx.Response(answer.status, headers=headers_of(answer), content=answer.body, request=request)
+        return httpx.Response(response.status, headers=headers_of(response), content=response.body, request=request)
 
     def _pool(self, url: httpx.URL) -> Pool:
         if url.scheme not in {"http", "https"} or not url.host:
@@ -107,9 +107,9 @@ def sendable(fields: Iterable[tuple[bytes, bytes]]) -> HeaderLines:
     )
 
 
-def headers_of(answer: Answer) -> list[tuple[bytes, bytes]]:
+def headers_of(response: Response) -> list[tuple[bytes, bytes]]:
     """Return the headers without those about the transfer: the body is complete and decompressed."""
-    return [field for field in answer.headers.items() if field[0] not in _OF_THE_WIRE]
+    return [field for field in response.headers.items() if field[0] not in _OF_THE_WIRE]
 
 
 def translate(exc: CallFailed) -> httpx.TransportError:

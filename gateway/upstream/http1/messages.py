@@ -1,4 +1,4 @@
-"""The request and the answer of one call: frozen, and cheap to make.
+"""The request and the response of one call: frozen, and cheap to make.
 
 They are msgspec structs because those are constructed in a tenth of a microsecond, where a frozen dataclass takes one.
 """
@@ -52,8 +52,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     read_timeout: float | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer: ``body`` is decompressed, and the names in ``headers`` are in lower case."""
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """A whole response: ``body`` is decompressed, and the names in ``headers`` are in lower case."""
 
     status: int
     headers: Mapping[bytes, bytes]

@@ -1,17 +1,17 @@
-"""The bytes of one answer: httptools reads them, and this bounds them.
+"""The bytes of one response: httptools reads them, and this bounds them.
 
-What an answer may be, and everything else is refused:
+What a response may be, and everything else is refused:
 
 - It starts with ``HTTP/1.``, its status is 100 to 599, and 101 is refused because no protocol was offered.
-- At most `MAX_INTERIM` interim answers (1xx) come before it.
+- At most `MAX_INTERIM` interim responses (1xx) come before it.
 - Its header section has at most `MAX_HEADERS` fields and `MAX_HEADER_BYTES`; so have its trailers, which are dropped,
   and whatever else is read without a byte of the body, such as an endless chunk extension.
 - Its body ends by Content-Length, by chunks, or with the connection. Content-Length beside Transfer-Encoding, two
   lengths, and a Transfer-Encoding other than ``chunked`` are refused (RFC 9112, section 6.3: request smuggling).
 - Its body is at most ``max_body`` bytes, as sent and after decompression. Decompression stops at the first byte more,
-  so that a small answer cannot unfold into a large one.
+  so that a small response cannot unfold into a large one.
 
-The parser also finds out whether the answer ends where the bytes end. httptools starts a new message at the first
+The parser also finds out whether the response ends where the bytes end. httptools starts a new message at the first
 surplus byte, but skips line ends silently; those are found by the last bytes of the stream (`_ends_exactly`).
 """
 
@@ -19,8 +19,8 @@ import zlib
 
 import httptools
 
-from gateway.upstream.http1.errors import AnswerTooLarge, CallFailed, InvalidAnswer
-from gateway.upstream.http1.messages import Answer
+from gateway.upstream.http1.errors import CallFailed, InvalidResponse, ResponseTooLarge
+from gateway.upstream.http1.messages import Response
 
 MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 128
@@ -31,8 +31,8 @@ _WITHOUT_BODY = frozenset({204, 304})
 _LOOKED_AT = 64  # how many of the last bytes are searched for line ends
 
 
-class AnswerParser:
-    """Reads one answer after the other from one connection; `reset` starts the next."""
+class ResponseParser:
+    """Reads one response after the other from one connection; `reset` starts the next."""
 
     __slots__ = (
         "_decoder",
@@ -61,7 +61,7 @@ class AnswerParser:
         self.reset(is_head=False)
 
     def reset(self, *, is_head: bool) -> None:
-        """Expect a new answer; the one to a HEAD has no body, whatever its header says."""
+        """Expect a new response; the one to a HEAD has no body, whatever its header says."""
         self._is_head = is_head
         self._fields: list[tuple[bytes, bytes]] = []
         self._headers: dict[bytes, bytes] = {}
@@ -78,53 +78,53 @@ class AnswerParser:
         self.complete = False
         self.keep_alive = False
         self.surplus = False
-        """Whether bytes follow the answer that are more than line ends."""
+        """Whether bytes follow the response that are more than line ends."""
 
     def feed(self, data: bytes) -> bool:
-        """Read ``data`` and return whether the answer is complete; raise InvalidAnswer or AnswerTooLarge."""
+        """Read ``data`` and return whether the response is complete; raise InvalidResponse or ResponseTooLarge."""
         if not self.begun:
             self.begun = True
-            if data[0] != 0x48:  # "H": httptools would skip line ends, which belong to something before this answer
-                raise InvalidAnswer("The answer does not start with a status line.")
+            if data[0] != 0x48:  # "H": httptools would skip line ends, which belong to something before this response
+                raise InvalidResponse("The response does not start with a status line.")
         self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            raise InvalidAnswer("The answer switches protocols.") from exc
+            raise InvalidResponse("The response switches protocols.") from exc
         except httptools.HttpParserError as exc:
             self._stopped(exc)
         if self.complete:
             self.keep_alive = self.keep_alive and self._ends_exactly(data)
             return True
         if self._unparsed > MAX_HEADER_BYTES or len(self._fields) > MAX_HEADERS:
-            raise InvalidAnswer("The header section of the answer is too large.")
+            raise InvalidResponse("The header section of the response is too large.")
         self._tail = (self._tail + data[-5:])[-5:]
         return False
 
     def feed_eof(self) -> bool:
-        """Return whether the end of the connection is the end of the answer."""
+        """Return whether the end of the connection is the end of the response."""
         if self._until_close and self.status:
             self.complete = True
         return self.complete
 
-    def answer(self) -> Answer:
-        """Return the complete answer; raise InvalidAnswer where its compressed body is cut off."""
+    def response(self) -> Response:
+        """Return the complete response; raise InvalidResponse where its compressed body is cut off."""
         parts = self._parts
         if self._decoder is not None and not self._decoder.finished:
-            raise InvalidAnswer("The compressed body is incomplete.")
-        return Answer(self.status, self._headers, parts[0] if len(parts) == 1 else b"".join(parts))
+            raise InvalidResponse("The compressed body is incomplete.")
+        return Response(self.status, self._headers, parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _stopped(self, exc: httptools.HttpParserError) -> None:
-        """Say why httptools stopped: our own refusal, bytes behind the answer, or bytes that are no answer."""
+        """Say why httptools stopped: our own refusal, bytes behind the response, or bytes that are no response."""
         if self.complete:
             self.surplus = self.surplus or not self._is_head
             return
         if isinstance(exc.__context__, CallFailed):
             raise exc.__context__ from None
-        raise InvalidAnswer("The answer is not HTTP/1.1.") from exc
+        raise InvalidResponse("The response is not HTTP/1.1.") from exc
 
     def _ends_exactly(self, data: bytes) -> bool:
-        """Return whether no line end follows the answer; where that is uncertain, return False.
+        """Return whether no line end follows the response; where that is uncertain, return False.
 
         A body with a length has as many line ends at its end as the bytes have. Anything else ends with an empty line,
         so with two line ends and no third.
@@ -150,18 +150,18 @@ class AnswerParser:
     def on_headers_complete(self) -> None:
         """Check the header section, and find out how the body is sent."""
         if self.complete:
-            return  # of a surplus answer
+            return  # of a surplus response
         parser = self._parser
         fields, self._fields = self._fields, []
         status = parser.get_status_code()
         if not 100 <= status <= 599 or parser.get_http_version() not in {"1.1", "1.0"}:
-            raise InvalidAnswer("The status line of the answer makes no sense.")
+            raise InvalidResponse("The status line of the response makes no sense.")
         _check_size(fields, at_most=self._unparsed)
         self._unparsed = 0
         if status < 200:
             self.interim += 1
             if self.interim > MAX_INTERIM:
-                raise InvalidAnswer("Too many interim answers came before the answer.")
+                raise InvalidResponse("Too many interim responses came before the response.")
             return
         self.status = status
         self._headers = _merged(fields)
@@ -172,14 +172,14 @@ class AnswerParser:
         coding = headers.get(b"transfer-encoding")
         length = headers.get(b"content-length")
         if coding is not None and coding.lower() != b"chunked":
-            raise InvalidAnswer("The answer has a Transfer-Encoding that was not asked for.")
+            raise InvalidResponse("The response has a Transfer-Encoding that was not asked for.")
         if self._is_head:
             self.complete = True
             raise _NoBodyFollowsError  # httptools would wait for the body
         if self.status in _WITHOUT_BODY:
             return
         if length is not None and int(length) > self._max_body:
-            raise AnswerTooLarge("The body of the answer is too large.")
+            raise ResponseTooLarge("The body of the response is too large.")
         self._until_close = coding is None and length is None
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
@@ -188,18 +188,18 @@ class AnswerParser:
     def on_body(self, piece: bytes) -> None:
         """Keep a piece of the body, decompressed."""
         if self.complete:
-            return  # of a surplus answer
+            return  # of a surplus response
         self._unparsed = 0
         self._piece = piece
         if self._decoder is not None:
             piece = self._decoder.decode(piece)
         self._size += len(piece)
         if self._size > self._max_body:
-            raise AnswerTooLarge("The body of the answer is too large.")
+            raise ResponseTooLarge("The body of the response is too large.")
         self._parts.append(piece)
 
     def on_message_complete(self) -> None:
-        """Note the end of the answer, or of an interim one."""
+        """Note the end of the response, or of an interim one."""
         if self.status and not self.complete:
             if self._fields:
                 _check_size(self._fields)  # the trailers
@@ -216,7 +216,7 @@ class BodyDecoder:
 
     def __init__(self, encoding: bytes, room: int) -> None:
         if encoding not in {b"gzip", b"x-gzip", b"deflate"}:
-            raise InvalidAnswer("The answer has a Content-Encoding that was not asked for.")
+            raise InvalidResponse("The response has a Content-Encoding that was not asked for.")
         self._is_gzip = encoding != b"deflate"
         self._room = room
         self._room_as_sent = room + MAX_HEADER_BYTES
@@ -231,10 +231,10 @@ class BodyDecoder:
         return self._decompressor.eof
 
     def decode(self, data: bytes) -> bytes:
-        """Return what ``data`` unfolds to; raise InvalidAnswer or AnswerTooLarge."""
+        """Return what ``data`` unfolds to; raise InvalidResponse or ResponseTooLarge."""
         self._room_as_sent -= len(data)
         if self._room_as_sent < 0:  # blocks that unfold to nothing cost time all the same
-            raise AnswerTooLarge("The body of the answer is too large.")
+            raise ResponseTooLarge("The body of the response is too large.")
         if self._decompressor is None:
             data = self._start + data
             if len(data) < 2:
@@ -249,11 +249,11 @@ class BodyDecoder:
                 piece = self._decompressor.decompress(data, self._room + 1)
                 self._room -= len(piece)
                 if self._room < 0:
-                    raise AnswerTooLarge("The body of the answer is too large.")
+                    raise ResponseTooLarge("The body of the response is too large.")
                 unfolded.append(piece)
                 data = self._decompressor.unused_data
         except zlib.error as exc:
-            raise InvalidAnswer("The compressed body is damaged.") from exc
+            raise InvalidResponse("The compressed body is damaged.") from exc
         return b"".join(unfolded)
 
     def _window(self, start: bytes) -> int:
@@ -266,16 +266,16 @@ class BodyDecoder:
     def _next_member(self) -> "zlib._Decompress":
         """Return the decompressor of the next gzip member (RFC 1952, section 2.2)."""
         if not self._is_gzip:
-            raise InvalidAnswer("The compressed body goes on behind its end.")
+            raise InvalidResponse("The compressed body goes on behind its end.")
         return zlib.decompressobj(16 + zlib.MAX_WBITS)
 
 
 def _check_size(fields: list[tuple[bytes, bytes]], at_most: int = MAX_HEADER_BYTES + 1) -> None:
-    """Raise InvalidAnswer for too large a section; the bytes are counted unless they are few ``at_most``."""
+    """Raise InvalidResponse for too large a section; the bytes are counted unless they are few ``at_most``."""
     if len(fields) > MAX_HEADERS or (
         at_most > MAX_HEADER_BYTES and sum(len(name) + len(value) for name, value in fields) > MAX_HEADER_BYTES
     ):
-        raise InvalidAnswer("The header section of the answer is too large.")
+        raise InvalidResponse("The header section of the response is too large.")
 
 
 def _merged(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

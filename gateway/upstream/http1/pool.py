@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway.upstream.http1.connection import Connection
 from gateway.upstream.http1.connector import Connector, Resolve, resolve
 from gateway.upstream.http1.errors import ConnectFailed, ConnectionBroken
-from gateway.upstream.http1.messages import Answer, Request, RequestWriter
+from gateway.upstream.http1.messages import Request, RequestWriter, Response
 from gateway.upstream.http1.origin import Origin
 from gateway.upstream.http1.proxy import Proxy
 
@@ -92,8 +92,8 @@ class Pool:
         self._reconnects = 0
         self._discarded: Counter[str] = Counter()
 
-    async def send(self, request: Request) -> Answer:
-        """Return the answer to ``request``; raise a CallFailed where there is none."""
+    async def send(self, request: Request) -> Response:
+        """Return the response to ``request``; raise a CallFailed where there is none."""
         head = self._writer.head(request)
         if self._free and not self._waiting:
             self._free -= 1
@@ -103,7 +103,7 @@ class Pool:
             connection = self._take() or await self._connect(request)
             while True:
                 try:
-                    answer = await connection.send(
+                    response = await connection.send(
                         head,
                         request.body,
                         self._read_timeout if request.read_timeout is None else request.read_timeout,
@@ -118,7 +118,7 @@ class Pool:
                 else:
                     if connection.reusable:
                         self._keep(connection)
-                    return answer
+                    return response
                 connection = await self._connect(request)
         finally:
             self._release()
@@ -156,7 +156,7 @@ class Pool:
 
     def _is_sent_again(self, request: Request, connection: Connection, exc: ConnectionBroken) -> bool:
         """Return whether the request goes out once more because the kept connection it went out on was dead."""
-        if self._closed or exc.answer_begun or connection.calls < 2:
+        if self._closed or exc.response_begun or connection.calls < 2:
             return False
         # The server, or something before it, gave up kept connections: more of them are likely to be dead.
         for idle in list(self._idle):

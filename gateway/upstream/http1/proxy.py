@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.upstream.http1.errors import ConnectFailed
 
-_MAX_ANSWER = 16_384
+_MAX_RESPONSE = 16_384
 _status = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]").match
 
 
@@ -41,21 +41,21 @@ class Proxy:
 async def open_tunnel(sock: socket.socket, proxy: Proxy, authority: str) -> None:
     """Ask the proxy on ``sock`` for a tunnel to ``authority`` (host and port); raise ConnectFailed or OSError.
 
-    The answer is read to the end of its header and no further: in a tunnel the client speaks first, so anything more
+    The response is read to the end of its header and no further: in a tunnel the client speaks first, so anything more
     is not the origin's.
     """
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(
         sock, f"CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n{proxy.headers}\r\n".encode("latin-1")
     )
-    answer = b""
-    while b"\r\n\r\n" not in answer:
+    response = b""
+    while b"\r\n\r\n" not in response:
         received = await loop.sock_recv(sock, 4096)
-        answer += received
-        if not received or len(answer) > _MAX_ANSWER:
+        response += received
+        if not received or len(response) > _MAX_RESPONSE:
             raise ConnectFailed("The proxy did not answer.")
-    status = _status(answer)
+    status = _status(response)
     if status is None or not 200 <= int(status[1]) <= 299:
         raise ConnectFailed("The proxy refused the tunnel.")
-    if not answer.endswith(b"\r\n\r\n") or answer.count(b"\r\n\r\n") > 1:
+    if not response.endswith(b"\r\n\r\n") or response.count(b"\r\n\r\n") > 1:
         raise ConnectFailed("The proxy sent bytes of its own into the tunnel.")

@@ -31,7 +31,7 @@ from gateway.compat.httpx import WholeResponse
 from gateway.errors import Unauthenticated, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import EXTENSION, Call, Origin, call_of
+from gateway.upstream.call import EXTENSION, Call, ResponseOrigin, call_of
 
 _HEADER = struct.Struct(">d16s")
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
@@ -107,10 +107,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
         if entry is None:
             return await self._fetch(await self._with_generation(found, call), request)
         if entry.age < ttl:
-            return self._serve(request, call, entry, Origin.CACHED)
+            return self._serve(request, call, entry, ResponseOrigin.CACHED)
         if entry.age < ttl + self._policy.stale_while_revalidate:
             self._refresh(found, request, call)
-            return self._serve(request, call, entry, Origin.STALE)
+            return self._serve(request, call, entry, ResponseOrigin.STALE)
         if entry.age < ttl + self._policy.stale_if_error:
             return await self._fetch_or_serve(found, request, call, entry)
         return await self._fetch(found, request)
@@ -155,7 +155,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
         key, begun = _generation_key(call.subject), _new_generation()
         return replace(found, generation=await self._store.claim(key, begun, self._generation_lifetime()))
 
-    def _serve(self, request: httpx.Request, call: Call, entry: _Entry, origin: Origin) -> httpx.Response:
+    def _serve(self, request: httpx.Request, call: Call, entry: _Entry, origin: ResponseOrigin) -> httpx.Response:
         call.origin, call.age = origin, entry.age
         self._counts[f"cache_{origin}"] += 1
         return WholeResponse(200, entry.body, request=request)
@@ -173,10 +173,10 @@ class ResponseCache(httpx.AsyncBaseTransport):
             async with asyncio.timeout_at(earlier.deadline):
                 response = await self._fetch(found, _copy(request, earlier))
         except _FAILURES:
-            return self._serve(request, call, entry, Origin.STALE)
+            return self._serve(request, call, entry, ResponseOrigin.STALE)
         finally:
             call.attempts = earlier.attempts
-        return self._serve(request, call, entry, Origin.STALE) if _failed(response) else response
+        return self._serve(request, call, entry, ResponseOrigin.STALE) if _failed(response) else response
 
     async def _fetch(self, found: _Lookup, request: httpx.Request) -> httpx.Response:
         response = await self._following.handle_async_request(request)

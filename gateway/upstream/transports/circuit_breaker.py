@@ -39,7 +39,7 @@ _MOST = 0.8
 """The share of an operation's timeout that counts as all of it: some passes before its first call is sent."""
 
 
-class State(Enum):
+class CircuitState(Enum):
     """The states of a circuit; see the top of this file."""
 
     CLOSED = "closed"
@@ -64,7 +64,7 @@ class Circuit:
 
     def __init__(self, name: str, policy: BreakerPolicy, clock: Callable[[], float]) -> None:
         self.name = name
-        self.state = State.CLOSED
+        self.state = CircuitState.CLOSED
         self.opened = 0
         """How often it has opened."""
         self.refused = 0
@@ -78,16 +78,16 @@ class Circuit:
     @property
     def rejects_calls(self) -> bool:
         """Whether it is open and its pause is not over yet."""
-        return self.state is State.OPEN and self._clock() < self._opened_at + self._policy.pause
+        return self.state is CircuitState.OPEN and self._clock() < self._opened_at + self._policy.pause
 
-    def admit(self) -> bool:
+    def before_call(self) -> bool:
         """Return whether this call is a probe; raise UpstreamUnavailable if the call must not be sent."""
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.CLOSED:
             return False
         remaining = self._opened_at + self._policy.pause - self._clock()
-        if self.state is State.OPEN and remaining <= 0:
-            self._move(State.HALF_OPEN)
-        if self.state is State.OPEN or self._probing:
+        if self.state is CircuitState.OPEN and remaining <= 0:
+            self._move(CircuitState.HALF_OPEN)
+        if self.state is CircuitState.OPEN or self._probing:
             self.refused += 1
             raise UpstreamUnavailable(
                 "The REST API keeps failing; it is given a pause.", retry_after=float(max(1, math.ceil(remaining)))
@@ -101,7 +101,7 @@ class Circuit:
             self._probing = False
         if failed is None:
             return
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.CLOSED:
             self._calls.add(marked=failed)
             if failed and self._too_many_failures():
                 self._open()
@@ -109,7 +109,7 @@ class Circuit:
             self._open()
         elif probe:
             self._calls.clear()
-            self._move(State.CLOSED)
+            self._move(CircuitState.CLOSED)
 
     def _too_many_failures(self) -> bool:
         total = self._calls.total
@@ -118,9 +118,9 @@ class Circuit:
     def _open(self) -> None:
         self._opened_at = self._clock()
         self.opened += 1
-        self._move(State.OPEN)
+        self._move(CircuitState.OPEN)
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: CircuitState) -> None:
         self.state = state
         logger.warning("the circuit of %s is %s", self.name, state.value)
 
@@ -148,7 +148,7 @@ class CircuitBreaker(httpx.AsyncBaseTransport):
         """Send the request if its circuit allows it."""
         call = call_of(request)
         circuit = self._circuit(request.url.host, call.route)
-        probe = circuit.admit()
+        probe = circuit.before_call()
         failed: bool | None = None
         try:
             response = await self._following.handle_async_request(request)

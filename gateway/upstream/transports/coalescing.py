@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from gateway.upstream.call import Origin, call_of
+from gateway.upstream.call import ResponseOrigin, call_of
 
 _Key = tuple[str | None, str]
 
@@ -54,13 +54,13 @@ class Coalescing(httpx.AsyncBaseTransport):
         leader.timeout = max(leader.timeout, call.timeout)
         if leader.join_line is not None:
             leader.join_line(call.caller)  # else this caller would wait in the other's line
-        call.origin = Origin.COALESCED
+        call.origin = ResponseOrigin.COALESCED
         try:
             return await self._wait(key, shared)
         finally:
             call.attempts, call.age = leader.attempts, leader.age
-            if leader.origin is Origin.STALE:
-                call.origin = Origin.STALE
+            if leader.origin is ResponseOrigin.STALE:
+                call.origin = ResponseOrigin.STALE
 
     async def _wait(self, key: _Key, shared: _SharedCall) -> httpx.Response:
         shared.waiting += 1

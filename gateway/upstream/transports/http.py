@@ -13,11 +13,11 @@ from gateway.compat.httpx import WholeResponse
 from gateway.errors import UpstreamInvalidResponse, UpstreamUnavailable
 from gateway.upstream.http1 import (
     NO_HEADERS,
-    AnswerTooLarge,
     CallFailed,
     OutOfDescriptors,
     Pool,
     Request,
+    ResponseTooLarge,
 )
 from gateway.upstream.http1.httpx_transport import headers_of, sendable, translate
 
@@ -48,7 +48,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
         """
         try:
             answer = await self._pool.send(self._outgoing(request))
-        except AnswerTooLarge as exc:
+        except ResponseTooLarge as exc:
             most = self._pool.settings.max_body
             raise UpstreamInvalidResponse(f"The REST API's answer is larger than {most} bytes.") from exc
         except OutOfDescriptors as exc:

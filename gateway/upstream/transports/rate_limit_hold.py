@@ -22,7 +22,7 @@ from cachetools import LRUCache
 from gateway.errors import RateLimited, UpstreamFailure
 from gateway.telemetry import Counts
 from gateway.upstream.call import Call, call_of
-from gateway.upstream.response import retry_after
+from gateway.upstream.response import parse_retry_after
 
 _MAX_HOLDS = 10_000
 _DEFAULT_SECONDS = 1.0
@@ -61,7 +61,7 @@ class RateLimitHolds:
         """Hold what comes later, if the response is a 429."""
         if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or request.method != "GET":
             return
-        asked = retry_after(response.headers.get("retry-after"), now=self._now)
+        asked = parse_retry_after(response.headers.get("retry-after"), now=self._now)
         until = self._clock() + (_DEFAULT_SECONDS if asked is None else asked)
         key = self._key(request, call_of(request))
         self._until[key] = max(until, self._until.get(key, until))

@@ -22,7 +22,7 @@ import httpx
 from gateway.clock import REAL_TIME, Timing
 from gateway.telemetry import Counts
 from gateway.upstream.call import call_of
-from gateway.upstream.response import retry_after
+from gateway.upstream.response import parse_retry_after
 from gateway.upstream.transports.rolling_counts import RollingCounts
 
 _STATUSES = frozenset({429, 502, 503, 504})
@@ -98,7 +98,9 @@ class Retry(httpx.AsyncBaseTransport):
         call = call_of(request)
         if call.attempts >= self._policy.attempts:
             return False
-        asked = None if response is None else retry_after(response.headers.get("retry-after"), now=self._timing.now)
+        asked = (
+            None if response is None else parse_retry_after(response.headers.get("retry-after"), now=self._timing.now)
+        )
         bound = min(self._policy.longest_wait, self._policy.first_wait * 2 ** (call.attempts - 1))
         wait = self._timing.jitter(bound) if asked is None else asked
         if asyncio.get_running_loop().time() + wait >= call.deadline or not self._budget.take():

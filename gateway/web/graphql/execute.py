@@ -14,7 +14,7 @@ from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
-from gateway.upstream.call import CallReports, Origin
+from gateway.upstream.call import CallReports, ResponseOrigin
 from gateway.web.graphql.batching import Batch, run_batch
 from gateway.web.graphql.multipart import accepts_multipart
 from gateway.web.graphql.operation_log import OperationReporter
@@ -100,7 +100,7 @@ def _timeout(value: str | None) -> float | None:
 
 def _extensions(reports: CallReports, *, explain: bool) -> dict[str, Any]:
     """Return what the response says of its REST calls: always the stale ones, and all of them with ``explain``."""
-    stale = [report.as_dict() for report in reports if report.origin is Origin.STALE]
+    stale = [report.as_dict() for report in reports if report.origin is ResponseOrigin.STALE]
     extensions: dict[str, Any] = {}
     if stale:
         extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]

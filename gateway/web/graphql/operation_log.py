@@ -22,7 +22,7 @@ from gateway.schema.resolvers.context import OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
-from gateway.upstream.call import CallReports, Origin, outcome_of
+from gateway.upstream.call import CallReports, ResponseOrigin, outcome_of
 from gateway.web.request import HttpError
 
 DISCONNECTED = "CLIENT_DISCONNECTED"
@@ -200,7 +200,7 @@ def _document(operation: Operation) -> str | None:
 
 def _summary(reports: CallReports) -> list[dict[str, Any]]:
     """Count the REST calls by route, origin and outcome, in a list: log search needs keys that are known in advance."""
-    calls: dict[tuple[str, Origin, str], int] = {}
+    calls: dict[tuple[str, ResponseOrigin, str], int] = {}
     for report in reports:
         kind = report.route, report.origin, report.outcome
         calls[kind] = calls.get(kind, 0) + 1

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.upstream.http1 import Answer, Pool, Request
+from gateway.upstream.http1 import Pool, Request, Response
 from tests.upstream.http1.raw_server import PATIENCE, Peer, RawServer, answer_to
 
 
@@ -27,7 +27,7 @@ class Road:
     server: RawServer
     clock: Clock
 
-    async def get(self, target: str = "/a") -> Answer:
+    async def get(self, target: str = "/a") -> Response:
         return await self.pool.send(Request("GET", target))
 
     async def kept(self, count: int = 1) -> list[Peer]:
@@ -40,7 +40,7 @@ class Road:
         assert self.pool.state().idle == count
         return peers
 
-    async def begun(self, request: Request) -> tuple[asyncio.Task[Answer], Peer]:
+    async def begun(self, request: Request) -> tuple[asyncio.Task[Response], Peer]:
         """Send a request on a new connection, and return when the server has read it."""
         call = asyncio.create_task(self.pool.send(request))
         peer = await self.server.accept()

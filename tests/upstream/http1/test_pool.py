@@ -6,12 +6,12 @@ import gzip
 import pytest
 
 from gateway.upstream.http1 import (
-    AnswerTooLarge,
     ConnectFailed,
     ConnectionBroken,
-    InvalidAnswer,
+    InvalidResponse,
     ReadTimedOut,
     Request,
+    ResponseTooLarge,
 )
 from tests.upstream.http1.conftest import NewRoad
 from tests.upstream.http1.raw_server import Authority, answer, answer_to
@@ -153,7 +153,7 @@ async def test_a_post_is_never_sent_twice(road: Road, how: str) -> None:
     peer.close() if how == "close" else peer.reset()
     with pytest.raises(ConnectionBroken) as caught:
         await call
-    assert (caught.value.request_sent, caught.value.answer_begun) == (True, False)
+    assert (caught.value.request_sent, caught.value.response_begun) == (True, False)
     assert (road.server.requests, road.pool.state().reconnects) == ([], 0)
 
 
@@ -254,11 +254,11 @@ async def test_a_body_that_the_server_does_not_read_times_out(new_road: NewRoad)
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nbody", InvalidAnswer),
-        (b"nonsense", InvalidAnswer),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense", InvalidAnswer),
-        (answer(bytes(1001)), AnswerTooLarge),
-        (answer(gzip.compress(bytes(2**20)), headers=b"content-encoding: gzip\r\n"), AnswerTooLarge),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nbody", InvalidResponse),
+        (b"nonsense", InvalidResponse),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense", InvalidResponse),
+        (answer(bytes(1001)), ResponseTooLarge),
+        (answer(gzip.compress(bytes(2**20)), headers=b"content-encoding: gzip\r\n"), ResponseTooLarge),
     ],
 )
 async def test_an_answer_that_is_refused_closes_the_connection(
@@ -329,7 +329,7 @@ async def test_a_server_that_speaks_first_is_not_listened_to(plain_road: Road) -
     peer = await plain_road.server.accept()
     await peer.request()
     peer.write(b"220 smtp.example.org ESMTP\r\n")
-    with pytest.raises(InvalidAnswer):
+    with pytest.raises(InvalidResponse):
         await call
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.upstream.http1 import ConnectionBroken, Request, StrayAnswer
+from gateway.upstream.http1 import ConnectionBroken, Request, StrayResponse
 from tests.upstream.http1.raw_server import answer, answer_to
 from tests.upstream.http1.road import Road, until
 
@@ -48,7 +48,7 @@ async def test_in_one_segment_with_the_true_answer(road: Road, stray: str, is_fi
     """Which of the two is the true one is unknown, so the call gets neither."""
     sent = STRAYS[stray]
     road.server.serving(lambda request: sent + answer_to(request) if is_first else answer_to(request) + sent)
-    with pytest.raises(StrayAnswer):
+    with pytest.raises(StrayResponse):
         await road.get("/a")
     state = road.pool.state()
     assert (state.idle, state.discarded) == (0, {"surplus": 1})
@@ -76,7 +76,7 @@ async def test_behind_a_body_in_a_segment_of_its_own(road: Road) -> None:
     await until(lambda: True)
     peer.write(true[-1:])
     peer.write(STRAYS["200"])
-    with contextlib.suppress(StrayAnswer):  # the two segments may be read as one
+    with contextlib.suppress(StrayResponse):  # the two segments may be read as one
         assert (await call).body == b"/a"
     road.server.serving()
     assert (await road.get("/b")).body == b"/b"
@@ -97,7 +97,7 @@ async def test_a_408_that_crosses_a_request(road: Road, method: str) -> None:
     else:
         with pytest.raises(ConnectionBroken) as caught:
             await call
-        assert (caught.value.request_sent, caught.value.answer_begun) == (True, False)
+        assert (caught.value.request_sent, caught.value.response_begun) == (True, False)
         assert road.server.requests == []
     assert await peer.ended()
 
@@ -142,7 +142,7 @@ async def test_an_answer_to_a_later_request_not_fully_written_may_be_stray(road:
     peer.write(STRAYS["200"])
     with pytest.raises(ConnectionBroken) as caught:
         await call
-    assert not caught.value.answer_begun
+    assert not caught.value.response_begun
     assert road.pool.state().discarded == {"early": 1}
     assert await peer.ended()
 
@@ -166,7 +166,7 @@ async def test_a_stray_answer_that_crosses_the_request(road: Road, stray: bytes,
     else:
         with pytest.raises(ConnectionBroken) as caught:
             await call
-        assert (caught.value.request_sent, caught.value.answer_begun) == (True, False)
+        assert (caught.value.request_sent, caught.value.response_begun) == (True, False)
         assert road.server.requests == []
     assert road.pool.state().discarded == {"early": 1}
     assert await peer.ended()

@@ -14,7 +14,7 @@ function subscribe(listener) {
   return () => listeners.delete(listener);
 }
 
-/** The last operation's calls, or null where none has told of any. */
+/** The last operation's calls, or null before the first report. */
 export function useCalls() {
   return useSyncExternalStore(subscribe, () => calls);
 }

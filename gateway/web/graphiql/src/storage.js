@@ -28,7 +28,7 @@ function ownKeys() {
   return Object.keys(localStorage).filter((key) => key.startsWith('graphiql:'));
 }
 
-/** The storage, where nobody has asked for headers to be kept unless the settings say so. */
+/** The storage. Headers are kept only if the user asks for it in GraphiQL's settings. */
 export function openStorage() {
   if (localStorage.getItem(PERSIST_HEADERS) === null) setItem(PERSIST_HEADERS, 'false');
   return {

@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.http1 import Answer, AnswerTooLarge, CallFailed, InvalidAnswer
-from gateway.upstream.http1.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_INTERIM, AnswerParser
+from gateway.upstream.http1 import CallFailed, InvalidResponse, Response, ResponseTooLarge
+from gateway.upstream.http1.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_INTERIM, ResponseParser
 
 MAX_BODY = 1_000_000
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
 
 
-def parser(*, is_head: bool = False) -> AnswerParser:
-    new = AnswerParser(MAX_BODY)
+def parser(*, is_head: bool = False) -> ResponseParser:
+    new = ResponseParser(MAX_BODY)
     new.reset(is_head=is_head)
     return new
 
 
-def read(sent: bytes | Iterable[bytes], *, ended: bool = False, is_head: bool = False) -> tuple[Answer, bool]:
+def read(sent: bytes | Iterable[bytes], *, ended: bool = False, is_head: bool = False) -> tuple[Response, bool]:
     """Return the answer in the segments ``sent``, and whether the connection can be used again."""
     reading = parser(is_head=is_head)
     for segment in [sent] if isinstance(sent, bytes) else sent:
@@ -34,7 +34,7 @@ def read(sent: bytes | Iterable[bytes], *, ended: bool = False, is_head: bool = 
         reading.feed_eof()
     assert reading.complete
     assert not reading.surplus
-    return reading.answer(), reading.keep_alive
+    return reading.response(), reading.keep_alive
 
 
 def with_length(body: bytes, headers: bytes = b"", status: bytes = b"200 OK") -> bytes:
@@ -112,7 +112,7 @@ def test_however_it_is_split_what_follows_is_noticed(name: str, data: st.DataObj
     assert reading.complete
     assert reading.surplus or not reading.keep_alive
     assert reading.surplus == bool(following.strip(b"\r\n"))
-    assert reading.answer() == read(sent)[0]
+    assert reading.response() == read(sent)[0]
 
 
 def test_a_body_that_ends_with_the_connection() -> None:
@@ -186,10 +186,10 @@ REFUSED = {
 @pytest.mark.parametrize("size", [1, 1000, 10**9])
 def test_bytes_that_are_no_answer(sent: bytes, size: int) -> None:
     reading = parser()
-    with pytest.raises(InvalidAnswer):  # noqa: PT012 - at some segment
+    with pytest.raises(InvalidResponse):  # noqa: PT012 - at some segment
         for start in range(0, len(sent), size):
             reading.feed(sent[start : start + size])
-        reading.answer()
+        reading.response()
 
 
 ENDLESS: dict[str, tuple[bytes, bytes]] = {
@@ -213,7 +213,7 @@ def test_what_never_ends_is_refused_in_time(start: bytes, endless: bytes, size: 
     if start:
         reading.feed(start)
     segment = endless * size
-    with pytest.raises(InvalidAnswer):  # noqa: PT012 - at some segment
+    with pytest.raises(InvalidResponse):  # noqa: PT012 - at some segment
         for _ in range(2 * MAX_HEADER_BYTES // len(segment) + 2):
             reading.feed(segment)
 
@@ -234,7 +234,7 @@ TOO_LARGE: dict[str, bytes] = {
 @pytest.mark.parametrize("sent", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_a_body_that_is_too_large(sent: bytes) -> None:
     reading = parser()
-    with pytest.raises(AnswerTooLarge):  # noqa: PT012 - at some segment
+    with pytest.raises(ResponseTooLarge):  # noqa: PT012 - at some segment
         for start in range(0, len(sent), 65_536):
             reading.feed(sent[start : start + 65_536])
 
@@ -250,7 +250,7 @@ def test_a_bomb_never_unfolds(before: int) -> None:
     bomb = with_length(gzip.compress(bytes(before)) + gzip.compress(bytes(2**26)), GZIP)
     reading = parser()
     tracemalloc.start()
-    with pytest.raises(AnswerTooLarge):
+    with pytest.raises(ResponseTooLarge):
         reading.feed(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
