@@ -43,7 +43,7 @@ def show_and_run_example(program: Program) -> tuple[str, str]:
     sandbox_url = program.out.until(r"in front of a sandbox .*\((http://127\.0\.0\.1:\d+)\)")[1]
     graphql_url = program.out.until(r"GraphiQL +(http://127\.0\.0\.1:\d+/graphql)$")[1]
     example = shlex.split(program.out.until("^  curl .*$")[0])
-    program.out.until("^answers$")
+    program.out.until("^Its response:$")
     printed = program.out.until("^{$")[0] + "".join(iter(lambda: program.out.until("^.*$")[0], "}")) + "}"
     if shutil.which("curl"):
         done = subprocess.run(example, capture_output=True, check=True, timeout=TIMEOUT_SECONDS)  # noqa: S603 - the demo's

@@ -94,13 +94,16 @@ class Variables:
 
 
 def _has_large_integer(value: Any) -> bool:
-    match value:
-        case int():
-            return not is_int64(value)
-        case list():
-            return any(map(_has_large_integer, value))
-        case dict():
-            return any(map(_has_large_integer, value.values()))
+    # Without recursion: a variable may be nested as deeply as a request's body allows.
+    values = [value]
+    while values:
+        match values.pop():
+            case int() as number if not is_int64(number):
+                return True
+            case list() as items:
+                values.extend(items)
+            case dict() as fields:
+                values.extend(fields.values())
     return False
 
 
