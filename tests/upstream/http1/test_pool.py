@@ -223,9 +223,9 @@ def _is_answered(call: asyncio.Task[object]) -> bool:
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_read_timeout_closes_the_connection(new_road: NewRoad, begun: bool) -> None:
-    road = await new_road(read_timeout=0.05)
+    road = await new_road()
     (peer,) = await road.kept()
-    call = asyncio.create_task(road.get())
+    call = asyncio.create_task(road.pool.send(Request("GET", "/a", read_timeout=0.05)))
     await peer.request()
     if begun:
         peer.write(answer(b"body")[:-1])
