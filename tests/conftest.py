@@ -17,6 +17,7 @@ from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
 from gateway.settings import PREFIX
 from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, StartGateway, settings
+from tests.http1.raw_server import Authority
 from tests.programs import MODULE, Program, Start
 from tests.selection import Selection
 
@@ -73,6 +74,11 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
 @pytest.fixture
 def gateway(start: StartGateway) -> Gateway:
     return start()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.create(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

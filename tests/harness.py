@@ -11,13 +11,13 @@ import httpx
 
 from gateway.auth import Authenticator, authenticator
 from gateway.clock import REAL_TIME, Timing
+from gateway.http1 import Pool, PoolSettings
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.settings import Settings, catalogue, load_settings
 from gateway.storage.shared import shared_by
 from gateway.telemetry import Counts
 from gateway.upstream import stack
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.http1 import Pool, PoolSettings
 from gateway.upstream.transports.http import HttpTransport
 
 SERVICE = {

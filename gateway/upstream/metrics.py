@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from gateway.http1 import Pool
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter, gauge
-from gateway.upstream.http1 import Pool
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitBreaker, CircuitState
 

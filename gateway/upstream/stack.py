@@ -12,6 +12,7 @@ import httpx
 
 from gateway.clock import Timing
 from gateway.errors import ConfigurationError
+from gateway.http1 import Origin, Pool, PoolSettings
 from gateway.settings import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared
@@ -21,7 +22,6 @@ from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
-from gateway.upstream.http1 import Origin, Pool, PoolSettings
 from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache

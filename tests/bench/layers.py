@@ -28,6 +28,7 @@ import uvloop
 
 from gateway.auth import Viewer
 from gateway.compat.httpx import WholeResponse
+from gateway.http1 import Origin, Pool
 from gateway.storage.memory import MemoryStore
 from gateway.storage.redis import RedisConnection
 from gateway.storage.shared import Store
@@ -35,7 +36,6 @@ from gateway.telemetry import Counts
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
-from gateway.upstream.http1 import Origin, Pool
 from gateway.upstream.routes import THREAD
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache

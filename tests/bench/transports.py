@@ -30,7 +30,7 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from gateway.upstream.http1 import HeaderLines, Origin, Pool, PoolSettings, Request
+from gateway.http1 import HeaderLines, Origin, Pool, PoolSettings, Request
 from gateway.upstream.transports.http import HttpTransport
 
 TASKS = 16

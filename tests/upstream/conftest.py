@@ -1,11 +1,10 @@
-"""The stores of the response cache, with both of which most tests run, and a certificate authority."""
+"""The stores of the response cache, with both of which most tests run."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.harness import Clock
-from tests.upstream.http1.raw_server import Authority
 from tests.upstream.redis_server import RedisServer
 
 
@@ -26,11 +25,6 @@ def server(_shared_server: RedisServer) -> RedisServer:
 def redis(request: pytest.FixtureRequest) -> RedisServer | None:
     """The Redis that stores the entries, or None for memory."""
     return None if request.param == "memory" else request.getfixturevalue("server")
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.create(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

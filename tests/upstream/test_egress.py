@@ -20,7 +20,7 @@ from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from gateway.upstream.transports.circuit_breaker import CircuitState
 from tests.harness import Gateway, StartGateway, build_upstream, settings
-from tests.upstream.http1.raw_server import Authority, RawServer, answer
+from tests.http1.raw_server import Authority, RawServer, answer
 
 THREAD = '{ thread(id: "th-1") { id } }'
 BODY = b'{"id": "th-1"}'

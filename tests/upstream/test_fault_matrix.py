@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from tests.harness import Clock, Gateway, StartGateway, build_client, settings
-from tests.upstream.http1.raw_server import Authority
+from tests.http1.raw_server import Authority
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
 QUERIES = {

@@ -1,7 +1,7 @@
 """A REST API, or a balancer before it, that sends a response too many, or drops the connections it kept.
 
 The whole gateway runs between real callers and a server that sends exactly the bytes of a test. What the pool does with
-each stray byte is in tests/upstream/http1.
+each stray byte is in tests/http1.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.harness import NO_CERTIFICATES, Gateway, StartGateway
-from tests.upstream.http1.raw_server import Authority, Peer, RawServer, answer
+from tests.http1.raw_server import Authority, Peer, RawServer, answer
 
 CALLERS = ("Bearer ada", "Bearer bob", "Bearer cy")
 DOCUMENT = "query ($id: ID!) { thread(id: $id) { id tags } }"

@@ -1,4 +1,4 @@
-"""The socket side of a REST call: an httpx transport over the connection pool of `gateway.upstream.http1`.
+"""The socket side of a REST call: an httpx transport over the connection pool of `gateway.http1`.
 
 Why not a library: tests/bench/transports.py has the figures. httpx's own pool is searched for every request and carries
 a fifth of the calls. aiohttp takes bytes that came on an idle connection for the answer to the next request, so that
@@ -11,7 +11,7 @@ import httpx
 
 from gateway.compat.httpx import WholeResponse
 from gateway.errors import UpstreamInvalidResponse, UpstreamUnavailable
-from gateway.upstream.http1 import (
+from gateway.http1 import (
     NO_HEADERS,
     CallFailed,
     OutOfDescriptors,
@@ -19,7 +19,7 @@ from gateway.upstream.http1 import (
     Request,
     ResponseTooLarge,
 )
-from gateway.upstream.http1.httpx_transport import headers_of, sendable, translate
+from gateway.http1.httpx_transport import headers_of, sendable, translate
 
 _Fields: TypeAlias = list[tuple[bytes, bytes]]
 _AUTHORIZATION = b"authorization"

@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from gateway.upstream.http1.errors import ConnectFailed
+from gateway.http1.errors import ConnectFailed
 
 _MAX_RESPONSE = 16_384
 _status = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]").match

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.upstream.http1 import Pool, PoolSettings, PoolTransport, Request
-from tests.upstream.http1.raw_server import RawServer, answer, answer_to
-from tests.upstream.http1.test_connecting import refusing_port
+from gateway.http1 import Pool, PoolSettings, PoolTransport, Request
+from tests.http1.raw_server import RawServer, answer, answer_to
+from tests.http1.test_connecting import refusing_port
 
 GZIP = b"content-encoding: gzip\r\nset-cookie: a=b\r\n"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.upstream.http1 import Pool, PoolSettings
-from tests.upstream.http1.raw_server import Authority, RawServer
-from tests.upstream.http1.road import Clock, Road
+from gateway.http1 import Pool, PoolSettings
+from tests.http1.raw_server import Authority, RawServer
+from tests.http1.road import Clock, Road
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -19,8 +19,8 @@ import zlib
 
 import httptools
 
-from gateway.upstream.http1.errors import CallFailed, InvalidResponse, ResponseTooLarge
-from gateway.upstream.http1.messages import Response
+from gateway.http1.errors import CallFailed, InvalidResponse, ResponseTooLarge
+from gateway.http1.messages import Response
 
 MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 128

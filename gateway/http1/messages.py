@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gateway.upstream.http1.errors import InvalidRequest
+from gateway.http1.errors import InvalidRequest
 
 _IS_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _IS_VALUE = re.compile(r"[\t -~\x80-\xff]*").fullmatch  # RFC 9110, section 5.5

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.http1 import CallFailed, InvalidResponse, Response, ResponseTooLarge
-from gateway.upstream.http1.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_INTERIM, ResponseParser
+from gateway.http1 import CallFailed, InvalidResponse, Response, ResponseTooLarge
+from gateway.http1.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_INTERIM, ResponseParser
 
 MAX_BODY = 1_000_000
 OK = b"HTTP/1.1 200 OK\r\n"

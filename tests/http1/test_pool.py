@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from gateway.upstream.http1 import (
+from gateway.http1 import (
     ConnectFailed,
     ConnectionBroken,
     InvalidResponse,
@@ -13,9 +13,9 @@ from gateway.upstream.http1 import (
     Request,
     ResponseTooLarge,
 )
-from tests.upstream.http1.conftest import NewRoad
-from tests.upstream.http1.raw_server import Authority, answer, answer_to
-from tests.upstream.http1.road import Road, until
+from tests.http1.conftest import NewRoad
+from tests.http1.raw_server import Authority, answer, answer_to
+from tests.http1.road import Road, until
 
 GET = Request("GET", "/a")
 POST = Request("POST", "/a", body=b"{}")

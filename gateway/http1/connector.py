@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from gateway.upstream.http1.connection import Connection
-from gateway.upstream.http1.errors import ConnectFailed, ConnectTimedOut, OutOfDescriptors
-from gateway.upstream.http1.origin import Origin
-from gateway.upstream.http1.proxy import Proxy, open_tunnel
+from gateway.http1.connection import Connection
+from gateway.http1.errors import ConnectFailed, ConnectTimedOut, OutOfDescriptors
+from gateway.http1.origin import Origin
+from gateway.http1.proxy import Proxy, open_tunnel
 
 HEAD_START = 0.25
 """How long an address is tried before the next one is tried beside it, in seconds (RFC 8305, section 8)."""

@@ -53,9 +53,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
 
-from gateway.upstream.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayResponse
-from gateway.upstream.http1.messages import Response
-from gateway.upstream.http1.parser import ResponseParser
+from gateway.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayResponse
+from gateway.http1.messages import Response
+from gateway.http1.parser import ResponseParser
 
 _MAX_SINGLE_WRITE_BYTES = (
     65_536  # a body up to this size is copied behind its head, which costs less than a second system call

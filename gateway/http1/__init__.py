@@ -13,7 +13,7 @@
 Nothing here knows the REST API.
 """
 
-from gateway.upstream.http1.errors import (
+from gateway.http1.errors import (
     CallFailed,
     ConnectFailed,
     ConnectionBroken,
@@ -25,10 +25,10 @@ from gateway.upstream.http1.errors import (
     ResponseTooLarge,
     StrayResponse,
 )
-from gateway.upstream.http1.httpx_transport import PoolTransport
-from gateway.upstream.http1.messages import NO_HEADERS, HeaderLines, Request, Response
-from gateway.upstream.http1.origin import Origin
-from gateway.upstream.http1.pool import Pool, PoolSettings, PoolState
+from gateway.http1.httpx_transport import PoolTransport
+from gateway.http1.messages import NO_HEADERS, HeaderLines, Request, Response
+from gateway.http1.origin import Origin
+from gateway.http1.pool import Pool, PoolSettings, PoolState
 
 __all__ = [
     "NO_HEADERS",

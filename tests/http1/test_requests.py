@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.upstream.http1 import (
+from gateway.http1 import (
     HeaderLines,
     InvalidRequest,
     Pool,
     Request,
 )
-from tests.upstream.http1.road import Road
+from tests.http1.road import Road
 
 GET = Request("GET", "/a")
 POST = Request("POST", "/a", body=b"{}")

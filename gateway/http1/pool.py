@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gateway.upstream.http1.connection import Connection
-from gateway.upstream.http1.connector import Connector, Resolve, resolve
-from gateway.upstream.http1.errors import ConnectFailed, ConnectionBroken
-from gateway.upstream.http1.messages import Request, RequestWriter, Response
-from gateway.upstream.http1.origin import Origin
-from gateway.upstream.http1.proxy import Proxy
+from gateway.http1.connection import Connection
+from gateway.http1.connector import Connector, Resolve, resolve
+from gateway.http1.errors import ConnectFailed, ConnectionBroken
+from gateway.http1.messages import Request, RequestWriter, Response
+from gateway.http1.origin import Origin
+from gateway.http1.proxy import Proxy
 
 _SENT_AGAIN = frozenset({"GET", "HEAD"})
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.upstream.http1 import Pool, Request, Response
-from tests.upstream.http1.raw_server import PATIENCE, Peer, RawServer, answer_to
+from gateway.http1 import Pool, Request, Response
+from tests.http1.raw_server import PATIENCE, Peer, RawServer, answer_to
 
 
 @dataclass

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from gateway.upstream.http1 import ConnectionBroken, Request, StrayResponse
-from tests.upstream.http1.raw_server import answer, answer_to
-from tests.upstream.http1.road import Road, until
+from gateway.http1 import ConnectionBroken, Request, StrayResponse
+from tests.http1.raw_server import answer, answer_to
+from tests.http1.road import Road, until
 
 STRAYS = {
     "408": answer(b"stray", b"408 Request Timeout"),

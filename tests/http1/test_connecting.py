@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
-from gateway.upstream.http1 import (
+from gateway.http1 import (
     ConnectFailed,
     ConnectionBroken,
     ConnectTimedOut,
@@ -20,10 +20,10 @@ from gateway.upstream.http1 import (
     PoolSettings,
     Request,
 )
-from gateway.upstream.http1.connector import Address, Resolve, interleaved
-from gateway.upstream.http1.origin import Origin
-from tests.upstream.http1.raw_server import Authority, Peer, RawServer, answer, answer_to
-from tests.upstream.http1.road import until
+from gateway.http1.connector import Address, Resolve, interleaved
+from gateway.http1.origin import Origin
+from tests.http1.raw_server import Authority, Peer, RawServer, answer, answer_to
+from tests.http1.road import until
 
 GET = Request("GET", "/a")
 

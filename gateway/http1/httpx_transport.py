@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import httpx
 
-from gateway.upstream.http1.errors import (
+from gateway.http1.errors import (
     CallFailed,
     ConnectFailed,
     ConnectionBroken,
@@ -15,9 +15,9 @@ from gateway.upstream.http1.errors import (
     ReadTimedOut,
     ResponseTooLarge,
 )
-from gateway.upstream.http1.messages import HeaderLines, Request, Response
-from gateway.upstream.http1.origin import Origin
-from gateway.upstream.http1.pool import Pool
+from gateway.http1.messages import HeaderLines, Request, Response
+from gateway.http1.origin import Origin
+from gateway.http1.pool import Pool
 
 _OF_THE_POOL = frozenset(
     {
