@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -37,6 +37,7 @@ class Answer:
     """What came back, and what is wrong with it: an empty ``broken`` means nothing."""
 
     phase: str
+    """The phase in which it was asked for and came, or both where a new one began meanwhile."""
     seconds: float
     codes: tuple[str, ...]
     broken: str = ""
@@ -61,7 +62,11 @@ class Caller:
         headers = {"authorization": self._authorization}
         async with httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=False) as http:
             while True:
-                if not take(await self._one(http, phase())):
+                began = phase()
+                answer = await self._one(http, began)
+                ended = phase()
+                # What a phase breaks may meet a request that was sent in the calm before it.
+                if not take(answer if began == ended else replace(answer, phase=f"{began}, then {ended}")):
                     return
                 await asyncio.sleep(self._random.uniform(0, _PAUSE))
 
