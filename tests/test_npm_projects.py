@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 PROJECTS = sorted(each.parent for each in Path(__file__).parent.glob("*/package.json"))
+BENCHMARKS_PEER = Path(__file__).parent / "bench" / "peer"
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
+@pytest.mark.parametrize("project", [*PROJECTS, BENCHMARKS_PEER], ids=lambda project: project.name)
 def test_a_lock_file_holds_a_hash_of_each_package_and_no_address(project: Path) -> None:
     """It fits package.json, too: `npm ci` refuses it otherwise."""
     manifest = json.loads((project / "package.json").read_text())

