@@ -75,9 +75,11 @@ def _settings(upstream_url: str) -> Any:
             "upstream_username": USERNAME,
             "upstream_password": PASSWORD,
             "inbound_auth": "none",
+            "field_scopes": False,
             "graphiql": True,
             "explain": True,
-        }
+        },
+        strict=False,
     )
 
 

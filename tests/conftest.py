@@ -16,7 +16,7 @@ from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
 from gateway.settings import PREFIX
-from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, StartGateway, settings
+from tests.harness import NO_CERTIFICATES, Gateway, StartGateway, settings, with_account
 from tests.http1.raw_server import Authority
 from tests.programs import MODULE, Program, Start
 from tests.selection import Selection
@@ -61,7 +61,7 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
     """Start a gateway with these settings, in service mode unless they name another."""
 
     def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
-        chosen = settings(**{"upstream_url": upstream, **SERVICE, **overrides})
+        chosen = settings(**{"upstream_url": upstream, **with_account(**overrides)})
         app = create_app(chosen, timing)
         listener = bind(chosen.server.host, 0, option="port") if "host" in overrides else None
         url = servers.enter_context(BackgroundServer(gateway_config(app), listener=listener)).url

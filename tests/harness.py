@@ -84,6 +84,11 @@ class Clock:
 StartGateway = Callable[..., Gateway]
 
 
+def with_account(**overrides: Any) -> dict[str, Any]:
+    """Return ``overrides``, with the gateway's account of `SERVICE` unless they choose passthrough."""
+    return {**(SERVICE if overrides.get("upstream_identity", "service") == "service" else {}), **overrides}
+
+
 def settings(**overrides: Any) -> Settings:
     """Return settings without those of the developer's own `.env` file."""
     return load_settings(overrides, env_file=NO_ENV_FILE)

@@ -60,9 +60,8 @@ def show_and_run_example(program: Program) -> tuple[str, str]:
 
 def test_the_demo_prints_a_working_example_and_stops_on_ctrl_c(begin: Start) -> None:
     """It reaches only the sandbox, whatever the environment says."""
-    program = begin(
-        "demo", "--no-build", "--port", "0", upstream_url="http://127.0.0.1:1", upstream_identity="passthrough"
-    )
+    elsewhere = {"upstream_url": "http://127.0.0.1:1", "upstream_identity": "passthrough"}
+    program = begin("demo", "--no-build", "--port", "0", **elsewhere, jwt_issuer="i", field_scopes="true")
     addresses = show_and_run_example(program)
     started = time.monotonic()
     program.interrupt(signal.SIGINT)

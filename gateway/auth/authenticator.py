@@ -106,7 +106,6 @@ def build_authenticator(
     """Return the authenticator that ``settings`` select; ConfigurationError where they leave service mode open."""
     inbound = None if upstream.identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
     if inbound in {None, InboundAuth.NONE}:
-        _require_no_scopes(settings)
         return OpenServiceAuthenticator() if inbound is not None else _passthrough(cache)
     jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, upstream.ca_file, shared)
     api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, shared.timing.now)
@@ -126,18 +125,6 @@ def _inbound_auth(settings: AuthSettings) -> InboundAuth:
         "callers; or set GATEWAY_UPSTREAM_IDENTITY to `passthrough`."
     )
     raise ConfigurationError([problem])
-
-
-def _require_no_scopes(settings: AuthSettings) -> None:
-    names = {"GATEWAY_REQUIRED_SCOPES": settings.required_scopes, "GATEWAY_FIELD_SCOPES": settings.field_scopes}
-    problems = [
-        f"{name} is set, but callers have scopes only in service mode with GATEWAY_INBOUND_AUTH `jwt` or `api_key`. "
-        "Unset it, or choose one of those."
-        for name, value in names.items()
-        if value
-    ]
-    if problems:
-        raise ConfigurationError(problems)
 
 
 def _passthrough(cache: CacheSettings) -> PassthroughAuthenticator:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ConfigurationError
 from gateway.sandbox import Sandbox
 from tests.auth.issuer import Issuer
-from tests.harness import SERVICE, Gateway, StartGateway, build_authenticator, settings
+from tests.harness import Gateway, StartGateway
 
 THREAD = """{ thread(id: "th-1") {
   status lastMessage { id subject } customers { id firstName nameVariations { lastName } }
@@ -68,9 +67,3 @@ def test_incremental_responses_withhold_fields_too(start_with_tokens: StartGatew
     assert '"subject":null' in withheld
     assert "This field needs the scope message:content." in withheld
     assert '"subject":null' not in shown
-
-
-@pytest.mark.parametrize("overrides", [{"upstream_identity": "passthrough"}, {"inbound_auth": "none"}])
-def test_field_scopes_are_rejected_at_startup_where_callers_have_no_scopes(overrides: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="GATEWAY_FIELD_SCOPES is set, but callers have scopes only"):
-        build_authenticator(settings(**{**SERVICE, **overrides, "field_scopes": True}))

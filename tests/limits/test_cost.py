@@ -178,7 +178,7 @@ def test_the_header_of_a_batch_has_or_more_if_one_count_was_stopped(start: Start
 
 
 def test_the_mode_off_sends_no_header_and_refuses_nothing(start: StartGateway) -> None:
-    response = ask(start(cost_mode="off", max_cost=1), EXACT["two threads"][0])
+    response = ask(start(cost_mode="off"), EXACT["two threads"][0])
     assert "gateway-cost" not in response.headers
     assert "errors" not in response.json()
 

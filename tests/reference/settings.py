@@ -15,7 +15,8 @@ _INTRODUCTION = """
 
 Settings come from environment variables, or from a file `.env` in the working directory. Variables override the file,
 and [options of a command](commands.md) override both. An empty variable counts as not set. A wrong value ends the
-program with status 2 and a line that names the setting.
+program with status 2 and a line that names the setting. So does a setting that has no effect beside the others, such as
+`GATEWAY_JWT_ISSUER` in passthrough mode, unless it has its default value.
 """
 _TITLES = {"graphql": "GraphQL", "http": "HTTP"}
 

@@ -139,8 +139,9 @@ def test_no_fault_leaks_a_secret(
     (tmp_path / "keys.toml").write_text(line, encoding="utf-8")
     service = {"inbound_auth": "api_key", "api_keys_file": tmp_path / "keys.toml", "upstream_username": USER}
     cache = {"cache_url": f"redis://:{CACHE_PASSWORD}@127.0.0.1:1/0", "cache_secret": CACHE_SECRET}
-    settings = {**service, **cache, "upstream_identity": mode, "upstream_password": PASSWORD, "explain": True}
-    settings["metrics_port"] = 0
+    settings = {**cache, "upstream_identity": mode, "explain": True, "metrics_port": 0}
+    if mode == "service":
+        settings |= {**service, "upstream_password": PASSWORD}
     slow = 0.1 if fault in {"no answer", "slow body"} else 30
     gateway = start(timing=Clock().timing, upstream_read_timeout=slow, log_level="debug", **settings)
     callers = [{"x-api-key": key}] if mode == "service" else [{"authorization": BASIC}, {"authorization": BEARER}]

@@ -13,7 +13,7 @@ from gateway.app import create_app
 from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.server.config import gateway_config
-from tests.harness import NO_CERTIFICATES, SERVICE, Clock, Gateway, settings
+from tests.harness import NO_CERTIFICATES, Clock, Gateway, settings, with_account
 from tests.telemetry.scrape import Scrape, scrape
 
 
@@ -40,7 +40,7 @@ def watch(servers: ExitStack, upstream: str) -> Watch:
     """Start a gateway with metrics and with the given settings."""
 
     def start(timing: Timing = REAL_TIME, **overrides: Any) -> Watched:
-        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, "metrics_port": 0, **overrides}), timing)
+        app = create_app(settings(**{"upstream_url": upstream, "metrics_port": 0, **with_account(**overrides)}), timing)
         url = servers.enter_context(BackgroundServer(gateway_config(app))).url
         client = httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         # In its own thread, as in `serve_metrics`, whose server takes half a second to stop.

@@ -29,7 +29,7 @@ from gateway.server.config import gateway_config
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.tracing_setup import build_tracing
 from gateway.web.graphql.endpoint import GraphQLEndpoint
-from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, settings
+from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, settings, with_account
 from tests.programs import Start, serving
 from tests.telemetry.collector import Collector, Received
 
@@ -63,7 +63,7 @@ def trace(servers: ExitStack, upstream: str, collector: Collector, monkeypatch: 
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         tracing = build_tracing(os.environ)
         assert tracing is not None
-        app = create_app(settings(**{"upstream_url": upstream, **SERVICE, **overrides}), tracing=tracing)
+        app = create_app(settings(**{"upstream_url": upstream, **with_account(**overrides)}), tracing=tracing)
         url = servers.enter_context(BackgroundServer(gateway_config(app))).url
         client = httpx.Client(base_url=url, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
         return Gateway(servers.enter_context(client), url)

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.upstream.client import UpstreamClient
-from tests.harness import SERVICE, build_client, settings
+from tests.harness import build_client, settings, with_account
 from tests.upstream.logins import TIMEOUT, ask
 
 
@@ -51,4 +51,4 @@ def _make(kind: type[Exception], request: httpx.Request) -> Exception:
 
 def test_clients_are_built_for_every_mode() -> None:
     for overrides in ({"upstream_identity": "passthrough"}, {"upstream_auth": "basic"}, {"upstream_auth": "token"}):
-        assert isinstance(build_client(settings(**{**SERVICE, **overrides})), UpstreamClient)
+        assert isinstance(build_client(settings(**with_account(**overrides))), UpstreamClient)

@@ -160,8 +160,9 @@ def test_every_response_and_every_error_belongs_to_its_caller(
     world: World, redis: RedisServer | None, steps: list[Step]
 ) -> None:
     def build(clock: Clock) -> UpstreamClient:
-        place = {"cache_url": redis.url if redis else "memory://", "cache_secret": secrets.token_hex()}
-        windows = {"cache_stale_while_revalidate": 5, "cache_stale_if_error": 100, "cache_timeout": 5}
+        place = {"cache_url": redis.url, "cache_timeout": 5} if redis else {"cache_url": "memory://"}
+        place["cache_secret"] = secrets.token_hex()
+        windows = {"cache_stale_while_revalidate": 5, "cache_stale_if_error": 100}
         rest = {"upstream_url": world.url, "upstream_identity": "passthrough", "breaker_min_volume": 10_000}
         return build_client(settings(**rest, **place, **windows), timing=clock.timing)
 

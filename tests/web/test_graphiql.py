@@ -13,7 +13,7 @@ from gateway.server.config import gateway_config
 from gateway.settings import InboundAuth
 from gateway.web.graphiql.assets import SOURCES, assets_route, built_assets
 from gateway.web.graphiql.page import EXAMPLE, GraphiQL, GraphiQLPage, build_graphiql
-from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.harness import Gateway, StartGateway, settings, with_account
 from tests.requirements import GRAPHIQL_PAGE, missing
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -48,7 +48,7 @@ def page(start: StartGateway) -> Gateway:
 
 
 def graphiql(sources: Path, **overrides: object) -> GraphiQL:
-    chosen = settings(**{**SERVICE, **overrides})
+    chosen = settings(**with_account(**overrides))
     return build_graphiql(chosen.auth.inbound is not InboundAuth.NONE, chosen.http.explain, sources)
 
 
@@ -91,7 +91,7 @@ def test_the_page_opens_with_the_example(built: Path) -> None:
 
 def test_the_page_gets_the_settings_that_it_needs(built: Path) -> None:
     assert 'data-authorization="false" data-explain="false"' in text_of(graphiql(built))
-    passthrough = {"upstream_identity": "passthrough", "inbound_auth": None, "explain": True}
+    passthrough = {"upstream_identity": "passthrough", "explain": True}
     assert 'data-authorization="true" data-explain="true"' in text_of(graphiql(built, **passthrough))
 
 
