@@ -169,9 +169,7 @@ def test_check_reports_an_unreachable_upstream_and_missing_settings(
     [
         ("rate_limit", "abc"),
         ("trusted_proxies", "0.0.0.0/0"),
-        ("upstream_ca_file", "keys.txt"),
         ("trusted_documents", "keys.txt"),
-        ("field_scopes", "true"),
     ],
 )
 def test_check_fails_where_serve_does_not_start(
