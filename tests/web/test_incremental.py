@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import httpx
@@ -50,18 +51,51 @@ def _parts(response: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def applied(parts: list[dict[str, Any]]) -> Any:
-    """Merge the parts by their paths, as a client does."""
+    """Merge the parts by their paths, as a client of the older form does: that of ``items`` ends with an index."""
+    parts = deepcopy(parts)
     data = parts[0]["data"]
     for part in parts[1:]:
         for each in part.get("incremental", ()):
-            target = data
-            for step in each["path"]:
-                target = target[step]
+            if "items" in each:
+                *path, start = each["path"]
+                target = _at(data, path)
+                assert len(target) == start
+                target[start:] = each["items"]
+            else:
+                _at(data, each["path"]).update(each["data"])
+    return data
+
+
+def applied_by_id(parts: list[dict[str, Any]]) -> Any:
+    """Merge the parts by the ids of what was pending, as a client of the newer form does."""
+    parts = deepcopy(parts)
+    data = parts[0]["data"]
+    pending: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        pending.update({each["id"]: each for each in part.get("pending", ())})
+        for each in part.get("incremental", ()):
+            target = _at(data, [*pending[each["id"]]["path"], *each.get("subPath", ())])
             if "items" in each:
                 target.extend(each["items"])
             else:
                 target.update(each["data"])
     return data
+
+
+def _at(data: Any, path: list[str | int]) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def errors_of(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the errors of all parts without their request id and locations, in the order of their paths."""
+    found = list(parts[0].get("errors", ()))
+    for part in parts[1:]:
+        for each in (*part.get("incremental", ()), *part.get("completed", ())):
+            found += each.get("errors", ())
+    shown = [{"path": each["path"], "code": each["extensions"]["code"]} for each in found]
+    return sorted(shown, key=lambda each: str(each["path"]))
 
 
 def test_a_deferred_fragment_is_sent_when_it_is_ready(gateway: Gateway, sandbox: Sandbox) -> None:
@@ -146,6 +180,40 @@ def test_a_list_is_streamed(gateway: Gateway) -> None:
     assert first["data"] == {"threads": [{"id": "th-1"}]}
     assert applied([first, *rest]) == {"threads": [{"id": "th-1"}, {"id": "th-2"}, None]}
     assert rest[-1]["hasNext"] is False
+
+
+INCREMENTAL = {
+    "a list from its first item on": '{ threads(ids: ["th-1", "th-2", "th-3", "th-4"]) @stream { id } }',
+    "after two items": '{ threads(ids: ["th-1", "th-2", "th-3", "th-4"]) @stream(initialCount: 2) { id } }',
+    "more at first than there are": '{ threads(ids: ["th-1", "th-2"]) @stream(initialCount: 9) { id } }',
+    "a missing and a failing item": """{ threads(ids: ["th-1", "nowhere", "th-101", "th-2"]) @stream(initialCount: 1)
+        { id } }""",
+    "two lists under aliases": """{ a: threads(ids: ["th-1", "th-2", "th-3"]) @stream(initialCount: 1) { id }
+        b: threads(ids: ["th-3", "th-2", "th-1"]) @stream(initialCount: 2) { tags } }""",
+    "a list in a streamed item": """{ threads(ids: ["th-1", "th-2", "th-1"]) @stream(initialCount: 1) { id
+        lastMessage { attachments @stream(initialCount: 1) { id fileName } } } }""",
+    "a list in a deferred object": """{ thread(id: "th-1") { id ... @defer { messages { nodes @stream(initialCount: 2)
+        { id } } } } }""",
+    "a deferred object in a streamed item": """{ threads(ids: ["th-1", "th-101", "th-2"]) @stream { id ... @defer(label:
+        "later") { messages { totalCount nodes @stream(initialCount: 1) { id subject } } } } }""",
+    "a list of lists' owners": """{ thread(id: "th-1") { customers @stream { id nameVariations @stream(initialCount: 1)
+        { lastName } } } }""",
+}
+
+
+@pytest.mark.parametrize("document", INCREMENTAL.values(), ids=INCREMENTAL)
+def test_the_merged_parts_equal_the_whole_response(gateway: Gateway, sandbox: Sandbox, document: str) -> None:
+    """In the older form and in the newer one, errors included."""
+    sandbox.faults.add(Fault("thread", "th-101", status=500), Fault("messages", "th-2", status=403))
+    whole = gateway.http.post("/graphql", json={"query": document}).json()
+    response = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART)
+    if response.headers["content-type"].startswith("application/json"):
+        assert response.json()["data"] == whole["data"]
+        return
+    with parts_of(gateway, document) as arriving:
+        parts = list(arriving)
+    assert applied(parts) == applied_by_id(parts) == whole["data"]
+    assert errors_of(parts) == errors_of([whole])
 
 
 def test_a_later_failure_has_its_code_and_the_other_data_stays(gateway: Gateway, sandbox: Sandbox) -> None:
