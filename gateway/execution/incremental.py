@@ -22,6 +22,7 @@ from graphql import (
 )
 
 from gateway.compat.graphql_core import PendingResult, execute_incrementally
+from gateway.execution.documents.incremental_directives import without_inner_streams
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result, completed, format_error
 from gateway.schema.resolvers.context import OperationContext
@@ -41,7 +42,7 @@ async def deliver_incrementally(
     """
     outcome = execute_incrementally(
         schema,
-        document,
+        without_inner_streams(document),
         context_value=context,
         variable_values=operation.variables,
         operation_name=operation.name,

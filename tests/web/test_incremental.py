@@ -216,6 +216,32 @@ def test_the_merged_parts_equal_the_whole_response(gateway: Gateway, sandbox: Sa
     assert errors_of(parts) == errors_of([whole])
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        """{ threads(ids: ["th-1", "th-2"]) @stream { id lastMessage { attachments @stream { id } } } }""",
+        """{ threads(ids: ["th-1", "th-2"]) @stream { ...A } } fragment A on Thread { ...B }
+            fragment B on Thread { lastMessage { attachments @stream { id } } }""",
+    ],
+    ids=["written inside", "in fragments"],
+)
+def test_a_list_in_a_streamed_item_is_sent_with_the_item(gateway: Gateway, document: str) -> None:
+    """Apollo Client 4 loses the items of a stream that begins in an item of another one."""
+    with parts_of(gateway, document) as arriving:
+        parts = list(arriving)
+    pending = [each["path"] for part in parts for each in part.get("pending", ())]
+    assert pending == [["threads"]]
+    assert applied(parts)["threads"][0]["lastMessage"]["attachments"][2] == {"id": "at-3"}
+
+
+def test_a_list_beside_a_streamed_one_is_streamed(gateway: Gateway) -> None:
+    document = """{ threads(ids: ["th-1"]) @stream { id } thread(id: "th-1") { lastMessage { ...A } } }
+        fragment A on Message { attachments @stream(initialCount: 1) { id } }"""
+    with parts_of(gateway, document) as arriving:
+        pending = [each["path"] for part in arriving for each in part.get("pending", ())]
+    assert sorted(pending) == [["thread", "lastMessage", "attachments"], ["threads"]]
+
+
 def test_a_later_failure_has_its_code_and_the_other_data_stays(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("messages", status=403))
     with parts_of(gateway, DEFERRED) as parts:

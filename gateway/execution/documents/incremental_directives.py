@@ -7,6 +7,9 @@ from graphql import (
     REMOVE,
     DirectiveNode,
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLStreamDirective,
     Visitor,
@@ -81,3 +84,73 @@ def without_incremental_directives(document: DocumentNode) -> DocumentNode:
     """Return the document without ``@defer`` and ``@stream``."""
     whole: DocumentNode = visit(document, _Remover())
     return whole
+
+
+class _Spreads(Visitor):
+    """Notes which fragments each definition uses, and which are used inside a streamed field."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streamed: set[str] = set()
+        self.used_by: dict[str, set[str]] = {}
+        self._within = 0
+        self._used: set[str] = set()
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: object) -> None:
+        self._used = self.used_by.setdefault(node.name.value, set())
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        self._within += _is_streamed(node)
+
+    def leave_field(self, node: FieldNode, *_: object) -> None:
+        self._within -= _is_streamed(node)
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: object) -> None:
+        self._used.add(node.name.value)
+        if self._within:
+            self.streamed.add(node.name.value)
+
+
+class _InnerStreams(Visitor):
+    """Removes ``@stream`` inside streamed fields, and from all of the fragments ``streamed``."""
+
+    def __init__(self, streamed: set[str]) -> None:
+        super().__init__()
+        self._streamed = streamed
+        self._within = 0
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: object) -> None:
+        self._within = node.name.value in self._streamed
+
+    def leave_fragment_definition(self, *_: object) -> None:
+        self._within = 0
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        self._within += _is_streamed(node)
+
+    def leave_field(self, node: FieldNode, *_: object) -> None:
+        self._within -= _is_streamed(node)
+
+    def enter_directive(self, node: DirectiveNode, *_: object) -> VisitorAction:
+        # The directive of a field is visited inside that field.
+        return REMOVE if node.name.value == GraphQLStreamDirective.name and self._within > 1 else None
+
+
+def _is_streamed(node: FieldNode) -> bool:
+    return any(each.name.value == GraphQLStreamDirective.name for each in node.directives or ())
+
+
+def without_inner_streams(document: DocumentNode) -> DocumentNode:
+    """Return the document without ``@stream`` inside the items of a streamed list: they are sent complete.
+
+    A server may ignore the directive. Apollo Client 4 does not know where to put the items of such a list, and drops
+    them (`GraphQL17Alpha9Handler` notes the length of a list that came as ``data``, not of one in ``items``).
+    """
+    spreads = _Spreads()
+    visit(document, spreads)
+    streamed, found = set[str](), set(spreads.streamed)
+    while found:
+        streamed |= found
+        found = {used for name in found for used in spreads.used_by.get(name, ())} - streamed
+    outer: DocumentNode = visit(document, _InnerStreams(streamed))
+    return outer
