@@ -96,9 +96,14 @@ def schema(
     field_scopes: Annotated[
         bool, typer.Option("--field-scopes", help="Use the schema of a gateway with GATEWAY_FIELD_SCOPES.")
     ] = False,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Use the schema of a gateway with GATEWAY_INCREMENTAL.")
+    ] = False,
+    client: Annotated[bool, typer.Option("--client", help="Leave out what only federation uses.")] = False,
 ) -> None:
     """Print the schema (SDL)."""
-    current = build_schema(field_scopes=field_scopes).as_str() + "\n"
+    built = build_schema(incremental=incremental, field_scopes=field_scopes)
+    current = (built.as_client_str() if client else built.as_str()) + "\n"
     if check is not None:
         _require_same(check, current)
     if diff is not None:

@@ -1,9 +1,10 @@
 """Runs JavaScript programs against the gateway."""
 
+import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,12 +26,16 @@ class Project:
     path: Path
     node: str
 
-    def run(self, script: str, *arguments: str, stdin: str = "") -> str:
-        """Run a script to its end, and return its standard output. Fail with all its output when it fails."""
+    def run(self, script: str, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
+        """Run a script to its end, and return its standard output. Fail with all its output when it fails.
+
+        ``environment`` is added to that of the tests.
+        """
         done = subprocess.run(  # noqa: S603 - our own scripts
             [self.node, script, *arguments],
             cwd=self.path,
             input=stdin,
+            env={**os.environ, **(environment or {})},
             capture_output=True,
             encoding="utf-8",
             timeout=_TIMEOUT_SECONDS,

@@ -12,6 +12,7 @@ from graphql import (
     get_introspection_query,
     is_specified_scalar_type,
 )
+from graphql import build_schema as parse_schema
 
 from gateway.compat.strawberry import graphql_schema
 from gateway.schema import build_schema
@@ -200,6 +201,41 @@ def test_only_the_nationality_code_is_deprecated(schema: GraphQLSchema) -> None:
 def test_entities_carry_their_federation_keys(type_name: str, keys: list[str]) -> None:
     (line,) = (each for each in EXPORT.read_text().splitlines() if each.startswith(f"type {type_name} "))
     assert line == " ".join(["type", type_name, *keys, "{"])
+
+
+@pytest.mark.parametrize("field_scopes", [False, True])
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_strict_reader_accepts_the_schema(field_scopes: bool, incremental: bool) -> None:
+    """Every directive and scalar that the SDL uses is defined in it (GraphQL specification, section 3.13)."""
+    built = build_schema(field_scopes=field_scopes, incremental=incremental)
+    read = parse_schema(built.as_str())
+    directives = {each.name for each in read.directives}
+    assert ("requiresScopes" in directives, "defer" in directives) == (field_scopes, incremental)
+    link = read.get_directive("link")
+    assert link is not None
+    assert str(link.args["url"].type) == "String!"
+
+
+def test_the_schema_for_clients_lacks_what_only_federation_uses(schema: GraphQLSchema) -> None:
+    sdl = build_schema(field_scopes=True, incremental=True).as_client_str()
+    read = parse_schema(sdl)
+    ours = {name for name in schema.type_map if not name.startswith(("_", "link__"))}
+    assert {name for name in read.type_map if not name.startswith("_")} >= ours
+    theirs = [name for name in read.type_map if name.startswith(("_", "link__", "federation__"))]
+    assert all(name.startswith("__") for name in theirs)  # introspection's
+    assert {each.name for each in read.directives} >= {"defer", "stream"}
+    for word in ("@key", "@link", "@shareable", "_Entity", "_entities", "_service"):
+        assert word not in sdl
+    query = read.query_type
+    assert query is not None
+    assert set(query.fields) == {name for name in fields_of(schema, "Query") if not name.startswith("_")}
+
+
+def test_introspection_declares_the_url_of_a_link_as_required(gateway: Gateway) -> None:
+    data = gateway.data("{ __schema { directives { name args { name type { kind ofType { name } } } } } }")
+    (link,) = (each for each in data["__schema"]["directives"] if each["name"] == "link")
+    (url,) = (each for each in link["args"] if each["name"] == "url")
+    assert url["type"] == {"kind": "NON_NULL", "ofType": {"name": "String"}}
 
 
 def test_the_exported_schema_is_up_to_date() -> None:

@@ -5,7 +5,7 @@ from copy import copy
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from graphql import GraphQLArgument, GraphQLField, GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLArgument, GraphQLField, GraphQLNonNull, GraphQLObjectType, GraphQLSchema
 from strawberry.federation.schema import FederationAny, Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
@@ -108,6 +108,13 @@ def mark_entities(schema: GraphQLSchema, metadata: Mapping[Any, Any]) -> None:
         definition = definition_of(schema.query_type.fields["_entities"])
         if definition is not None:
             definition.metadata = MappingProxyType(dict(metadata))
+
+
+def require_link_url(schema: GraphQLSchema) -> None:
+    """Make ``url`` of ``@link`` required, as its specification says: Strawberry declares it nullable."""
+    link = schema.get_directive("link")
+    if link is not None and not isinstance(link.args["url"].type, GraphQLNonNull):
+        link.args["url"].type = GraphQLNonNull(link.args["url"].type)
 
 
 def resolve_sdl(schema: GraphQLSchema, sdl: Callable[[], str]) -> None:

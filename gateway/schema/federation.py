@@ -1,14 +1,29 @@
 """Resolves the entities that a federation router requests (Apollo Federation subgraph specification, ``_entities``)."""
 
+import re
 from dataclasses import replace
 from functools import cache
+from textwrap import dedent
 from typing import Any
 
-from graphql import GraphQLUnionType
+from graphql import (
+    REMOVE,
+    DirectiveDefinitionNode,
+    FieldDefinitionNode,
+    GraphQLUnionType,
+    Node,
+    TypeDefinitionNode,
+    Visitor,
+    VisitorAction,
+    parse,
+    print_ast,
+    print_schema,
+    visit,
+)
 from strawberry.federation.schema_directives import RequiresScopes
 
 from gateway.compat.graphql_core import resolve_by_typename
-from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, resolve_sdl
+from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.queries import CUSTOMER, THREAD
@@ -18,6 +33,35 @@ from gateway.schema.resolvers.records import attach_readers
 from gateway.schema.scalars import is_int64
 
 Representation = dict[str, Any]
+
+# What the directives of the schema are, by their names without a prefix. A composer knows them; readers that know
+# nothing of federation refuse a directive that is not defined (Apollo Federation 2.5; core schemas, `@link` 1.0).
+_DEFINITIONS = {
+    "link": """
+        directive @link(url: String!, as: String, for: link__Purpose, import: [link__Import]) repeatable on SCHEMA
+
+        enum link__Purpose {
+          SECURITY
+          EXECUTION
+        }
+
+        scalar link__Import
+        """,
+    "key": """
+        directive @key(fields: federation__FieldSet!, resolvable: Boolean = true) repeatable on OBJECT | INTERFACE
+
+        scalar federation__FieldSet
+        """,
+    "shareable": "directive @shareable repeatable on OBJECT | FIELD_DEFINITION",
+    "requiresScopes": """
+        directive @requiresScopes(
+          scopes: [[federation__Scope!]!]!
+        ) on FIELD_DEFINITION | OBJECT | INTERFACE | SCALAR | ENUM
+
+        scalar federation__Scope
+        """,
+}
+_FEDERATION = re.compile(r"_.*|(link|federation)__.*|" + "|".join(_DEFINITIONS))
 
 _THREAD = replace(THREAD, typed=True)
 _CUSTOMER = replace(CUSTOMER, typed=True)
@@ -77,4 +121,23 @@ class FederatedSchema(SubgraphSchema):
         if isinstance(entity, GraphQLUnionType):
             resolve_by_typename(entity)  # the records are plain dicts, so that Strawberry cannot tell their types
         mark_entities(core, _ENTITIES.metadata)
+        require_link_url(core)
         resolve_sdl(core, cache(self.as_str))
+
+    def as_str(self) -> str:
+        """Return the SDL for federation, with the definitions of the directives that it uses."""
+        sdl = super().as_str()
+        used = (text for name, text in _DEFINITIONS.items() if re.search(rf"@{name}\b", sdl))
+        return "\n\n".join([sdl, *(dedent(text).strip() for text in used)])
+
+    def as_client_str(self) -> str:
+        """Return the SDL of what clients use, without federation's fields, types and directives."""
+        document = visit(parse(print_schema(graphql_schema(self))), _WithoutFederation())
+        return print_ast(document)
+
+
+class _WithoutFederation(Visitor):
+    def enter(self, node: Node, *_: object) -> VisitorAction:
+        name = getattr(node, "name", None)
+        is_definition = isinstance(node, (TypeDefinitionNode, DirectiveDefinitionNode, FieldDefinitionNode))
+        return REMOVE if is_definition and name is not None and _FEDERATION.fullmatch(name.value) else None

@@ -1,10 +1,13 @@
 import type { CodegenConfig } from "@graphql-codegen/cli";
 
+// The schema comes from the file, or from a running gateway.
+const { SCHEMA_URL: url, SCHEMA_AUTHORIZATION: authorization = "" } = process.env;
+
 const config: CodegenConfig = {
-  schema: "../../schema.graphql",
+  schema: url === undefined ? "../../schema.graphql" : { [url]: { headers: { authorization } } },
   documents: "src/*.graphql",
   generates: {
-    "src/generated.ts": { plugins: ["typescript", "typescript-operations", "typed-document-node"] },
+    [url === undefined ? "src/generated.ts" : "src/generated-from-url.ts"]: { plugins: ["typescript", "typescript-operations", "typed-document-node"] },
   },
   config: {
     strictScalars: true,
@@ -19,6 +22,9 @@ const config: CodegenConfig = {
       MessageOrigin: "string | number",
       ThreadStatus: "string | number",
       _Any: "unknown",
+      _FieldSet: "string",
+      federation__FieldSet: "string",
+      link__Import: "string",
     },
   },
 };

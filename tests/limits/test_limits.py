@@ -260,16 +260,23 @@ def test_the_introspection_of_tools_is_within_the_limits(gateway: Gateway) -> No
     assert refusal(gateway, get_introspection_query(**options)) is None
 
 
+def test_introspection_may_have_another_name_once(gateway: Gateway) -> None:
+    """Hot Chocolate 13 asks for it as `schema`."""
+    found = gateway.data("{ schema: __schema { queryType { name } } }")
+    assert found == {"schema": {"queryType": {"name": "Query"}}}
+
+
 @pytest.mark.parametrize(
     "document",
     [
-        "{ a: __schema { queryType { name } } }",
+        "{ a: __schema { queryType { name } } b: __schema { queryType { name } } }",
+        "{ a: __schema { queryType { name } } ...F } fragment F on Query { b: __schema { queryType { name } } }",
         "{ __schema { a: queryType { name } } }",
         "{ __schema { queryType { ...F } } } fragment F on __Type { a: name }",
         '{ __type(name: "Thread") { a: name } }',
     ],
 )
-def test_introspection_has_no_aliases(gateway: Gateway, document: str) -> None:
+def test_introspection_has_no_further_aliases(gateway: Gateway, document: str) -> None:
     assert refusal(gateway, document) == "MAX_ALIASES_LIMIT"
 
 

@@ -102,7 +102,7 @@ def test_a_refused_request_refuses_the_whole_batch(start: StartGateway, sandbox:
 def test_batching_is_off_by_default(start: StartGateway) -> None:
     response = post(start(), [thread("th-1")])
     assert response.status_code == 400
-    assert "Batching is not enabled" in response.json()["errors"][0]["message"]
+    assert "set GATEWAY_MAX_BATCH above 1" in response.json()["errors"][0]["message"]
 
 
 def test_a_single_operation_is_answered_without_a_list(gateway: Gateway) -> None:

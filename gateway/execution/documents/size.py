@@ -45,6 +45,9 @@ class Size:
     fields: int = 0
     aliases: int = 0
     introspection_aliases: int = 0
+    """Aliases below ``__schema`` and ``__type``."""
+    schema_aliases: int = 0
+    """Aliases of ``__schema``: each is a copy of what it selects in the response."""
     directives: int = 0
     longest_list: int = 0
     """This does not include fragments: each has its own."""
@@ -56,6 +59,7 @@ class Size:
         self.fields += of.fields
         self.aliases += of.aliases
         self.introspection_aliases += of.aliases if spread.is_introspection else of.introspection_aliases
+        self.schema_aliases += of.schema_aliases
         self.directives += of.directives
 
 
@@ -120,7 +124,8 @@ class _Walk:
         size.root_fields += depth == 0
         if node.alias is not None:
             size.aliases += 1
-            size.introspection_aliases += is_introspection or node.name.value == "__schema"
+            size.introspection_aliases += is_introspection
+            size.schema_aliases += node.name.value == "__schema"
         self._arguments(node.arguments)
         if node.selection_set is not None:
             is_below = is_introspection or node.name.value in _INTROSPECTION
