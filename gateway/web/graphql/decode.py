@@ -65,7 +65,7 @@ def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
 
 def _batch(members: list[Any], max_batch: int) -> Batch:
     if max_batch == 1:
-        raise BadUserInput("This gateway takes no batches: send one operation per request, or set GATEWAY_MAX_BATCH above 1.")
+        raise BadUserInput("This gateway takes no batches: send one operation, or set GATEWAY_MAX_BATCH above 1.")
     if not 1 <= len(members) <= max_batch:
         error = BatchTooLarge if members else BadUserInput
         raise error(f"A batch has 1 to {max_batch} operations, not {len(members)}.")
