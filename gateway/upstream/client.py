@@ -17,8 +17,8 @@ from gateway.auth import Viewer
 from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, ResponseOrigin, outcome_of
+from gateway.upstream.contract.route import CUSTOMER, MESSAGES, THREAD, Route
 from gateway.upstream.response import body_or_error
-from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, Route
 
 _HEADERS = httpx.Headers(
     {"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"},

@@ -18,11 +18,11 @@ from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.contract.route import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
-from gateway.upstream.routes import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker

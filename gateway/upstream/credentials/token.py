@@ -26,10 +26,10 @@ from gateway.auth.passthrough import is_sendable
 from gateway.errors import GatewayError, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.upstream.contract.route import TOKEN_PATH
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
 from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
 from gateway.upstream.response import error_codes, parse_retry_after
-from gateway.upstream.routes import TOKEN_PATH
 
 _DEFAULT_LIFETIME_SECONDS = 3600.0
 _MAX_MARGIN_SECONDS = 60.0
