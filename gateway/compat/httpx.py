@@ -1,8 +1,8 @@
 """What the gateway needs of httpx beyond its public API: requests and responses without httpx's constructors.
 
 httpx parses and checks every URL, and reads every body as a stream. Here the URL consists of a base that was parsed
-once and a path that `gateway.upstream.contract.route` has encoded, and the body is in memory. That saves two thirds of
-the cost of the two objects (tests/bench/layers.py). Everything else about them is httpx's own. Canaries:
+once and a path that `gateway.upstream.contract` has encoded, and the body is in memory. That saves two thirds of the
+cost of the two objects (tests/bench/layers.py). Everything else about them is httpx's own. Canaries:
 tests/compat/test_httpx.py.
 """
 

@@ -26,7 +26,7 @@ from gateway.compat.graphql_core import resolve_by_typename
 from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
-from gateway.schema.queries import CUSTOMER, THREAD
+from gateway.schema.queries import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.links import Link, Load, Loads
 from gateway.schema.resolvers.records import attach_readers
@@ -63,8 +63,8 @@ _DEFINITIONS = {
 }
 _FEDERATION = re.compile(r"_.*|(link|federation)__.*|" + "|".join(_DEFINITIONS))
 
-_THREAD = replace(THREAD, typed=True)
-_CUSTOMER = replace(CUSTOMER, typed=True)
+_THREAD = replace(THREAD_SOURCE, typed=True)
+_CUSTOMER = replace(CUSTOMER_SOURCE, typed=True)
 
 
 def _load(representation: Any) -> Load | GatewayError:

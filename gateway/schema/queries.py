@@ -7,18 +7,19 @@ import strawberry
 from gateway.schema.resolvers.context import GatewayInfo
 from gateway.schema.resolvers.links import Link, Load, RestSource
 from gateway.schema.types import Customer, Thread
+from gateway.upstream.contract import CUSTOMER, THREAD
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]
 _ThreadIds = Annotated[list[strawberry.ID], strawberry.argument(description="The threads' ids.")]
 _ExternalId = Annotated[strawberry.ID, strawberry.argument(description="The id the customer has in your own systems.")]
 
 
-THREAD = RestSource("Thread", lambda loaders: loaders.threads)
-CUSTOMER = RestSource("Customer", lambda loaders: loaders.customers, part="customer")
+THREAD_SOURCE = RestSource("Thread", THREAD)
+CUSTOMER_SOURCE = RestSource("Customer", CUSTOMER, part="customer")
 
-_THREAD = Link(lambda _context, _parent, id: Load(THREAD, id), (THREAD,))  # noqa: A006 - the argument's GraphQL name
-_THREADS = Link(lambda _context, _parent, ids: [Load(THREAD, each) for each in ids], (THREAD,))
-_CUSTOMER = Link(lambda _context, _parent, external_id: Load(CUSTOMER, external_id), (CUSTOMER,))
+_THREAD = Link(lambda _context, _parent, id: Load(THREAD_SOURCE, id), (THREAD_SOURCE,))  # noqa: A006 - the argument's GraphQL name
+_THREADS = Link(lambda _context, _parent, ids: [Load(THREAD_SOURCE, each) for each in ids], (THREAD_SOURCE,))
+_CUSTOMER = Link(lambda _context, _parent, external_id: Load(CUSTOMER_SOURCE, external_id), (CUSTOMER_SOURCE,))
 
 
 async def _thread(info: GatewayInfo, id: _ThreadId) -> Any:  # noqa: A002 - the argument's GraphQL name

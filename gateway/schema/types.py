@@ -26,6 +26,7 @@ from gateway.schema.scalars import (
     MessageOrigin,
     ThreadStatus,
 )
+from gateway.upstream.contract import CUSTOMER, MESSAGES
 
 DEFAULT_PAGE_SIZE = 20
 
@@ -36,10 +37,8 @@ def _field(
     return strawberry.field(description=description, name=name, deprecation_reason=deprecated, metadata=needs(scope))
 
 
-_PROFILE_SOURCE = RestSource("CustomerProfile", lambda loaders: loaders.customers)
-_MESSAGES_SOURCE = RestSource(
-    "MessageConnection", lambda loaders: loaders.messages, items="messages", item_type="Message"
-)
+_PROFILE_SOURCE = RestSource("CustomerProfile", CUSTOMER)
+_MESSAGES_SOURCE = RestSource("MessageConnection", MESSAGES, items="messages", item_type="Message")
 
 
 def _ask_profile(_context: OperationContext, external_id: str | None) -> Load | None:
@@ -50,7 +49,7 @@ def _ask_messages(context: OperationContext, thread_id: str | None, first: int |
     page = page_of(first, after, default=DEFAULT_PAGE_SIZE, largest=context.max_page_size)
     if thread_id is None:
         raise UpstreamInvalidResponse("The REST API left out the thread's id.")
-    return Load(_MESSAGES_SOURCE, (thread_id, page), page)
+    return Load(_MESSAGES_SOURCE, thread_id, page)
 
 
 _PROFILE = Link(_ask_profile, (_PROFILE_SOURCE,), parent_key="external_id")

@@ -1,4 +1,4 @@
-"""The REST client: one method per endpoint, and the only place that translates httpx errors into ours.
+"""The REST client: the only place that translates httpx errors into ours.
 
 Bodies are returned as bytes: the caller knows which fields are selected, and decodes only those.
 """
@@ -6,6 +6,7 @@ Bodies are returned as bytes: the caller knows which fields are selected, and de
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -17,13 +18,15 @@ from gateway.auth import Viewer
 from gateway.compat.httpx import GetRequest, RestUrl
 from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, ResponseOrigin, outcome_of
-from gateway.upstream.contract.route import CUSTOMER, MESSAGES, THREAD, Route
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read
 from gateway.upstream.response import body_or_error
 
 _HEADERS = httpx.Headers(
     {"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"},
     encoding="ascii",  # httpx would otherwise detect it for each request
 )
+
+NO_QUERY: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,22 @@ class UpstreamClient:
 
     async def thread(self, caller: CallContext, thread_id: str) -> bytes | None:
         """``GET /api/v1/thread/{id}``: the body of a Thread, or None where there is none."""
-        return await self._get(caller, THREAD, THREAD.path(thread_id), f"thread:{thread_id}")
+        return await self.get(caller, THREAD, thread_id)
 
     async def messages(self, caller: CallContext, thread_id: str, offset: int, limit: int) -> bytes | None:
         """``GET /api/v1/thread/{id}/messages``: the body ``{"messages": [Message], "total": int}``."""
-        target = f"{MESSAGES.path(thread_id)}?offset={offset}&limit={limit}"
-        return await self._get(caller, MESSAGES, target, f"thread:{thread_id}")
+        return await self.get(caller, MESSAGES, thread_id, {"offset": offset, "limit": limit})
 
     async def customer(self, caller: CallContext, external_id: str) -> bytes | None:
         """``GET /api/v1/customers/{customer_external_id}``: the body with ``customer``, ``custom_fields``, …."""
-        return await self._get(caller, CUSTOMER, CUSTOMER.path(external_id), f"customer:{external_id}")
+        return await self.get(caller, CUSTOMER, external_id)
 
-    async def _get(self, caller: CallContext, route: Route, target: str, subject: str) -> bytes | None:
+    async def get(
+        self, caller: CallContext, route: Read, identifier: str, query: Mapping[str, int] = NO_QUERY
+    ) -> bytes | None:
+        """Return the body of a route of the contract for one id, None for a 404; ``query`` is its query string."""
+        target = route.target(identifier, query)
+        subject = route.subject.of(identifier)
         call = Call(route.template, caller.deadline, subject, timeout=_timeout(caller), caller=caller.viewer.caller)
         url = RestUrl(self._base_url, target)
         request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})

@@ -18,7 +18,7 @@ from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.contract.route import CUSTOMER, MESSAGES, THREAD, TOKEN_PATH
+from gateway.upstream.contract import READS, TOKEN, Freshness
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
@@ -124,7 +124,7 @@ def _credentials(
     if settings.auth is UpstreamAuth.BASIC:
         guard = BasicLoginGuard(transport, settings.login_pause, timing.clock, lock)
         return BasicAccount(guard, username, password), guard
-    url = str(settings.url).rstrip("/") + TOKEN_PATH
+    url = str(settings.url).rstrip("/") + TOKEN.path()
     request = token_request(url, username, password, timeout, settings.operation_timeout)
     login = TokenLogin(resilient, request, settings.login_pause, timing.clock, lock, timing.now)
     return TokenAccount(transport, login, username, timing.clock), login
@@ -202,16 +202,16 @@ def _breaker_policy(settings: UpstreamSettings) -> BreakerPolicy:
 
 def _cache_policy(cache: CacheSettings, refresh_timeout: float) -> CachePolicy:
     return CachePolicy(
-        ttl={
-            THREAD.template: cache.ttl_thread,
-            MESSAGES.template: cache.ttl_messages,
-            CUSTOMER.template: cache.ttl_customer,
-        },
+        ttl={each.template: _seconds(each.fresh, cache) for each in READS if each.fresh is not None},
         stale_while_revalidate=cache.stale_while_revalidate,
         stale_if_error=cache.stale_if_error,
         max_entry=cache.max_entry,
         refresh_timeout=refresh_timeout,
     )
+
+
+def _seconds(fresh: Freshness, cache: CacheSettings) -> float:
+    return fresh.seconds if fresh.setting is None else float(getattr(cache, fresh.setting))
 
 
 def _cache_secret(cache: CacheSettings) -> bytes:

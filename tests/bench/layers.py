@@ -34,7 +34,7 @@ from gateway.storage.redis import RedisConnection
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.contract.route import THREAD
+from gateway.upstream.contract import THREAD
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.transports.bulkhead import Bulkhead

@@ -15,7 +15,7 @@ import uvloop
 
 from gateway.storage.memory import MemoryStore
 from gateway.upstream.call import EXTENSION, Call
-from gateway.upstream.contract.route import THREAD
+from gateway.upstream.contract import THREAD
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 VALUE = bytes(range(256)) * 16

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.compat.httpx import GetRequest, RestUrl, WholeResponse
-from gateway.upstream.contract.route import MESSAGES
+from gateway.upstream.contract import MESSAGES
 
 BASES = ["https://api.example", "https://api.example/", "http://127.0.0.1:8080/deep/base/", "http://[::1]:81/x%20y"]
 

@@ -17,7 +17,7 @@ from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReport, ResponseOrigin
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.contract.route import CUSTOMER, MESSAGES, THREAD
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.coalescing import Coalescing
 from tests.harness import Clock, connections

@@ -14,7 +14,7 @@ from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Store
 from gateway.upstream.call import EXTENSION, Call, ResponseOrigin
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.contract.route import THREAD
+from gateway.upstream.contract import THREAD
 from gateway.upstream.transports.cache import CachePolicy
 from tests.harness import SERVICE, Clock, build_client, settings
 from tests.upstream.cached import OWNER, TTL, Cached, ask, basic, new_store

@@ -253,7 +253,7 @@ class _Counter:
     def _add(self, fields: tuple[CallField, ...], parent: Any, times: int) -> None:
         for each in fields:
             for load in self._loads(each, parent):
-                key = (load.source.loader(self.context.loaders), load.key)
+                key = (load.source.route, load.identifier, load.page)
                 calls = times * each.times
                 known = self.seen.get(key, 0)
                 if calls > known:

@@ -147,7 +147,7 @@ class _Run:
         return [(step, values, indexes, load) for load, indexes in places.items()]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load) -> None:
-        body = await load.source.loader(self._context.loaders).load(load.key)
+        body = await load.body(self._context.loaders)
         if body is None:
             return
         gaps: list[Gap] = []

@@ -14,23 +14,24 @@ from graphql import GraphQLField
 from gateway.compat.strawberry import definition_of, python_name
 from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.loaders import Loaders, RestLoader
+from gateway.schema.resolvers.loaders import Loaders
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
-from gateway.schema.resolvers.records import Record, read_integer, read_object, read_objects, read_text
+from gateway.schema.resolvers.records import Record, RestBody, read_integer, read_object, read_objects, read_text
+from gateway.upstream.contract import Read
 
 _METADATA = "gateway.link"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestSource:
-    """One kind of REST body, and which part of it is a value of the GraphQL type ``type_name``.
+    """The bodies of one REST route, and which part of them is a value of the GraphQL type ``type_name``.
 
     That part is the object at the key ``part``; or, with ``items``, the list at that key as a connection of
     ``item_type``; or else the whole body. ``typed`` values carry their ``__typename``: they are members of a union.
     """
 
     type_name: str
-    loader: Callable[[Loaders], RestLoader[Any]]
+    route: Read
     part: str | None = None
     items: str | None = None
     item_type: str | None = None
@@ -45,11 +46,15 @@ class RestSource:
 
 
 class Load(NamedTuple):
-    """What a link loads for one value: the body for ``key``. ``page`` is the part of a list that the body holds."""
+    """What a link loads for one value: the body for an id. ``page`` is the part of a list that the body holds."""
 
     source: RestSource
-    key: Any
+    identifier: str
     page: Page | None = None
+
+    async def body(self, loaders: Loaders) -> RestBody | None:
+        """Return the body, None where there is none; raise the GatewayError of its call."""
+        return await loaders.of(self.source.route).load((self.identifier, self.page))
 
 
 Loads: TypeAlias = Load | Sequence[Load | GatewayError] | None
@@ -88,7 +93,7 @@ class Link:
 async def _value(context: OperationContext, load: Load | GatewayError) -> Record | None:
     if isinstance(load, GatewayError):
         raise load
-    body = await load.source.loader(context.loaders).load(load.key)
+    body = await load.body(context.loaders)
     return None if body is None else load.source.value(await body.record(), load.page)
 
 

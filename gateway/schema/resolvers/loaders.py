@@ -7,8 +7,8 @@ Cancelling one of them must not cancel the others: hence the shield.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -17,9 +17,13 @@ from gateway.errors import UpstreamUnavailable
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
-from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
+from gateway.upstream.contract import Read
 
 KeyT = TypeVar("KeyT")
+
+RestKey: TypeAlias = tuple[str, Page | None]
+"""What is loaded of a route: the id in its path, and the part of the list if the route has pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +86,22 @@ class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
 
 
 class Loaders:
-    """The loaders of one operation, each created when it is first used. See `RestBody` for ``large_bytes``."""
+    """The loaders of one operation, one for each route that it uses. See `RestBody` for ``large_bytes``."""
 
     def __init__(self, client: UpstreamClient, call: CallContext, large_bytes: int = LARGE_BYTES) -> None:
         self._client = client
         self._large_bytes = large_bytes
         self._call = call
 
-    @cached_property
-    def threads(self) -> RestLoader[str]:
-        """Threads by id."""
-        return RestLoader(partial(self._client.thread, self._call), self._large_bytes)
+        self._by_route: dict[Read, RestLoader[RestKey]] = {}
 
-    @cached_property
-    def messages(self) -> RestLoader[tuple[str, Page]]:
-        """Pages of messages by the thread's id and the page."""
-        return RestLoader(partial(_messages, self._client, self._call), self._large_bytes)
-
-    @cached_property
-    def customers(self) -> RestLoader[str]:
-        """Customers' details by external id."""
-        return RestLoader(partial(self._client.customer, self._call), self._large_bytes)
+    def of(self, route: Read) -> RestLoader[RestKey]:
+        """Return the loader of a route."""
+        loader = self._by_route.get(route)
+        if loader is None:
+            fetch = partial(_fetch, self._client, self._call, route)
+            loader = self._by_route[route] = RestLoader(fetch, self._large_bytes)
+        return loader
 
     def close(self) -> None:
         """Cancel every call that is still running, and drop the bodies.
@@ -110,11 +109,10 @@ class Loaders:
         graphql-core's executor is part of a reference cycle, and refers to these through the context. Otherwise a large
         body would stay until the next garbage collection, and make that take half a second.
         """
-        for loader in (self.__dict__.pop(name, None) for name in ("threads", "messages", "customers")):
-            if loader is not None:
-                loader.cancel()
+        while self._by_route:
+            self._by_route.popitem()[1].cancel()
 
 
-def _messages(client: UpstreamClient, call: CallContext, key: tuple[str, Page]) -> Awaitable[bytes | None]:
-    thread_id, page = key
-    return client.messages(call, thread_id, page.offset, page.limit)
+def _fetch(client: UpstreamClient, call: CallContext, route: Read, key: RestKey) -> Awaitable[bytes | None]:
+    identifier, page = key
+    return client.get(call, route, identifier, NO_QUERY if page is None else page.query)

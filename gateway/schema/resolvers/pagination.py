@@ -27,6 +27,11 @@ class Page:
     offset: int
     limit: int
 
+    @property
+    def query(self) -> dict[str, int]:
+        """The query string that requests it."""
+        return {"offset": self.offset, "limit": self.limit}
+
 
 def page_of(first: int | None, after: str | None, *, default: int, largest: int) -> Page:
     """Return the page for a connection's arguments; raise BadUserInput for arguments out of range."""

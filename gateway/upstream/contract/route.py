@@ -1,10 +1,13 @@
-"""The REST routes, and how an id is encoded so that it cannot change the route."""
+"""A row of the contract for a route, and how an id is encoded so that it cannot change the route."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote, unquote
 
 from gateway.errors import BadUserInput
+from gateway.upstream.contract.model import Certainty, Field
 
 _MAX_ID_LENGTH = 1024
 _MAX_DECODINGS = 3
@@ -13,23 +16,77 @@ _NAMES = {"/": "`/`", "\\": "`\\`"}
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One REST route. ``template`` names it in logs and metrics, which must not contain ids."""
+class Subject:
+    """What a response is about. A change of the subject makes it out of date, so that purges name subjects."""
 
+    kind: str
+    """``thread`` or ``customer``."""
+    by: str
+    """The parameter of the path, or the field of the request body, that has the subject's id."""
+
+    def of(self, identifier: str) -> str:
+        """Return the subject with this id, as a purge names it."""
+        return f"{self.kind}:{identifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How long a cached response is fresh: ``seconds``, or what the cache setting ``setting`` says, if it has one."""
+
+    seconds: float
+    setting: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Route:
+    """One REST route.
+
+    ``name`` is how the sandbox and its faults name it. ``template`` names it in logs and metrics, which must not
+    contain ids. ``response`` is the `ObjectType` of a success; None: it has no body.
+    """
+
+    method: ClassVar[str]
     name: str
     template: str
-    prefix: str
-    suffix: str = ""
+    response: str | None
+    status: int = 200
+    """The status of a success."""
+    note: str = ""
+    certainty: Certainty = Certainty.DOCUMENTED
 
-    def path(self, identifier: str) -> str:
+    @property
+    def parameter(self) -> str | None:
+        """The name of the id in the path, None if there is none."""
+        return self.template.partition("{")[2].partition("}")[0] or None
+
+    def path(self, identifier: str = "") -> str:
         """Return the path for one id, percent-encoded; raise BadUserInput for an id that cannot be in a path."""
-        return self.prefix + encode_segment(identifier) + self.suffix
+        prefix, brace, rest = self.template.partition("{")
+        return prefix + encode_segment(identifier) + rest.partition("}")[2] if brace else prefix
 
 
-THREAD = Route("thread", "/api/v1/thread/{id}", "/api/v1/thread/")
-MESSAGES = Route("messages", "/api/v1/thread/{id}/messages", "/api/v1/thread/", "/messages")
-CUSTOMER = Route("customer", "/api/v1/customers/{customer_external_id}", "/api/v1/customers/")
-TOKEN_PATH = "/api/v1/token"  # noqa: S105 - a path, not a secret
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Read(Route):
+    """A GET. ``fresh`` says how long its responses may be cached; None: never."""
+
+    method: ClassVar[str] = "GET"
+    subject: Subject
+    fresh: Freshness | None
+    query: tuple[Field, ...] = ()
+
+    def target(self, identifier: str, query: Mapping[str, int]) -> str:
+        """Return path and query string; raise BadUserInput as `path` does. The names are those of ``query``."""
+        path = self.path(identifier)
+        return f"{path}?{'&'.join(f'{name}={value}' for name, value in query.items())}" if query else path
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Write(Route):
+    """A POST with a JSON body of the `ObjectType` ``request``. ``purges`` is what a cache must forget after it."""
+
+    method: ClassVar[str] = "POST"
+    request: str
+    purges: Subject | None = None
 
 
 def encode_segment(identifier: str) -> str:

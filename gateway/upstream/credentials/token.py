@@ -26,7 +26,7 @@ from gateway.auth.passthrough import is_sendable
 from gateway.errors import GatewayError, UpstreamInvalidResponse
 from gateway.telemetry import logger
 from gateway.upstream.call import EXTENSION, Call, call_of
-from gateway.upstream.contract.route import TOKEN_PATH
+from gateway.upstream.contract import TOKEN
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
 from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
 from gateway.upstream.response import error_codes, parse_retry_after
@@ -252,7 +252,7 @@ def token_request(
             content=content,
             extensions={
                 "timeout": timeout.as_dict(),
-                EXTENSION: Call(TOKEN_PATH, _loop_time() + login_timeout, timeout=login_timeout),
+                EXTENSION: Call(TOKEN.template, _loop_time() + login_timeout, timeout=login_timeout),
             },
         )
 
