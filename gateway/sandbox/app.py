@@ -14,8 +14,7 @@ from gateway.sandbox.fixtures.seed import Seed, seed
 from gateway.sandbox.http.exchange import DisconnectedError, Exchange, raw_path
 from gateway.sandbox.http.response import Response, error_body
 from gateway.sandbox.rest_api.accounts import Accounts
-from gateway.sandbox.rest_api.endpoints import Endpoints
-from gateway.sandbox.rest_api.routes import Target, locate
+from gateway.sandbox.rest_api.endpoints import Endpoints, Target, locate
 from gateway.sandbox.rest_api.store import Store
 
 _TRICKLE_PIECES: Final = 10

@@ -12,22 +12,16 @@ from starlette.routing import Route
 from gateway.sandbox.calls import Call, Calls
 from gateway.sandbox.faults import Fault, Faults
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME
+from gateway.sandbox.rest_api.endpoints import ENDPOINTS
 
 PREFIX: Final = "/_sandbox"
 
+_API: Final = "\n".join(f"  {each.method:<5}{each.template:<41}{each.hint}" for each in ENDPOINTS)
 _INDEX: Final = f"""\
 A sandbox of the Go!Chat REST API. All data is invented.
 
 The API (Basic {USERNAME} / {PASSWORD}, or a token):
-  POST /api/v1/token                    {{"grant_type": "password", "username": ..., "password": ...}}
-  GET  /api/v1/thread/{{id}}              th-1 rich, th-2 sparse, th-3 all null, th-4 nulls inside,
-                                        th-5 gaps inside, th-big, th-long, th-100 to th-199,
-                                        th-%C3%BCn%C3%AF%2Fcode%3F
-  GET  /api/v1/thread/{{id}}/messages     ?offset=0&limit=20
-  POST /api/v1/thread/{{id}}
-  POST /api/v1/message
-  POST /api/v1/chat/token
-  GET  /api/v1/customers/{{external_id}}  cu-1 to cu-12
+{_API}
 
 The sandbox itself (no login):
   GET    /_sandbox/health

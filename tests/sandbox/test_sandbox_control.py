@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config, seed
-from gateway.sandbox.rest_api.routes import ROUTES
+from gateway.sandbox.rest_api.endpoints import ROUTES
 
 THREAD = "/api/v1/thread/th-1"
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 from gateway.sandbox.faults.gates import Gates
 from gateway.sandbox.faults.patch import PatchError, patched, value_from_json, value_to_json
 from gateway.sandbox.http.response import JSON, Response, error_body
-from gateway.sandbox.rest_api.routes import ROUTES, ROUTES_WITH_ID
+from gateway.sandbox.rest_api.endpoints import ROUTES
 
 _WHERE: Final = (*ROUTES, "*")
+_WITH_ID: Final = tuple(name for name, each in ROUTES.items() if each.has_id)
 _DROPS: Final = ("before", "mid-body")
 _NUMBER: Final = (int, float)
 _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -74,8 +75,8 @@ class Fault:
         self._check_values()
 
     def _check_values(self) -> None:
-        if self.match is not None and self.route not in (*ROUTES_WITH_ID, "*"):
-            raise FaultError(f"route {self.route!r} has no id to match; those that have: {ROUTES_WITH_ID}")
+        if self.match is not None and self.route not in (*_WITH_ID, "*"):
+            raise FaultError(f"route {self.route!r} has no id to match; those that have: {_WITH_ID}")
         if self.times is not None and self.times < 1:
             raise FaultError(f"times is {self.times}; allowed: 1 or more, or None for ever")
         if self.status is not None and not 200 <= self.status <= 599:
