@@ -16,35 +16,14 @@ from graphql import build_schema as parse_schema
 
 from gateway.compat.strawberry import graphql_schema
 from gateway.schema import build_schema
+from gateway.schema.resolvers.links import Link, link_of
+from gateway.upstream.contract import ENUMERATIONS, READS, TYPES, Field, ObjectType
+from gateway.upstream.contract.model import Format
 from tests.harness import Gateway
 
 EXPORT = Path(__file__).parent.parent / "schema.graphql"
 
-# The contract, type by type: the REST name and REST type of each field, from the REST API's reference.
-CONTRACT = {
-    "Thread": """attachments [Attachment], client_id int, contacts [str], created_at str, customers [Customer],
-        external_message_ids [str], id str, last_message Message, message_count int, reminder ThreadReminder,
-        review_groups [str], status ThreadStatus, tags [str], updated_at str""",
-    "ThreadReminder": "delay int, next_date str, number_left int",
-    "Message": """agent_id int, attachments [Attachment], bcc str, cc str, content str, created_at str,
-        delivery MessageDelivery, error_when_trying_to_send str, external_message_id str, from str, id str,
-        mailbox_id str, origin MessageOrigin, priority int, raw_message str, read_by_agents [int],
-        reply_to_external_message_id str, subject str, to str""",
-    "Attachment": """attachment_movements AttachmentMovements, file_mime str, file_name str, file_not_dangerous bool,
-        file_size int, file_type str, id str""",
-    "AttachmentMovements": "movements [AttachmentMovedTo], total int",
-    "AttachmentMovedTo": "agent_id int, customer_id str, file_id str",
-    "Customer": """account_number str, account_type CustomerAccountType, alias_ids [str], client_id str, comment str,
-        company_name str, contacts str, created_at str, created_by int, custom_fields object, customer_type str,
-        date_of_birth str, disabled bool, domicile_code str, domicile_codes [str], external_id str, first_name str,
-        id str, kyc_level int, last_name str, middle_name str, name_variations [CustomerNameVariation],
-        nationality_code str, nationality_codes [str], phone str, registration_number str, review_groups [str],
-        revision_number str, trading_name str""",
-    "CustomerNameVariation": "company_name str, first_name str, last_name str, middle_name str, trading_name str",
-    "CustomerProfile": "customer Customer, custom_fields [Field], closed_chat_categories Field",
-    "Field": "fieldtype str, id int, name str, value any",
-}
-# These are not fields of the REST API: each costs a call of its own.
+# Fields that are no fields of the REST API: they follow a link. A test finds the links and compares.
 CALLS = {
     "Thread.messages": "MessageConnection",
     "Customer.profile": "CustomerProfile",
@@ -67,10 +46,8 @@ CONNECTION = {
         "endCursor": "String",
     },
 }
-ENTITIES = {"Thread", "Message", "Attachment", "Customer"}
 SCALARS = {"int": "Int", "str": "String", "bool": "Boolean", "object": "JSON", "any": "JSON"}
-# Strings and integers with a scalar of their own.
-SPECIAL = {"created_at": "DateTime", "updated_at": "DateTime", "date_of_birth": "Date", "file_size": "BigInt"}
+FORMATS = {Format.DATE_TIME: "DateTime", Format.DATE: "Date", Format.INT64: "BigInt"}
 FEDERATION = {"_Any", "_Entity", "_Service", "_FieldSet", "link__Import", "link__Purpose"}
 
 
@@ -84,19 +61,41 @@ def camel_case(rest_name: str) -> str:
     return first + "".join(each.capitalize() for each in others)
 
 
-def conventional_type(type_name: str, rest_name: str, rest_type: str) -> str:
+def conventional_type(of: ObjectType, field: Field) -> str:
     """Return the GraphQL type of a field of the contract, by the conventions."""
-    if rest_name == "id" and type_name in ENTITIES:
+    if field.name == "id" and of.identified:
         return "ID!"
-    if rest_type.startswith("["):
-        inner = rest_type.strip("[]")
-        return f"[{SCALARS.get(inner, inner)}!]!"
-    return SPECIAL.get(rest_name) or SCALARS.get(rest_type, rest_type)
+    inner = FORMATS[field.format] if field.format in FORMATS else SCALARS.get(field.of, field.of)
+    return f"[{inner}!]!" if field.is_list else inner
 
 
 def contract_of(type_name: str) -> dict[str, str]:
-    pairs = (pair.split() for pair in CONTRACT[type_name].split(","))
-    return {camel_case(name): conventional_type(type_name, name, rest_type) for name, rest_type in pairs}
+    of = TYPES[type_name]
+    return {camel_case(each.name): conventional_type(of, each) for each in of.fields}
+
+
+def links(schema: GraphQLSchema) -> dict[str, Link]:
+    """Return every link of the graph, by the field that follows it."""
+    found = {
+        f"{name}.{field_name}": link_of(field)
+        for name, each in schema.type_map.items()
+        if isinstance(each, GraphQLObjectType)
+        for field_name, field in each.fields.items()
+    }
+    return {name: link for name, link in found.items() if link is not None}
+
+
+def _shown() -> list[str]:
+    """Return the types of the contract that the graph shows: all in the bodies that are read, but no pages."""
+    shown: set[str] = set()
+    new = {each.response for each in READS if each.response is not None}
+    while new:
+        shown |= new
+        new = {field.of for kind in new for field in TYPES[kind].fields if field.of in TYPES} - shown
+    return sorted(shown - {each.response for each in READS if each.query})
+
+
+SHOWN = _shown()
 
 
 def fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
@@ -106,11 +105,30 @@ def fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
     return fields
 
 
-@pytest.mark.parametrize("type_name", CONTRACT)
+@pytest.mark.parametrize("type_name", SHOWN)
 def test_a_type_has_the_fields_of_the_contract_and_no_others(schema: GraphQLSchema, type_name: str) -> None:
     found = {name: str(field.type) for name, field in fields_of(schema, type_name).items()}
     calls = {name.partition(".")[2]: kind for name, kind in CALLS.items() if name.startswith(f"{type_name}.")}
     assert found == contract_of(type_name) | calls
+
+
+def test_every_read_route_is_followed_by_a_field_and_no_other_field_costs_a_call(schema: GraphQLSchema) -> None:
+    found = links(schema)
+    assert set(found) == {*CALLS, "Query._entities"}
+    assert {source.route for link in found.values() for source in link.sources} == set(READS)
+
+
+def test_a_link_reads_its_value_where_the_contract_has_it(schema: GraphQLSchema) -> None:
+    for name, link in links(schema).items():
+        for source in link.sources:
+            body = {each.name: each for each in TYPES[source.route.response or ""].fields}
+            if source.items is not None:
+                assert body[source.items].kind == f"[{source.item_type}]", name
+                assert {"total"} <= set(body), name
+                assert [each.name for each in source.route.query] == ["offset", "limit"], name
+            else:
+                shown = source.route.response if source.part is None else body[source.part].kind
+                assert shown == source.type_name, name
 
 
 def test_the_entry_points_are_those_with_a_rest_call(schema: GraphQLSchema) -> None:
@@ -142,9 +160,9 @@ def test_the_arguments_of_messages_have_their_defaults(schema: GraphQLSchema) ->
 def test_there_are_no_further_types(schema: GraphQLSchema) -> None:
     objects = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLObjectType)}
     ours = {name for name in objects if not name.startswith("__")} - FEDERATION
-    assert ours == {"Query", *CONTRACT, *CONNECTION}
+    assert ours == {"Query", *SHOWN, *CONNECTION}
     scalars = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLScalarType)}
-    open_values = {"ThreadStatus", "MessageDelivery", "MessageOrigin", "CustomerAccountType"}
+    open_values = {field.of for name in SHOWN for field in TYPES[name].fields if field.of in ENUMERATIONS}
     assert scalars - FEDERATION == {
         *("ID", "Int", "String", "Boolean"),
         *("DateTime", "Date", "BigInt", "JSON"),
@@ -174,14 +192,20 @@ def test_every_type_field_argument_and_scalar_is_described(schema: GraphQLSchema
     assert list(_undescribed(schema)) == []
 
 
-def test_only_the_nationality_code_is_deprecated(schema: GraphQLSchema) -> None:
+def test_a_field_is_deprecated_where_the_contract_says_so(schema: GraphQLSchema) -> None:
     deprecated = {
         f"{name}.{field_name}": field.deprecation_reason
-        for name in CONTRACT
+        for name in SHOWN
         for field_name, field in fields_of(schema, name).items()
         if field.deprecation_reason is not None
     }
-    assert deprecated == {"Customer.nationalityCode": "Use `nationalityCodes`."}
+    assert deprecated == {
+        f"{name}.{camel_case(each.name)}": f"Use `{camel_case(each.deprecated)}`."
+        for name in SHOWN
+        for each in TYPES[name].fields
+        if each.deprecated is not None
+    }
+    assert deprecated
 
 
 @pytest.mark.parametrize(
