@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gateway.upstream.contract import ENUMERATIONS, TYPES, Field
+
 Body = dict[str, Any]
 
 
@@ -109,3 +111,16 @@ def profile(name: str) -> Body:
 
 def page(size: int) -> Body:
     return {"messages": [message(str(index)) for index in range(size)], "total": 45}
+
+
+_EXAMPLES: dict[str, Any] = {"str": "text", "int": 3, "bool": True, "object": {"a": [None]}, "any": {"a": 1}}
+
+
+def example(kind: str) -> Any:
+    """Return a body of a type of the contract: every field has a value, and every list has two."""
+
+    def value(field: Field) -> Any:
+        one = example(field.of) if field.of in TYPES else 2 if field.of in ENUMERATIONS else _EXAMPLES[field.of]
+        return [one, one] if field.is_list else one
+
+    return {each.name: value(each) for each in TYPES[kind].fields}

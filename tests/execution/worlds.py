@@ -1,6 +1,7 @@
 """A strategy for responses of the REST API: valid bodies with a few invalid values, or no bodies at all."""
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -9,6 +10,7 @@ import httpx
 import msgspec
 from hypothesis import strategies as st
 
+from gateway.upstream.contract import READS, Read
 from tests.execution import upstream_bodies
 from tests.execution.comparison import Reply
 
@@ -37,21 +39,27 @@ _FAILURES: list[Callable[[], Reply]] = [
     lambda: httpx.ConnectError("refused"),
     lambda: httpx.ReadTimeout("late"),
 ]
-_KINDS = ["thread", "messages", "customer"]
+_KINDS = [each.name for each in READS]
+_PATHS = [(re.compile(re.sub(r"\{\w+\}", "([^/]+)", each.template)), each) for each in READS]
 
 
-def _kind(path: str) -> str:
-    return "messages" if path.endswith("/messages") else path.split("/")[3].rstrip("s")
+def _read(path: str) -> tuple[Read, str]:
+    """Return the route of a path, and the id in it."""
+    for pattern, route in _PATHS:
+        if found := pattern.fullmatch(path):
+            return route, unquote(found[1])
+    raise LookupError(f"no route of the contract has the path {path}")
 
 
-def _valid(path: str) -> Any:
-    name = unquote(path.split("/")[4])
-    match _kind(path):
+def _valid(route: Read, name: str) -> Any:
+    match route.name:
+        case "thread":
+            return upstream_bodies.thread(name)
         case "messages":
             return upstream_bodies.page(3)
         case "customer":
             return upstream_bodies.profile(name.removeprefix("e-"))
-    return upstream_bodies.thread(name)
+    return upstream_bodies.example(route.response or "")
 
 
 def _change(body: Any, steps: list[int], value: Any) -> None:
@@ -83,14 +91,15 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
 
     def answer(target: str) -> Reply:
         path = target.partition("?")[0]
-        kind = _kind(path)
+        route, name = _read(path)
+        kind = route.name
         is_spared = only_first and not path.rstrip("/").endswith("1")
         if "missing" in path:
             return httpx.Response(404)
         if kind in wrong and not is_spared:
             reply: Reply = wrong[kind]()
             return reply
-        body = copy.deepcopy(_valid(path))
+        body = copy.deepcopy(_valid(route, name))
         for changed, steps, value in changes:
             if changed == kind and not is_spared and body:
                 _change(body, steps, value)

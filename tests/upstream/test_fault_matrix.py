@@ -13,15 +13,13 @@ from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
+from gateway.upstream.contract import READS, ROUTES
 from tests.harness import Clock, Gateway, StartGateway, build_client, settings
 from tests.http1.raw_server import Authority
+from tests.queries import query_for
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
-QUERIES = {
-    "thread": '{ thread(id: "th-1") { id } }',
-    "messages": '{ thread(id: "th-1") { id messages { totalCount nodes { id } } } }',
-    "customer": '{ customer(externalId: "cu-1") { id } }',
-}
+QUERIES = {each.name: query_for(each) for each in READS}
 FAULTS: dict[str, dict[str, Any]] = {
     "reset before a byte": {"drop": "before"},
     "reset mid-body": {"drop": "mid-body"},
@@ -125,13 +123,9 @@ def test_a_fault_of_a_get(start: StartGateway, sandbox: Sandbox, name: str, rout
     sandbox.clear()
     sandbox.faults.add(Fault(route, **FAULTS[name]))
     codes, reports = ask(gateway, QUERIES[route])
-    (attempts,) = [report["attempts"] for report in reports if report["route"].endswith(_ending(route))]
+    (attempts,) = [report["attempts"] for report in reports if report["route"] == ROUTES[route].template]
     assert Outcome(codes[0] if codes else None, attempts, sandbox.count(route)) == GET[name]
     assert sandbox.count("token") == (1 if name.startswith("401") else 0)
-
-
-def _ending(route: str) -> str:
-    return {"thread": "thread/{id}", "messages": "/messages", "customer": "{customer_external_id}"}[route]
 
 
 @pytest.mark.parametrize("name", FAULTS)
