@@ -11,6 +11,7 @@ from gateway.app import create_app
 from gateway.sandbox import Sandbox
 from gateway.sandbox.control import Control
 from gateway.settings import PREFIX
+from gateway.upstream.contract import ENUMERATIONS, EVENTS, ROUTES, TYPES
 from tests.docs.page import CHANGELOG, DOCS, PAGES, ROOT, Page, code_of, table
 from tests.harness import FIELDS, settings
 from tests.reference.errors import error_classes
@@ -40,6 +41,14 @@ def test_the_errors_page_has_every_code_and_no_other() -> None:
     assert rows == list(error_classes())
     every = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.GatewayError)]
     assert set(rows) == {each.code for each in every}
+
+
+def test_the_rest_apis_page_has_every_route_event_and_field() -> None:
+    page = Page("docs/reference/rest-api.md")
+    names = [code_of(row[0]) for name in ("Routes", "Events", "Enumerations") for row in table(page.section(name).text)]
+    assert names == [*ROUTES, *EVENTS, *ENUMERATIONS]
+    for name, of in TYPES.items():
+        assert [code_of(row[0]) for row in table(page.section(name).text)] == [each.name for each in of.fields]
 
 
 def test_every_metric_that_is_named_exists() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.reference.commands import commands_page
 from tests.reference.errors import errors_page
 from tests.reference.metrics import metrics_page
+from tests.reference.rest_api import rest_api_page
 from tests.reference.rooms import architecture_page
 from tests.reference.settings import settings_page
 
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
+    "rest-api.md": rest_api_page,
     "settings.md": settings_page,
 }
 

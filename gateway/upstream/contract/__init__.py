@@ -1,7 +1,8 @@
 """What is known of the REST API: its routes, types, fields and events, each once, with how sure that is.
 
 The rows are in `reads`, `writes` and `events`. Everything else that lists a part of the REST API is made from them, or
-is compared with them by a test.
+is compared with them by a test: loaders, cache times, purge subjects, the GraphQL types, the sandbox, the fault matrix
+and docs/reference/rest-api.md.
 """
 
 from collections.abc import Mapping
