@@ -128,7 +128,7 @@ def test_profile_and_messages_cost_a_call_only_when_selected(gateway: Gateway, s
     assert (sandbox.count("customer"), sandbox.count("messages")) == (0, 0)
     data = gateway.data("""{
       thread(id: "th-1") {
-        customers { externalId profile { customer { externalId } customFields { id name value } } }
+        customers { externalId profile { customer { externalId } customFields { fieldId id name value } } }
         messages(first: 2) { nodes { id } }
       }
     }""")
@@ -136,6 +136,9 @@ def test_profile_and_messages_cost_a_call_only_when_selected(gateway: Gateway, s
     assert [each["profile"]["customer"]["externalId"] for each in customers] == [
         each["externalId"] for each in customers
     ]
+    fields = [field for each in customers for field in each["profile"]["customFields"]]
+    assert [each["fieldId"] for each in fields] == [each["id"] for each in fields]
+    assert any(isinstance(each["fieldId"], int) for each in fields)
     assert sandbox.count("customer") == len({each["externalId"] for each in customers}) > 1
     assert sandbox.count("messages") == 1
 

@@ -191,7 +191,11 @@ class Field:
     """REST: Field."""
 
     fieldtype: str | None = _field("The kind of field.")
-    id: int | None = _field("The field's id.")
+    id: int | None = _field(
+        "The field's id, which many customers share.",
+        deprecated="Use `fieldId`. Caches of clients take an `id` for an object's own, and mix up customers' values.",
+    )
+    id_: int | None = _field("Which field it is. Each customer has a value of its own for it.", name="fieldId")
     name: str | None = _field("The field's name.")
     value: JSON | None = _field("The field's value, of whatever type the field has.")
 

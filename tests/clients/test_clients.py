@@ -49,7 +49,7 @@ def test_a_client_gets_a_nested_query_with_variables(report: Report) -> None:
 
 def test_a_clients_cache_keeps_the_custom_fields_of_two_customers_apart(report: Report) -> None:
     first, _none, last = (each["profile"]["customFields"] for each in report["thread"]["customers"])
-    assert first[0]["id"] == last[0]["id"]
+    assert first[0]["fieldId"] == last[0]["fieldId"]
     assert (first[0]["value"], last[0]["value"]) == ("ochre 🟠", "of cu-5")
 
 

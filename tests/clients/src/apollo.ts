@@ -12,7 +12,6 @@ function connect(uri: string, headers: Record<string, string>): ApolloClient {
     cache: new InMemoryCache({
       typePolicies: {
         Thread: { fields: { messages: relayStylePagination() } },
-        Field: { keyFields: false }, // `id` says which field it is: each customer has a value of its own
       },
     }),
   });
