@@ -21,6 +21,7 @@ from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.persisted import DocumentResolver, build_persisted
 from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, EngineOptions, engine_metrics
+from gateway.http1 import Origin
 from gateway.schema import build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import HttpSettings, InboundAuth, Settings
@@ -68,7 +69,7 @@ def create_app(
     metrics = None if settings.telemetry.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings.auth, settings.upstream, settings.cache, shared)
     rate_limit = build_rate_limit(settings.auth.rate_limit, shared)
-    instrumentation = _around_attempts(metrics, tracing)
+    instrumentation = _around_attempts(metrics, tracing, Origin.of(str(settings.upstream.url)))
     upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
@@ -173,14 +174,14 @@ def _lifespan(
     return lifespan
 
 
-def _around_attempts(metrics: Metrics | None, tracing: Tracing | None) -> list[Wrap]:
+def _around_attempts(metrics: Metrics | None, tracing: Tracing | None, origin: Origin) -> list[Wrap]:
     wraps: list[Wrap] = []
     if metrics is not None:
         help_text = "Duration of requests to the REST API: each attempt of a call, each login, each refresh."
         durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
         wraps.append(partial(MetricsInstrumentation, durations=durations))
     if tracing is not None:
-        wraps.append(partial(TracingInstrumentation, tracing=tracing))
+        wraps.append(partial(TracingInstrumentation, tracing=tracing, origin=origin))
     return wraps
 
 

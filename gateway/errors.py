@@ -67,6 +67,8 @@ class GatewayError(Exception):
     ) -> None:
         """Create the error; ``retry_after`` is in seconds."""
         super().__init__(message or self.default_message)
+        self.in_doubt = False
+        """Whether a write was sent, and no response says if the REST API carried it out; False for one never sent."""
         self.upstream = upstream
         self.retry_after = retry_after
 

@@ -1,5 +1,6 @@
 """How tests configure a gateway, talk to it, and control its clock."""
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable
@@ -8,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from gateway.auth import Authenticator, authenticator
 from gateway.clock import REAL_TIME, Timing
-from gateway.http1 import Pool, PoolSettings
+from gateway.http1 import Pool, PoolSettings, Response
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.settings import Settings, catalogue, load_settings
 from gateway.storage.shared import shared_by
 from gateway.telemetry import Counts
 from gateway.upstream import stack
+from gateway.upstream.call import Call, RestRequest
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.transports.http import HttpTransport
+from gateway.upstream.contract import THREAD
 
 SERVICE = {
     "upstream_identity": "service",
@@ -106,9 +109,21 @@ def build_upstream(
     return stack.build_upstream(chosen.upstream, chosen.cache, shared_by(chosen.cache, timing, counts), **options)
 
 
-def connections(url: str) -> HttpTransport:
-    """Return the socket side of calls to ``url``, which has no path, with more connections than any test needs."""
-    return HttpTransport(Pool(url, PoolSettings(max_connections=1000)))
+def connections(url: str) -> Pool:
+    """Return the socket side of calls to ``url``, with more connections than any test needs."""
+    return Pool(url, PoolSettings(max_connections=1000))
+
+
+def rest_request(target: str = "/", *, method: str = "GET", seconds: float = 60, **options: Any) -> RestRequest:
+    """Return a request of the thread's route, whose deadline is in so many seconds; ``options`` are its attributes."""
+    options.setdefault("call", Call(asyncio.get_running_loop().time() + seconds))
+    return RestRequest(method, target, **{"route": THREAD, **options})
+
+
+def rest_response(status: int = 200, body: bytes = b"", /, *, json: Any = None, **headers: str) -> Response:
+    """Return a response of the REST API; an underscore in a header's name stands for a hyphen."""
+    fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return Response(status, fields, body if json is None else msgspec.json.encode(json))
 
 
 def build_authenticator(chosen: Settings, timing: Timing = REAL_TIME, counts: Counts | None = None) -> Authenticator:

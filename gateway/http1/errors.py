@@ -16,23 +16,37 @@ No text holds an address, a credential or a byte of the response.
 
 
 class CallFailed(Exception):
-    """A call got no response."""
+    """A call got no response.
+
+    ``request_sent`` is False only where no byte of the request can have left. Where it is True, nobody knows whether
+    the server carried the request out.
+    """
+
+    request_sent: bool = True
 
 
 class InvalidRequest(CallFailed):
     """The request has a character that would end its line, or a header that belongs to the pool."""
 
+    request_sent = False
+
 
 class ConnectFailed(CallFailed):
     """No connection could be opened."""
+
+    request_sent = False
 
 
 class ConnectTimedOut(CallFailed):
     """No connection could be opened within the connect timeout."""
 
+    request_sent = False
+
 
 class OutOfDescriptors(CallFailed):
     """No socket could be created: too many files are open. The origin has no part in it."""
+
+    request_sent = False
 
 
 class ReadTimedOut(CallFailed):
@@ -42,8 +56,7 @@ class ReadTimedOut(CallFailed):
 class ConnectionBroken(CallFailed):
     """The connection ended before the response did.
 
-    ``request_sent`` is False only where no byte of the request can have left. ``response_begun`` says whether a byte
-    came that belongs to the response.
+    ``response_begun`` says whether a byte came that belongs to the response.
     """
 
     def __init__(self, text: str, *, request_sent: bool, response_begun: bool) -> None:
@@ -64,4 +77,8 @@ class InvalidResponse(CallFailed):
 
 
 class ResponseTooLarge(CallFailed):
-    """The body is larger than allowed, as sent or after decompression."""
+    """The body is larger than ``most`` bytes, as sent or after decompression."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The body of the response is larger than {most} bytes.")
+        self.most = most

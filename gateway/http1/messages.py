@@ -4,7 +4,7 @@ They are msgspec structs because those are constructed in a tenth of a microseco
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -13,6 +13,7 @@ from gateway.http1.errors import InvalidRequest
 _IS_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _IS_VALUE = re.compile(r"[\t -~\x80-\xff]*").fullmatch  # RFC 9110, section 5.5
 _IS_TARGET = re.compile(r"/[!-~]*").fullmatch
+_SAFE = frozenset({"GET", "HEAD"})
 _OF_THE_POOL = frozenset(
     {"accept-encoding", "connection", "content-length", "host", "proxy-authorization", "te", "transfer-encoding"}
 )
@@ -33,6 +34,10 @@ class HeaderLines(msgspec.Struct, frozen=True, gc=False):
             written.append(f"{name}: {value}\r\n")
         return cls("".join(written))
 
+    def __add__(self, more: "HeaderLines") -> "HeaderLines":
+        """Return these lines and then ``more``."""
+        return HeaderLines(self.lines + more.lines)
+
 
 NO_HEADERS = HeaderLines()
 
@@ -41,6 +46,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """One request to the pool's origin.
 
     ``target`` is the path, encoded, with its query; a timeout that is None is the pool's. Timeouts are in seconds.
+    ``on_send`` is called immediately before the first byte leaves, and again if the request is sent again.
     """
 
     method: str
@@ -50,6 +56,12 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     connect_timeout: float | None = None
     read_timeout: float | None = None
+    on_send: Callable[[], None] | None = None
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the request only reads, so that it may be sent twice (RFC 9110, section 9.2.1)."""
+        return self.method in _SAFE
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):

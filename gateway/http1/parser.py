@@ -179,7 +179,7 @@ class ResponseParser:
         if self.status in _WITHOUT_BODY:
             return
         if length is not None and int(length) > self._max_body:
-            raise ResponseTooLarge("The body of the response is too large.")
+            raise ResponseTooLarge(self._max_body)
         self._until_close = coding is None and length is None
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
@@ -195,7 +195,7 @@ class ResponseParser:
             piece = self._decoder.decode(piece)
         self._size += len(piece)
         if self._size > self._max_body:
-            raise ResponseTooLarge("The body of the response is too large.")
+            raise ResponseTooLarge(self._max_body)
         self._parts.append(piece)
 
     def on_message_complete(self) -> None:
@@ -218,7 +218,7 @@ class BodyDecoder:
         if encoding not in {b"gzip", b"x-gzip", b"deflate"}:
             raise InvalidResponse("The response has a Content-Encoding that was not asked for.")
         self._is_gzip = encoding != b"deflate"
-        self._room = room
+        self._max_body = self._room = room
         self._room_as_sent = room + MAX_HEADER_BYTES
         self._start = b""
         self._decompressor: zlib._Decompress | None = None
@@ -234,7 +234,7 @@ class BodyDecoder:
         """Return what ``data`` unfolds to; raise InvalidResponse or ResponseTooLarge."""
         self._room_as_sent -= len(data)
         if self._room_as_sent < 0:  # blocks that unfold to nothing cost time all the same
-            raise ResponseTooLarge("The body of the response is too large.")
+            raise ResponseTooLarge(self._max_body)
         if self._decompressor is None:
             data = self._start + data
             if len(data) < 2:
@@ -249,7 +249,7 @@ class BodyDecoder:
                 piece = self._decompressor.decompress(data, self._room + 1)
                 self._room -= len(piece)
                 if self._room < 0:
-                    raise ResponseTooLarge("The body of the response is too large.")
+                    raise ResponseTooLarge(self._max_body)
                 unfolded.append(piece)
                 data = self._decompressor.unused_data
         except zlib.error as exc:

@@ -15,8 +15,6 @@ from gateway.http1.messages import Request, RequestWriter, Response
 from gateway.http1.origin import Origin
 from gateway.http1.proxy import Proxy
 
-_SENT_AGAIN = frozenset({"GET", "HEAD"})
-
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
@@ -103,6 +101,8 @@ class Pool:
             connection = self._take() or await self._connect(request)
             while True:
                 try:
+                    if request.on_send is not None:
+                        request.on_send()
                     response = await connection.send(
                         head,
                         request.body,
@@ -156,12 +156,13 @@ class Pool:
 
     def _is_sent_again(self, request: Request, connection: Connection, exc: ConnectionBroken) -> bool:
         """Return whether the request goes out once more because the kept connection it went out on was dead."""
-        if self._closed or exc.response_begun or connection.calls < 2:
+        calls_before = connection.calls - exc.request_sent
+        if self._closed or exc.response_begun or not calls_before:
             return False
         # The server, or something before it, gave up kept connections: more of them are likely to be dead.
         for idle in list(self._idle):
             idle.close("suspect")
-        if request.method not in _SENT_AGAIN:
+        if exc.request_sent and not request.is_safe:
             return False
         self._reconnects += 1
         return True

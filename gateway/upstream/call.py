@@ -1,18 +1,15 @@
-"""One REST call: its state while it passes through the layers, and the report afterwards.
-
-Every request carries a Call in its extensions: the client creates it, and each layer adds what it did.
-"""
+"""One REST call: the frozen request, the call's state while it passes the layers, and the report afterwards."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import httpx
+import msgspec
 
-EXTENSION = "call"
+from gateway.http1 import HeaderLines, Request, Response
+from gateway.upstream.contract import Route
 
 CANCELLED = "cancelled"
 """The outcome of a call that was cancelled because no caller waited for it any more."""
@@ -34,29 +31,21 @@ class ResponseOrigin(StrEnum):
     STALE = "stale"
 
 
-@dataclass(slots=True)
-class Call:
-    """One REST call. ``deadline`` and ``sent_at`` are times of the event loop; a purge names the ``subject``.
+class Call(msgspec.Struct):
+    """The state of one REST call, to which each layer adds what it did. Times are of the event loop, in seconds."""
 
-    A caller may choose an early deadline. ``timeout`` is the gateway's own for the whole operation, in seconds: the
-    circuit breaker judges by it, not by the deadline.
-
-    ``account`` names the gateway's own account if that was used: its tokens change, the account does not.
-    """
-
-    route: str
     deadline: float
-    subject: str | None = None
-    account: str | None = None
+    """A caller may choose an early one."""
+    timeout: float = math.inf
+    """The gateway's own for the whole operation: the circuit breaker judges by it, not by the deadline."""
     attempts: int = 0
     origin: ResponseOrigin = ResponseOrigin.FETCHED
     age: float | None = None
     """The age of the response in seconds, if it came from the cache."""
-    timeout: float = math.inf
-    caller: str = ""
-    """The viewer's caller name: calls wait for a slot in one line per caller. Empty for the gateway's own calls."""
     sent_at: float | None = None
     """When the current attempt got its slot and was sent; None while it waits for one."""
+    in_doubt: bool = False
+    """Whether the request was sent, and no response says what became of it."""
     join_line: Callable[[str], None] | None = None
     """While it waits for a slot: lets it also wait in the line of another caller, who shares it."""
     before_send: Callable[[], None] | None = None
@@ -64,11 +53,48 @@ class Call:
     on_status: Callable[[int], None] | None = None
     """Called with the status of an attempt's response before its slot is released: the next call may depend on it."""
 
+    def note_sent(self) -> None:
+        """Note that the request leaves now: the `on_send` of a request that is not safe."""
+        self.in_doubt = True
 
-def call_of(request: httpx.Request) -> Call:
-    """Return the call that ``request`` belongs to."""
-    call: Call = request.extensions[EXTENSION]
-    return call
+
+class RestRequest(Request, frozen=True, kw_only=True):
+    """A request to the REST API, as it passes the layers.
+
+    Only safe requests (GET) are shared, cached, or sent again after a failure that leaves their outcome open.
+    """
+
+    route: Route
+    call: Call
+    subject: str | None = None
+    """What a purge names: ``thread:<id>`` or ``customer:<external id>``."""
+    caller: str = ""
+    """The viewer's caller name: calls wait for a slot in one line per caller. Empty for the gateway's own calls."""
+    account: str | None = None
+    """The name of the gateway's own account if that is used: its tokens change, the account does not."""
+    fresh: bool = False
+    """Whether the response must not be older than the request: it is not shared, nor read from the cache."""
+
+    def with_credential(self, authorization: str, account: str | None = None) -> "RestRequest":
+        """Return the same request with a credential of the gateway's own."""
+        return msgspec.structs.replace(self, authorization=authorization, account=account)
+
+    def with_headers(self, fields: Iterable[tuple[str, str]]) -> "RestRequest":
+        """Return the same request with more header fields."""
+        return msgspec.structs.replace(self, headers=self.headers + HeaderLines.of(fields))
+
+
+class Transport(Protocol):
+    """A layer that a REST call passes, or the connection pool below all layers."""
+
+    async def send(self, request: RestRequest) -> Response:
+        """Return the response.
+
+        Raise a CallFailed of `gateway.http1` if there is none, or a GatewayError if a layer refuses to send it.
+        """
+
+    async def aclose(self) -> None:
+        """Close this layer and those that follow."""
 
 
 class CallReport(NamedTuple):

@@ -1,4 +1,4 @@
-"""The REST client: the only place that translates httpx errors into ours.
+"""The REST client: the only place that translates failures of calls into our errors.
 
 Bodies are returned as bytes: the caller knows which fields are selected, and decodes only those.
 """
@@ -11,20 +11,24 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from gateway import __version__
 from gateway.auth import Viewer
-from gateway.compat.httpx import GetRequest, RestUrl
-from gateway.errors import GatewayError, InternalError, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.call import CANCELLED, EXTENSION, Call, CallReport, CallReports, ResponseOrigin, outcome_of
-from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read
-from gateway.upstream.response import body_or_error
-
-_HEADERS = httpx.Headers(
-    {"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"},
-    encoding="ascii",  # httpx would otherwise detect it for each request
+from gateway.errors import GatewayError, InternalError
+from gateway.http1 import CallFailed, HeaderLines, Response
+from gateway.upstream.call import (
+    CANCELLED,
+    Call,
+    CallReport,
+    CallReports,
+    ResponseOrigin,
+    RestRequest,
+    Transport,
+    outcome_of,
 )
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read
+from gateway.upstream.response import body_or_error, translate
+
+_HEADERS = HeaderLines.of({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"}.items())
 
 NO_QUERY: Mapping[str, int] = {}
 
@@ -39,20 +43,18 @@ class CallContext:
     """Gets a report of each call when it ends."""
     timeout: float | None = None
     """The operation's own timeout in seconds, if the caller chose an earlier deadline."""
+    fresh: bool = False
+    """Whether responses must not be older than their requests, as after a write."""
 
 
 class UpstreamClient:
     """The Go!Chat REST API. Every method raises a GatewayError for any failure, and nothing else.
 
-    ``transport`` is the whole stack of `gateway.upstream.stack`. Calls go directly to it, without `httpx.AsyncClient`:
-    that saves half the cost of a call (tests/bench/transports.py). It also excludes cookies, which callers must not
-    share, and redirects.
+    ``transport`` is the whole stack of `gateway.upstream.stack`.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: httpx.Timeout) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._base_url = httpx.URL(base_url)
-        self._timeout = timeout.as_dict()
         self.calls: Counter[tuple[str, ResponseOrigin, str]] = Counter()
         """The number of calls by route, origin and outcome."""
 
@@ -72,33 +74,45 @@ class UpstreamClient:
         self, caller: CallContext, route: Read, identifier: str, query: Mapping[str, int] = NO_QUERY
     ) -> bytes | None:
         """Return the body of a route of the contract for one id, None for a 404; ``query`` is its query string."""
-        target = route.target(identifier, query)
-        subject = route.subject.of(identifier)
-        call = Call(route.template, caller.deadline, subject, timeout=_timeout(caller), caller=caller.viewer.caller)
-        url = RestUrl(self._base_url, target)
-        request = GetRequest(url, _headers(caller.viewer), {"timeout": self._timeout, EXTENSION: call})
+        viewer = caller.viewer
+        request = RestRequest(
+            "GET",
+            route.target(identifier, query),
+            viewer.authorization,
+            _HEADERS,
+            route=route,
+            call=Call(caller.deadline, _timeout(caller)),
+            subject=route.subject.of(identifier),
+            caller=viewer.caller,
+            fresh=caller.fresh,
+        )
+        return body_or_error(await self._send(request, caller.reports))
+
+    async def _send(self, request: RestRequest, reports: CallReports) -> Response:
+        """Return the response before the deadline of the call, and report the call."""
+        call, route = request.call, request.route.template
         started = time.perf_counter()
         status, outcome = None, CANCELLED
         try:
-            async with asyncio.timeout_at(caller.deadline):
-                response = await self._transport.handle_async_request(request)
-            status = response.status_code
+            async with asyncio.timeout_at(call.deadline):
+                response = await self._transport.send(request)
+            status = response.status
             outcome = outcome_of(status)
         except GatewayError as exc:
-            outcome = exc.code
+            outcome, exc.in_doubt = exc.code, call.in_doubt
             raise
-        except Exception as exc:
-            outcome = InternalError.code  # stays if `translate` raises
+        except (CallFailed, TimeoutError) as exc:
             error = translate(exc)
-            outcome = error.code
+            outcome, error.in_doubt = error.code, call.in_doubt
             raise error from exc
+        except Exception:
+            outcome = InternalError.code
+            raise
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
-            self.calls[call.route, call.origin, outcome] += 1
-            caller.reports.append(
-                CallReport(call.route, status, milliseconds, call.attempts, call.origin, call.age, outcome)
-            )
-        return body_or_error(response)
+            self.calls[route, call.origin, outcome] += 1
+            reports.append(CallReport(route, status, milliseconds, call.attempts, call.origin, call.age, outcome))
+        return response
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -117,23 +131,3 @@ def _timeout(caller: CallContext) -> float:
     if caller.timeout is not None:
         return caller.timeout
     return caller.deadline - asyncio.get_running_loop().time()
-
-
-def _headers(viewer: Viewer) -> httpx.Headers:
-    headers = _HEADERS.copy()
-    if viewer.authorization is not None:
-        headers["authorization"] = viewer.authorization
-    return headers
-
-
-def translate(exc: Exception) -> GatewayError:
-    """Return our error for an exception of the HTTP client; re-raise any other."""
-    match exc:
-        case TimeoutError() | httpx.TimeoutException():
-            return UpstreamTimeout()
-        case httpx.DecodingError() | httpx.RemoteProtocolError():
-            return UpstreamInvalidResponse()
-        case httpx.HTTPError() | httpx.StreamError() | httpx.InvalidURL():
-            return UpstreamUnavailable()
-        case _:
-            raise exc

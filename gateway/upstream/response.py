@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
-import httpx
 import msgspec
 
 from gateway.errors import (
@@ -22,6 +22,15 @@ from gateway.errors import (
     UpstreamInvalidResponse,
     UpstreamTimeout,
     UpstreamUnavailable,
+)
+from gateway.http1 import (
+    CallFailed,
+    ConnectTimedOut,
+    InvalidResponse,
+    OutOfDescriptors,
+    ReadTimedOut,
+    Response,
+    ResponseTooLarge,
 )
 
 _BY_STATUS: Mapping[int, type[GatewayError]] = {
@@ -43,26 +52,51 @@ _MAX_ERROR_BYTES = 64 * 1024
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
-def body_or_error(response: httpx.Response, *, now: Callable[[], float] = time.time) -> bytes | None:
+def body_or_error(response: Response, *, now: Callable[[], float] = time.time) -> bytes | None:
     """Return the body of a 200, None for a 404, and raise the matching GatewayError for any other status.
 
-    ``response`` has been read; ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
+    ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
     """
-    if response.status_code == httpx.codes.OK:
-        return response.content
-    if response.status_code == httpx.codes.NOT_FOUND:
+    if response.status == HTTPStatus.OK:
+        return response.body
+    if response.status == HTTPStatus.NOT_FOUND:
         return None
     raise error_of(response, now=now)
 
 
-def error_of(response: httpx.Response, *, now: Callable[[], float] = time.time) -> GatewayError:
+def error_of(response: Response, *, now: Callable[[], float] = time.time) -> GatewayError:
     """Return the error for a response that is not a success."""
-    status = response.status_code
-    default = UpstreamError if status >= httpx.codes.BAD_REQUEST else UpstreamInvalidResponse
-    return _BY_STATUS.get(status, default)(
-        upstream=UpstreamFailure(status, error_codes(response.content)),
-        retry_after=parse_retry_after(response.headers.get("retry-after"), now=now),
+    status = response.status
+    default = UpstreamError if status >= HTTPStatus.BAD_REQUEST else UpstreamInvalidResponse
+    error = _BY_STATUS.get(status, default)(
+        upstream=UpstreamFailure(status, error_codes(response.body)),
+        retry_after=parse_retry_after(response.header("retry-after"), now=now),
     )
+    error.in_doubt = leaves_doubt(status)
+    return error
+
+
+def leaves_doubt(status: int) -> bool:
+    """Whether a response with this status leaves open if the REST API carried the request out.
+
+    Whatever sends a 5xx, a 408 or a redirect may be a proxy that knows nothing of the REST API's own response.
+    """
+    return (not 200 <= status < 300 and not 400 <= status < 500) or status == HTTPStatus.REQUEST_TIMEOUT
+
+
+def translate(exc: CallFailed | TimeoutError) -> GatewayError:
+    """Return the error for a call without a response."""
+    match exc:
+        case TimeoutError() | ConnectTimedOut() | ReadTimedOut():
+            return UpstreamTimeout()
+        case ResponseTooLarge():
+            return UpstreamInvalidResponse(f"The REST API's answer is larger than {exc.most} bytes.")
+        case InvalidResponse():
+            return UpstreamInvalidResponse()
+        case OutOfDescriptors():
+            return UpstreamUnavailable("The gateway has too many files open.", retry_after=1.0)
+        case _:
+            return UpstreamUnavailable()
 
 
 def error_codes(body: bytes) -> tuple[str, ...]:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-import httpx
-
 from gateway.clock import Timing
 from gateway.errors import ConfigurationError
-from gateway.http1 import Origin, Pool, PoolSettings
+from gateway.http1 import Pool, PoolSettings
 from gateway.settings import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
+from gateway.upstream.call import Transport
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.contract import READS, TOKEN, Freshness
+from gateway.upstream.contract import READS, Freshness
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
@@ -27,11 +26,10 @@ from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import HttpTransport
 from gateway.upstream.transports.rate_limit_hold import HoldBack, NoteHolds, RateLimitHolds
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
-Wrap: TypeAlias = Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+Wrap: TypeAlias = Callable[[Transport], Transport]
 """Wraps a transport in another layer."""
 
 
@@ -83,12 +81,11 @@ def build_upstream(
     circuit breaker  inside retry: it counts every attempt, and an open circuit ends the attempts
     bulkhead         inside the breaker: a call that must not be sent takes no slot, nor does a wait between attempts
     instrumentation  inside the bulkhead: it measures the REST API's time, without the wait for a slot
-    http             the socket
+    http1.Pool       the sockets
     """  # noqa: D400, D415 - the list is the sentence
     counts, timing = shared.counts, shared.timing
-    timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
     pool = _pool(settings, timing.clock)
-    transport: httpx.AsyncBaseTransport = HttpTransport(pool)
+    transport: Transport = pool
     for wrap in instrumentation:
         transport = wrap(transport)
     holds = RateLimitHolds(timing.clock, timing.now)
@@ -98,24 +95,22 @@ def build_upstream(
     transport = HoldBack(retry, holds)
     if cache.url is not None:
         store = shared.store("cache") or MemoryStore(cache.max_bytes, timing.clock)
-        policy = _cache_policy(cache, settings.operation_timeout)
-        transport = ResponseCache(transport, store, policy, _cache_secret(cache), counts=counts, now=timing.now)
+        policy, secret = _cache_policy(cache, settings.operation_timeout), _entry_secret(cache, settings)
+        transport = ResponseCache(transport, store, policy, secret, counts=counts, now=timing.now)
     if settings.coalescing:
         transport = Coalescing(transport)
     lock = _login_lock(settings, cache, shared, workers)
-    transport, account = _credentials(settings, transport, retry, timeout, timing, lock)
-    client = UpstreamClient(transport, str(settings.url), timeout)
-    return Upstream(client, holds, retry, breaker, bulkhead, pool, account, counts)
+    transport, account = _credentials(settings, transport, retry, timing, lock)
+    return Upstream(UpstreamClient(transport), holds, retry, breaker, bulkhead, pool, account, counts)
 
 
 def _credentials(
     settings: UpstreamSettings,
-    transport: httpx.AsyncBaseTransport,
-    resilient: httpx.AsyncBaseTransport,
-    timeout: httpx.Timeout,
+    transport: Transport,
+    resilient: Transport,
     timing: Timing,
     lock: LoginLock,
-) -> tuple[httpx.AsyncBaseTransport, AccountStatus]:
+) -> tuple[Transport, AccountStatus]:
     """Add the credentials layer; the login call itself is neither coalesced nor cached."""
     if settings.identity is UpstreamIdentity.PASSTHROUGH:
         guard = BasicLoginGuard(transport)
@@ -124,8 +119,7 @@ def _credentials(
     if settings.auth is UpstreamAuth.BASIC:
         guard = BasicLoginGuard(transport, settings.login_pause, timing.clock, lock)
         return BasicAccount(guard, username, password), guard
-    url = str(settings.url).rstrip("/") + TOKEN.path()
-    request = token_request(url, username, password, timeout, settings.operation_timeout)
+    request = token_request(username, password, settings.operation_timeout)
     login = TokenLogin(resilient, request, settings.login_pause, timing.clock, lock, timing.now)
     return TokenAccount(transport, login, username, timing.clock), login
 
@@ -155,8 +149,7 @@ def _pool(settings: UpstreamSettings, clock: Callable[[], float]) -> Pool:
         max_body=settings.max_body,
         proxy_url=None if settings.proxy is None else settings.proxy.get_secret_value(),
     )
-    # Only the origin: a request's URL has the whole path.
-    return Pool(str(Origin.of(str(settings.url))), limits, tls=tls_context(settings), clock=clock)
+    return Pool(str(settings.url), limits, tls=tls_context(settings), clock=clock)
 
 
 def tls_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
@@ -219,6 +212,11 @@ def _cache_secret(cache: CacheSettings) -> bytes:
     if cache.secret is None:
         return secrets.token_bytes(32)
     return cache.secret.get_secret_value().encode()
+
+
+def _entry_secret(cache: CacheSettings, settings: UpstreamSettings) -> bytes:
+    """Return the secret of the entries of this REST API: gateways of several may share a store and a secret."""
+    return hashlib.blake2b(str(settings.url).encode(), key=hashlib.sha256(_cache_secret(cache)).digest()).digest()
 
 
 def _service_account(settings: UpstreamSettings) -> tuple[str, str]:

@@ -23,25 +23,23 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import uvloop
 
 from gateway.auth import Viewer
-from gateway.compat.httpx import WholeResponse
-from gateway.http1 import Origin, Pool
+from gateway.http1 import Pool, Response
 from gateway.storage.memory import MemoryStore
 from gateway.storage.redis import RedisConnection
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
+from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.contract import THREAD
+from gateway.upstream.contract import THREAD, TOKEN
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
 from gateway.upstream.transports.coalescing import Coalescing
-from gateway.upstream.transports.http import HttpTransport
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
 TASKS = 16
@@ -49,7 +47,6 @@ BODY = json.dumps(
     {"id": 1, "messages": [{"id": i, "from": f"agent-{i}", "text": "lorem ipsum " * 10} for i in range(20)]}
 ).encode()
 CALLER = Viewer("Bearer " + "t" * 200)
-TIMEOUT = httpx.Timeout(5)
 
 NGINX_CONF = """
 daemon off; master_process off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/error.log;
@@ -65,16 +62,16 @@ http {{
 }}
 """
 
-Transport = httpx.AsyncBaseTransport
 
-
-class AtOnce(Transport):
+class AtOnce:
     """Answers without a socket: what is left is the cost of everything above."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Answer the login with a token, and everything else with the body."""
-        body = b'{"access_token": "t"}' if request.method == "POST" else BODY
-        return WholeResponse(200, body, request=request)
+        return Response(200, {}, b'{"access_token": "t"}' if request.route is TOKEN else BODY)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 @dataclass
@@ -118,13 +115,13 @@ def stacks(bottom: Callable[[], Transport], redis_url: str | None) -> Iterator[S
         )
     yield Stack("+ coalescing, caller's Bearer", BasicLoginGuard(Coalescing(resilient(3))))
     yield Stack("+ coalescing, own Basic", BasicAccount(BasicLoginGuard(Coalescing(resilient(3))), "user", "word"))
-    login = TokenLogin(AtOnce(), token_request("http://x/token", "user", "word", TIMEOUT, 10), 900)
+    login = TokenLogin(AtOnce(), token_request("user", "word", 10), 900)
     yield Stack("+ coalescing, own token", TokenAccount(Coalescing(resilient(3)), login, "user"))
 
 
-async def load(stack: Stack, url: str, seconds: float, tasks: int, *, record: bool = True) -> None:
+async def load(stack: Stack, seconds: float, tasks: int, *, record: bool = True) -> None:
     """Keep ``tasks`` calls under way for a while."""
-    client = UpstreamClient(stack.transport, url, TIMEOUT)
+    client = UpstreamClient(stack.transport)
     numbers = itertools.count()
     started, cpu_started, calls = time.perf_counter(), time.process_time(), 0
     loop = asyncio.get_running_loop()
@@ -161,14 +158,14 @@ async def measure(url: str, redis_url: str | None, rounds: int, seconds: float) 
     """Let all stacks take turns, several times, over each of the two bottoms, and report."""
     for title, bottom, tasks in (
         ("no socket, one call at a time", AtOnce, 1),
-        (f"loopback, {TASKS} calls at a time", lambda: HttpTransport(Pool(str(Origin.of(url)))), TASKS),
+        (f"loopback, {TASKS} calls at a time", lambda: Pool(url), TASKS),
     ):
         async with opened(bottom, redis_url) as found:
             for stack in found:
-                await load(stack, url, 0.1, tasks, record=False)
+                await load(stack, 0.1, tasks, record=False)
             for _ in range(rounds):
                 for stack in found:
-                    await load(stack, url, seconds, tasks)
+                    await load(stack, seconds, tasks)
             report(title, found)
 
 

@@ -10,11 +10,11 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
-import httpx
 import uvloop
 
+from gateway.http1 import CallFailed, Response
 from gateway.storage.memory import MemoryStore
-from gateway.upstream.call import EXTENSION, Call
+from gateway.upstream.call import Call, RestRequest
 from gateway.upstream.contract import THREAD
 from gateway.upstream.transports.retry import Retry, RetryPolicy
 
@@ -24,39 +24,42 @@ KEYS = 1000
 Way = Callable[[], Awaitable[object]]
 
 
-class AtOnce(httpx.AsyncBaseTransport):
+class AtOnce:
     """Answers without a socket."""
 
     def __init__(self) -> None:
-        self._answer = httpx.Response(200, content=VALUE)
+        self._answer = Response(200, {}, VALUE)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Return the same answer each time."""
         del request
         return self._answer
 
+    async def aclose(self) -> None:
+        """Do nothing."""
 
-def retries(request: httpx.Request) -> dict[str, Way]:
+
+def retries(request: RestRequest) -> dict[str, Way]:
     """One call that succeeds at once: what retrying costs where there is nothing to retry."""
     tenacity, stamina = importlib.import_module("tenacity"), importlib.import_module("stamina")
     bare = AtOnce()
     ours = Retry(bare, RetryPolicy())
     stop, wait = tenacity.stop_after_attempt(3), tenacity.wait_random_exponential(max=2)
-    on = tenacity.retry_if_exception_type(httpx.TransportError)
+    on = tenacity.retry_if_exception_type(CallFailed)
 
     async def with_tenacity() -> None:
         async for attempt in tenacity.AsyncRetrying(stop=stop, wait=wait, retry=on, reraise=True):
             with attempt:
-                await bare.handle_async_request(request)
+                await bare.send(request)
 
     async def with_stamina() -> None:
-        async for attempt in stamina.retry_context(on=httpx.TransportError, attempts=3):
+        async for attempt in stamina.retry_context(on=CallFailed, attempts=3):
             with attempt:
-                await bare.handle_async_request(request)
+                await bare.send(request)
 
     return {
-        "retry: none": lambda: bare.handle_async_request(request),
-        "retry: ours, with its budget": lambda: ours.handle_async_request(request),
+        "retry: none": lambda: bare.send(request),
+        "retry: ours, with its budget": lambda: ours.send(request),
         "retry: tenacity.AsyncRetrying": with_tenacity,
         "retry: stamina.retry_context": with_stamina,
     }
@@ -91,8 +94,8 @@ async def _time(way: Way, seconds: float) -> float:
 
 async def measure(rounds: int, seconds: float) -> None:
     """Let all ways take turns, several times, and print the medians."""
-    call = Call(THREAD.template, asyncio.get_running_loop().time() + 3600)
-    ways = {**retries(httpx.Request("GET", "http://x/", extensions={EXTENSION: call})), **await stores()}
+    call = Call(asyncio.get_running_loop().time() + 3600)
+    ways = {**retries(RestRequest("GET", "/", route=THREAD, call=call)), **await stores()}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -30,8 +30,7 @@ import uvloop
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from gateway.http1 import HeaderLines, Origin, Pool, PoolSettings, Request
-from gateway.upstream.transports.http import HttpTransport
+from gateway.http1 import HeaderLines, Origin, Pool, PoolSettings, PoolTransport, Request
 
 TASKS = 16
 WARM_UP = 0.3  # seconds
@@ -138,7 +137,7 @@ async def ways(url: str) -> AsyncIterator[list[Way]]:
     if importlib.util.find_spec("httpx_aiohttp"):
         transports["httpx-aiohttp"] = importlib.import_module("httpx_aiohttp").AiohttpTransport(limits=LIMITS)
     pool = Pool(str(Origin.of(url)), PoolSettings(max_connections=TASKS))
-    transports["the gateway's"] = HttpTransport(pool)
+    transports["the gateway's"] = PoolTransport(Pool, [pool])
     transports["pyreqwest's transport"] = HttpxTransport(pyreqwest_client())
     transports["pyreqwest, lean transport"] = LeanTransport(pyreqwest_client())
     async with contextlib.AsyncExitStack() as stack:

@@ -4,34 +4,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import msgspec
 
 from gateway.auth import Viewer
 from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
+from gateway.http1 import CallFailed, Response
 from gateway.schema import FederatedSchema, build_schema
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
+from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.client import UpstreamClient
+from tests.harness import rest_response
 
-Reply = httpx.Response | httpx.TransportError
+Reply = Response | CallFailed
 
 
 @dataclass(slots=True)
-class Upstream(httpx.AsyncBaseTransport):
+class Upstream:
     """The REST API in memory: ``answer`` returns the response of a path, ``calls`` are the requested paths."""
 
     answer: Callable[[str], Reply]
     calls: list[str] = field(default_factory=list)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        target = request.url.raw_path.decode()
-        self.calls.append(target)
-        reply = self.answer(target)
+    async def send(self, request: RestRequest) -> Response:
+        self.calls.append(request.target)
+        reply = self.answer(request.target)
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    async def aclose(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ async def run(
     engine: Engine,
     operation: Operation,
     answer: Callable[[str], Reply],
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
     *,
     viewer: Viewer = CALLER,
     large_bytes: int = LARGE_BYTES,
@@ -64,7 +68,7 @@ async def run(
     REST bodies of ``large_bytes`` or more are processed cooperatively.
     """
     upstream = Upstream(answer)
-    client = UpstreamClient(transport or upstream, "http://upstream", httpx.Timeout(5))
+    client = UpstreamClient(transport or upstream)
     context = ContextFactory(client, 10, 100, large_bytes).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
@@ -75,6 +79,6 @@ def documents(bodies: Mapping[str, Any]) -> Callable[[str], Reply]:
 
     def answer(target: str) -> Reply:
         path = target.partition("?")[0]
-        return httpx.Response(200, json=bodies[path]) if path in bodies else httpx.Response(404)
+        return rest_response(json=bodies[path]) if path in bodies else rest_response(404)
 
     return answer

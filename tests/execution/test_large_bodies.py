@@ -4,22 +4,23 @@ import asyncio
 import gc
 from collections.abc import Iterator
 
-import httpx
 import msgspec
 import pytest
 
 from gateway.execution.operation import Operation
+from gateway.http1 import Response
 from gateway.schema.resolvers.cooperative import LARGE_BYTES, LongList, decode_cooperatively, run_cooperatively
 from gateway.schema.resolvers.records import RestBody
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
+from tests.harness import rest_response
 
 BODY = thread("large", attachments=2_000, movements=5, customers=500)
 OPERATION = Operation(BIG.query, None, {"id": "large"})
 
 
-def answer(_target: str) -> httpx.Response:
-    return httpx.Response(200, content=BODY)
+def answer(_target: str) -> Response:
+    return rest_response(200, BODY)
 
 
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
@@ -54,11 +55,11 @@ async def test_customers_of_a_large_thread_are_completed_by_further_calls() -> N
         "query Q($id: ID!) { thread(id: $id) { customers { id profile { customer { id } } } messages { totalCount } } }"
     )
 
-    def reply(target: str) -> httpx.Response:
+    def reply(target: str) -> Response:
         if "/customers/" in target:
             name = target.rsplit("/", 1)[1]
-            return httpx.Response(200, json={"customer": {"id": f"profile-of-{name}"}})
-        return httpx.Response(200, json={"messages": [], "total": 7}) if "/messages" in target else answer(target)
+            return rest_response(200, json={"customer": {"id": f"profile-of-{name}"}})
+        return rest_response(200, json={"messages": [], "total": 7}) if "/messages" in target else answer(target)
 
     planned = engine()
     seen = await run(planned, Operation(query, None, {"id": "large"}), reply)

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -12,9 +11,12 @@ from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanMemory, Planner
 from gateway.execution.plans.plan import Plan
+from gateway.http1 import ConnectFailed, Response
+from gateway.upstream.call import RestRequest
 from tests.execution import upstream_bodies
 from tests.execution.common_queries import COMMON
-from tests.execution.comparison import SCHEMA, Reply, Seen, documents, engine, run
+from tests.execution.comparison import SCHEMA, Reply, Seen, Upstream, documents, engine, run
+from tests.harness import rest_response
 
 UPSTREAM = documents(
     {
@@ -85,10 +87,10 @@ async def test_a_plan_accepts_absent_and_null_values(missing: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        httpx.Response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
-        httpx.Response(200, content=b"<html>"),
-        httpx.Response(200, content=b'{"id": "1", "not_selected": "\xff"}'),
-        httpx.ConnectError("refused"),
+        rest_response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
+        rest_response(200, b"<html>"),
+        rest_response(200, b'{"id": "1", "not_selected": "\xff"}'),
+        ConnectFailed("refused"),
     ],
     ids=["500", "html", "invalid text in a field that is not selected", "refused"],
 )
@@ -194,19 +196,19 @@ async def test_independent_calls_are_made_at_the_same_time() -> None:
         waves.append(sorted(running))
         running.clear()
 
-    class Waves(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            target = request.url.path
+    class Waves(Upstream):
+        async def send(self, request: RestRequest) -> Response:
+            target = request.target.partition("?")[0]
             running.append(target)
             for _ in range(20):  # long enough for every call that can start
                 await asyncio.sleep(0)
             if running:
                 await wave()
             reply = UPSTREAM(target)
-            assert isinstance(reply, httpx.Response)
+            assert isinstance(reply, Response)
             return reply
 
-    seen = await run(planned := engine(), Operation(document), UPSTREAM, transport=Waves())
+    seen = await run(planned := engine(), Operation(document), UPSTREAM, transport=Waves(UPSTREAM))
     assert planned.counters.planned == 1
     assert b'"errors"' not in seen.body
     assert waves == [

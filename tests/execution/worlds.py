@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
 import msgspec
 from hypothesis import strategies as st
 
+from gateway.http1 import ConnectFailed, ReadTimedOut
 from gateway.upstream.contract import READS, Read
 from tests.execution import upstream_bodies
 from tests.execution.comparison import Reply
+from tests.harness import rest_response
 
 World = Callable[[str], Reply]
 
@@ -22,22 +23,22 @@ VALUES: list[Any] = [
     True, False, [], {}, [None], ["x", None], [1], [[]], [{}], {"id": None}, {"x": "é"}, "x" * 5000,
 ]  # fmt: skip
 _FAILURES: list[Callable[[], Reply]] = [
-    lambda: httpx.Response(404),
-    lambda: httpx.Response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
-    lambda: httpx.Response(401),
-    lambda: httpx.Response(429, headers={"retry-after": "3"}),
-    lambda: httpx.Response(204),
-    lambda: httpx.Response(200, content=b""),
-    lambda: httpx.Response(200, content=b"<html>"),
-    lambda: httpx.Response(200, content=b"[]"),
-    lambda: httpx.Response(200, content=b"null"),
-    lambda: httpx.Response(200, content=b"{}"),
-    lambda: httpx.Response(200, content=b'{"id": "1", "x": "\xff"}'),
-    lambda: httpx.Response(200, content=b'{"id": "1", "x": "\\ud800"}'),
-    lambda: httpx.Response(200, content=b'{"id": "1", "id": "2", "total": 1, "messages": [], "customer": {}}'),
-    lambda: httpx.Response(200, content=b'{"id": "1", "tags": ["a"'),
-    lambda: httpx.ConnectError("refused"),
-    lambda: httpx.ReadTimeout("late"),
+    lambda: rest_response(404),
+    lambda: rest_response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
+    lambda: rest_response(401),
+    lambda: rest_response(429, retry_after="3"),
+    lambda: rest_response(204),
+    lambda: rest_response(200, b""),
+    lambda: rest_response(200, b"<html>"),
+    lambda: rest_response(200, b"[]"),
+    lambda: rest_response(200, b"null"),
+    lambda: rest_response(200, b"{}"),
+    lambda: rest_response(200, b'{"id": "1", "x": "\xff"}'),
+    lambda: rest_response(200, b'{"id": "1", "x": "\\ud800"}'),
+    lambda: rest_response(200, b'{"id": "1", "id": "2", "total": 1, "messages": [], "customer": {}}'),
+    lambda: rest_response(200, b'{"id": "1", "tags": ["a"'),
+    lambda: ConnectFailed("refused"),
+    lambda: ReadTimedOut("late"),
 ]
 _KINDS = [each.name for each in READS]
 _PATHS = [(re.compile(re.sub(r"\{\w+\}", "([^/]+)", each.template)), each) for each in READS]
@@ -95,7 +96,7 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
         kind = route.name
         is_spared = only_first and not path.rstrip("/").endswith("1")
         if "missing" in path:
-            return httpx.Response(404)
+            return rest_response(404)
         if kind in wrong and not is_spared:
             reply: Reply = wrong[kind]()
             return reply
@@ -103,6 +104,6 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
         for changed, steps, value in changes:
             if changed == kind and not is_spared and body:
                 _change(body, steps, value)
-        return httpx.Response(200, content=msgspec.json.encode(body))
+        return rest_response(200, msgspec.json.encode(body))
 
     return answer

@@ -222,7 +222,7 @@ def loop() -> Iterator[asyncio.Runner]:
 async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[Cost | None, int]:
     """Return the cost that the engine reports, and the number of calls that arrived."""
     upstream = Upstream(world)
-    client = UpstreamClient(upstream, "http://upstream", httpx.Timeout(5))
+    client = UpstreamClient(upstream)
     context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
     return (await engine.execute(operation, context)).cost, len(upstream.calls)
 

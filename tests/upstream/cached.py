@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from gateway.auth import Viewer
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.storage.memory import MemoryStore
 from gateway.storage.redis import RedisConnection
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import CallReport, ResponseOrigin
+from gateway.upstream.call import CallReport, ResponseOrigin, Transport
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
@@ -24,7 +22,6 @@ from tests.harness import Clock, connections
 from tests.upstream.redis_server import RedisServer
 
 SECRET = b"a secret of the tests"
-TIMEOUT = httpx.Timeout(5)
 TTL: Mapping[str, float] = {THREAD.template: 5, MESSAGES.template: 5, CUSTOMER.template: 30}
 
 
@@ -72,7 +69,7 @@ class Cached:
     policy: CachePolicy = field(default_factory=lambda: CachePolicy(TTL))
     secret: bytes = SECRET
     counts: Counts = field(default_factory=Counts)
-    following: httpx.AsyncBaseTransport | None = None
+    following: Transport | None = None
 
     def __post_init__(self) -> None:
         self.cache = ResponseCache(
@@ -84,7 +81,7 @@ class Cached:
             now=self.clock,
         )
         self.coalescing = Coalescing(self.cache)
-        self.client = UpstreamClient(self.coalescing, self.upstream, TIMEOUT)
+        self.client = UpstreamClient(self.coalescing)
 
     async def __aenter__(self) -> UpstreamClient:
         return self.client

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-import httpx
-
 from gateway.auth import Viewer
 from gateway.sandbox import PASSWORD, USERNAME
 from gateway.upstream.client import CallContext, UpstreamClient
@@ -14,19 +12,18 @@ from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_r
 from tests.harness import Clock, connections
 
 QUERY = '{ thread(id: "th-1") { id } }'
-TIMEOUT = httpx.Timeout(60)
 
 
 def token_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
     sockets = connections(upstream)
-    request = token_request(upstream + "/api/v1/token", USERNAME, password, TIMEOUT, 60)
+    request = token_request(USERNAME, password, 60)
     login = TokenLogin(sockets, request, pause, clock, now=clock)
-    return UpstreamClient(TokenAccount(sockets, login, USERNAME, clock), upstream, TIMEOUT)
+    return UpstreamClient(TokenAccount(sockets, login, USERNAME, clock))
 
 
 def basic_client(upstream: str, clock: Clock, *, password: str = PASSWORD, pause: float = 900) -> UpstreamClient:
     guard = BasicLoginGuard(connections(upstream), pause, clock)
-    return UpstreamClient(BasicAccount(guard, USERNAME, password), upstream, TIMEOUT)
+    return UpstreamClient(BasicAccount(guard, USERNAME, password))
 
 
 async def ask(client: UpstreamClient, viewer: Viewer | None = None, thread: str = "th-100") -> bytes | None:

@@ -13,7 +13,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.basic import BasicLoginGuard
 from tests.harness import SERVICE, Clock, StartGateway, build_client, connections, settings
 from tests.upstream.cached import basic
-from tests.upstream.logins import QUERY, TIMEOUT, ask, basic_client, outcomes
+from tests.upstream.logins import QUERY, ask, basic_client, outcomes
 
 # the callers' own credentials
 
@@ -31,7 +31,7 @@ async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sa
     right = basic(USERNAME, "mistyped").removeprefix("Basic ")
     credentials = right.rstrip("=")
     headers = [f"Basic {right}", f"basic {credentials}", f"BASIC  {credentials}", f"Basic {credentials}===="]
-    async with UpstreamClient(BasicLoginGuard(connections(upstream)), upstream, TIMEOUT) as client:
+    async with UpstreamClient(BasicLoginGuard(connections(upstream))) as client:
         answers = await outcomes([ask(client, Viewer(header)) for header in headers])
     assert [type(answer) for answer in answers] == [Unauthenticated] * 4
     assert sandbox.count() == 1

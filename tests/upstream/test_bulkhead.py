@@ -2,17 +2,17 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from gateway.errors import UpstreamUnavailable
+from gateway.http1 import Response
 from gateway.sandbox import Fault, Sandbox
-from gateway.upstream.call import EXTENSION, Call
+from gateway.upstream.call import RestRequest
 from gateway.upstream.transports.bulkhead import Bulkhead
-from tests.harness import StartGateway
+from tests.harness import StartGateway, rest_request, rest_response
 
 
-class Gate(httpx.AsyncBaseTransport):
+class Gate:
     """An upstream that answers once ``opened`` is set."""
 
     def __init__(self) -> None:
@@ -20,20 +20,21 @@ class Gate(httpx.AsyncBaseTransport):
         self.most = 0
         self.opened = asyncio.Event()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, _request: RestRequest) -> Response:
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         try:
             await self.opened.wait()
         finally:
             self.in_flight -= 1
-        return httpx.Response(200, request=request)
+        return rest_response()
+
+    async def aclose(self) -> None:
+        pass
 
 
-def send(bulkhead: Bulkhead) -> asyncio.Task[httpx.Response]:
-    call = Call("route", asyncio.get_running_loop().time() + 60)
-    request = httpx.Request("GET", "http://x/", extensions={EXTENSION: call})
-    return asyncio.create_task(bulkhead.handle_async_request(request))
+def send(bulkhead: Bulkhead) -> asyncio.Task[Response]:
+    return asyncio.create_task(bulkhead.send(rest_request()))
 
 
 async def settled() -> None:
@@ -54,7 +55,7 @@ async def test_calls_beyond_the_queue_fail_at_once_and_the_others_succeed() -> N
         assert caught.value.retry_after == 1
     gate.opened.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(isinstance(answer, httpx.Response) for answer in answers) == 5
+    assert sum(isinstance(answer, Response) for answer in answers) == 5
     assert gate.most == 2
 
 
@@ -69,7 +70,7 @@ async def test_a_cancelled_waiting_call_frees_its_place_in_the_queue() -> None:
     await settled()
     assert not instead.done()
     gate.opened.set()
-    assert (await served).status_code == (await instead).status_code == 200
+    assert (await served).status == (await instead).status == 200
 
 
 async def test_a_cancelled_call_releases_its_slot() -> None:
@@ -81,7 +82,7 @@ async def test_a_cancelled_call_releases_its_slot() -> None:
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
     gate.opened.set()
-    assert (await send(bulkhead)).status_code == 200
+    assert (await send(bulkhead)).status == 200
 
 
 def test_a_full_queue_is_an_error_at_its_field_only(start: StartGateway, sandbox: Sandbox) -> None:

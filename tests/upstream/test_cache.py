@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway.auth import Viewer
@@ -12,11 +11,10 @@ from gateway.errors import GatewayError
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Store
-from gateway.upstream.call import EXTENSION, Call, ResponseOrigin
+from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.contract import THREAD
 from gateway.upstream.transports.cache import CachePolicy
-from tests.harness import SERVICE, Clock, build_client, settings
+from tests.harness import SERVICE, Clock, build_client, rest_request, settings
 from tests.upstream.cached import OWNER, TTL, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
@@ -164,16 +162,13 @@ async def test_no_caller_gets_the_entry_of_another(
     assert sandbox.count() == 2
 
 
-async def test_keys_differ_by_credential_method_and_url(upstream: str, clock: Clock) -> None:
+async def test_keys_differ_by_credential_and_target(upstream: str, clock: Clock) -> None:
     """None of these threads exists: each key is looked up once, together with the generation of its subject."""
     store = RecordingStore(MemoryStore(2**20))
     cached = Cached(upstream, store, clock)
 
     async def send(credential: str, url: str, account: str | None = None) -> None:
-        call = Call(THREAD.template, asyncio.get_running_loop().time() + 5, None, account)
-        headers = {"authorization": credential}
-        request = httpx.Request("GET", upstream + url, headers=headers, extensions={EXTENSION: call})
-        await cached.cache.handle_async_request(request)
+        await cached.cache.send(rest_request(url, authorization=credential, account=account))
 
     a, b, query = "/api/v1/thread/a", "/api/v1/thread/b", "/api/v1/thread/a?offset=1"
     asked: list[tuple[str, str, str | None]] = [

@@ -1,52 +1,52 @@
-"""The REST client: every exception of the HTTP client becomes one of ours, in every mode."""
+"""The REST client: every failure of a call becomes one of our errors, in every mode."""
 
-import httpx
+from collections.abc import Iterator
+
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.http1 import (
+    CallFailed,
+    ConnectionBroken,
+    ConnectTimedOut,
+    ReadTimedOut,
+    Response,
+    ResponseTooLarge,
+    StrayResponse,
+)
+from gateway.upstream.call import RestRequest
 from gateway.upstream.client import UpstreamClient
 from tests.harness import build_client, settings, with_account
-from tests.upstream.logins import TIMEOUT, ask
+from tests.upstream.logins import ask
 
 
-def _all_subclasses(kind: type[Exception]) -> set[type[Exception]]:
-    found = {kind}
+def _failures(kind: type[CallFailed] = CallFailed) -> Iterator[CallFailed]:
+    if issubclass(kind, StrayResponse):
+        yield kind()
+    elif issubclass(kind, ConnectionBroken):
+        yield kind("m", request_sent=True, response_begun=False)
+    elif issubclass(kind, ResponseTooLarge):
+        yield kind(1)
+    else:
+        yield kind("m")
     for each in kind.__subclasses__():
-        found |= _all_subclasses(each)
-    return found
+        yield from _failures(each)
 
 
-def _name(kind: object) -> str:
-    assert isinstance(kind, type)
-    return kind.__name__
+@pytest.mark.parametrize("failure", [*_failures(), TimeoutError()], ids=lambda each: type(each).__name__)
+async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exception) -> None:
+    class Failing:
+        async def send(self, _request: RestRequest) -> Response:
+            raise failure
 
+        async def aclose(self) -> None:
+            pass
 
-CLIENT_EXCEPTIONS: set[type[Exception]] = {
-    httpx.InvalidURL,
-    TimeoutError,
-    *_all_subclasses(httpx.HTTPError),
-    *_all_subclasses(httpx.StreamError),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(CLIENT_EXCEPTIONS, key=_name), ids=_name)
-async def test_every_exception_of_the_http_client_becomes_a_gateway_error(kind: type[Exception]) -> None:
-    class Failing(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            raise _make(kind, request)
-
-    client = UpstreamClient(Failing(), "http://x", TIMEOUT)
     with pytest.raises(GatewayError) as caught:
-        await ask(client)
-    timeout = issubclass(kind, (httpx.TimeoutException, TimeoutError))
-    assert (caught.value.code == "UPSTREAM_TIMEOUT") is timeout
-
-
-def _make(kind: type[Exception], request: httpx.Request) -> Exception:
-    if issubclass(kind, httpx.HTTPStatusError):
-        return kind("m", request=request, response=httpx.Response(500))
-    wants_message = not issubclass(kind, httpx.StreamError) or kind is httpx.StreamError
-    return kind("m") if wants_message else kind()
+        await ask(UpstreamClient(Failing()))
+    assert (caught.value.code == "UPSTREAM_TIMEOUT") is isinstance(
+        failure, (ConnectTimedOut, ReadTimedOut, TimeoutError)
+    )
 
 
 def test_clients_are_built_for_every_mode() -> None:

@@ -10,17 +10,17 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, Unauthenticated, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.call import EXTENSION, Call
+from gateway.http1 import Response
+from gateway.upstream.call import Call, RestRequest
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.circuit_breaker import CircuitState
-from tests.harness import build_upstream, settings
+from tests.harness import build_upstream, rest_request, rest_response, settings
 
 ANSWER_SECONDS = 0.2
 TIMEOUT_SECONDS = 1.0
@@ -185,24 +185,26 @@ async def _refused_at_once() -> None:
 # the bulkhead by itself
 
 
-class Gate(httpx.AsyncBaseTransport):
+class Gate:
     """An upstream that answers each call when the test says so, and logs the calls in their order."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.open: list[asyncio.Future[None]] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.sent.append(request.url.path[1:])
+    async def send(self, request: RestRequest) -> Response:
+        self.sent.append(request.target[1:])
         self.open.append(answer := asyncio.get_running_loop().create_future())
         await answer
-        return httpx.Response(200, request=request)
+        return rest_response()
+
+    async def aclose(self) -> None:
+        pass
 
 
-def send(bulkhead: Bulkhead, name: str, caller: str, **options: Any) -> asyncio.Task[httpx.Response]:
-    call = Call("route", asyncio.get_running_loop().time() + 60, caller=caller, **options)
-    request = httpx.Request("GET", f"http://x/{name}", extensions={EXTENSION: call})
-    return asyncio.create_task(bulkhead.handle_async_request(request))
+def send(bulkhead: Bulkhead, name: str, caller: str, **options: Any) -> asyncio.Task[Response]:
+    call = Call(asyncio.get_running_loop().time() + 60, **options)
+    return asyncio.create_task(bulkhead.send(rest_request(f"/{name}", call=call, caller=caller)))
 
 
 async def settled() -> None:

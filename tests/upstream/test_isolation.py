@@ -4,10 +4,10 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, find, given
 from hypothesis import settings as rules
@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
+from gateway.http1 import Response
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
-from gateway.upstream.call import ResponseOrigin
+from gateway.upstream.call import ResponseOrigin, RestRequest, Transport
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.transports.coalescing import Coalescing
 from tests.harness import Clock, build_client, connections, settings
-from tests.upstream.cached import TIMEOUT, Answer, Cached, ask, basic, new_store
+from tests.upstream.cached import Answer, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
 USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(3)}
@@ -192,15 +193,18 @@ async def test_five_hundred_calls_for_one_thread_are_one_call_per_credential(
 # the tests above find such mistakes
 
 
-class Hidden(httpx.AsyncBaseTransport):
+HIDDEN = ContextVar("HIDDEN", default="")
+
+
+class Hidden:
     """A mistake on purpose: the layers down to `Shown` do not see the credential."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, following: Transport) -> None:
         self._following = following
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["hidden"] = request.headers.pop("authorization")
-        return await self._following.handle_async_request(request)
+    async def send(self, request: RestRequest) -> Response:
+        HIDDEN.set(request.authorization or "")
+        return await self._following.send(request.with_credential(""))
 
     async def aclose(self) -> None:
         await self._following.aclose()
@@ -209,20 +213,19 @@ class Hidden(httpx.AsyncBaseTransport):
 class Shown(Hidden):
     """Restores the credential."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.headers["authorization"] = request.extensions["hidden"]
-        return await self._following.handle_async_request(request)
+    async def send(self, request: RestRequest) -> Response:
+        return await self._following.send(request.with_credential(HIDDEN.get()))
 
 
 @pytest.mark.parametrize("layer", ["coalescing", "cache"])
 def test_the_property_test_finds_a_layer_that_ignores_the_credential(world: World, layer: str) -> None:
     def build(clock: Clock) -> UpstreamClient:
-        careful: httpx.AsyncBaseTransport = Shown(connections(world.url))
+        careful: Transport = Shown(connections(world.url))
         if layer == "coalescing":
-            careless: httpx.AsyncBaseTransport = Coalescing(careful)
+            careless: Transport = Coalescing(careful)
         else:
             careless = Cached(world.url, new_store(None, clock), clock, following=careful).cache
-        return UpstreamClient(Hidden(careless), world.url, TIMEOUT)
+        return UpstreamClient(Hidden(careless))
 
     def goes_wrong(steps: list[Step]) -> bool:
         try:

@@ -1,43 +1,58 @@
 """Retries: what is retried, when, and how often."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.http1 import (
+    CallFailed,
+    ConnectFailed,
+    ConnectionBroken,
+    ConnectTimedOut,
+    InvalidRequest,
+    InvalidResponse,
+    OutOfDescriptors,
+    ReadTimedOut,
+    Response,
+    ResponseTooLarge,
+    StrayResponse,
+)
+from gateway.upstream.call import RestRequest
+from gateway.upstream.contract import TOKEN
 from gateway.upstream.transports.retry import Retry, RetryBudget, RetryPolicy
 from gateway.upstream.transports.rolling_counts import RollingCounts
-from tests.harness import Clock
+from tests.harness import Clock, rest_request, rest_response
 
 
-class Script(httpx.AsyncBaseTransport):
+class Script:
     """An upstream that answers from a script; it repeats the last line."""
 
     def __init__(self, *lines: int | Exception | tuple[int, str]) -> None:
         self.lines = list(lines)
         self.sent = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, _request: RestRequest) -> Response:
         self.sent += 1
         line = self.lines.pop(0) if len(self.lines) > 1 else self.lines[0]
         if isinstance(line, Exception):
             raise line
         status, retry_after = line if isinstance(line, tuple) else (line, None)
-        headers = {} if retry_after is None else {"retry-after": retry_after}
-        return httpx.Response(status, headers=headers, request=request)
+        return rest_response(status) if retry_after is None else rest_response(status, retry_after=retry_after)
+
+    async def aclose(self) -> None:
+        pass
 
 
-async def send(script: Script, clock: Clock, *, method: str = "GET", seconds: float = 60, **policy: Any) -> int:
+async def send(script: Script, clock: Clock, request: RestRequest | None = None, **policy: Any) -> int:
     """Return the status of the response."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    request = httpx.Request(method, "http://x/", extensions={EXTENSION: Call("route", deadline)})
-    response = await Retry(script, RetryPolicy(**policy), clock.timing).handle_async_request(request)
-    assert call_of(request).attempts == script.sent
-    return response.status_code
+    request = request or rest_request()
+    response = await Retry(script, RetryPolicy(**policy), clock.timing).send(request)
+    assert request.call.attempts == script.sent
+    return response.status
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -54,29 +69,85 @@ async def test_any_other_response_is_final(status: int) -> None:
     assert script.sent == 1
 
 
-@pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ReadError, httpx.ConnectTimeout, httpx.ReadTimeout])
-async def test_a_get_is_retried_after_connection_errors_and_timeouts(kind: type[httpx.TransportError]) -> None:
-    assert await send(Script(kind("x"), 200), Clock()) == 200
+UNSENT = [
+    ConnectFailed("x"),
+    ConnectTimedOut("x"),
+    ConnectionBroken("x", request_sent=False, response_begun=False),
+]
+SENT = [
+    ReadTimedOut("x"),
+    ConnectionBroken("x", request_sent=True, response_begun=False),
+    ConnectionBroken("x", request_sent=True, response_begun=True),
+    StrayResponse(),
+]
+FINAL = [InvalidRequest("x"), InvalidResponse("x"), ResponseTooLarge(1), OutOfDescriptors("x")]
 
 
-@pytest.mark.parametrize("kind", [httpx.LocalProtocolError, httpx.RemoteProtocolError])
-async def test_a_protocol_error_is_not_retried(kind: type[httpx.TransportError]) -> None:
-    script = Script(kind("x"), 200)
-    with pytest.raises(kind):
+def test_these_are_all_failures() -> None:
+    assert {type(exc) for exc in UNSENT + SENT + FINAL} == set(_subclasses(CallFailed))
+
+
+def _subclasses(kind: type[CallFailed]) -> Iterator[type[CallFailed]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+@pytest.mark.parametrize("failure", UNSENT + SENT, ids=repr)
+async def test_a_get_is_retried_after_connection_errors_and_timeouts(failure: CallFailed) -> None:
+    assert await send(Script(failure, 200), Clock()) == 200
+
+
+@pytest.mark.parametrize("failure", FINAL, ids=repr)
+async def test_what_would_fail_again_is_not_retried(failure: CallFailed) -> None:
+    script = Script(failure, 200)
+    with pytest.raises(type(failure)):
         await send(script, Clock())
     assert script.sent == 1
 
 
-@pytest.mark.parametrize("line", [429, 502, 503, 504, httpx.ReadError("x"), httpx.ReadTimeout("x")])
-async def test_a_post_that_was_sent_is_never_retried(line: int | Exception) -> None:
-    script = Script(line, 200)
-    await asyncio.gather(send(script, Clock(), method="POST"), return_exceptions=True)
+@pytest.mark.parametrize("line", [500, 502, 503, 504, 408, *SENT, *FINAL], ids=repr)
+async def test_a_write_that_may_have_arrived_is_never_sent_again(line: int | Exception) -> None:
+    script, request = Script(line, 200), rest_request(method="POST")
+    await asyncio.gather(send(script, Clock(), request), return_exceptions=True)
     assert script.sent == 1
+    assert request.call.in_doubt is (not isinstance(line, (InvalidRequest, OutOfDescriptors)))
 
 
-@pytest.mark.parametrize("line", [httpx.ConnectError("x"), httpx.ConnectTimeout("x")])
-async def test_a_post_is_retried_if_no_connection_was_established(line: Exception) -> None:
-    assert await send(Script(line, 200), Clock(), method="POST") == 200
+@pytest.mark.parametrize("failure", UNSENT, ids=repr)
+async def test_a_write_that_never_left_is_retried(failure: CallFailed) -> None:
+    request = rest_request(method="POST")
+    assert await send(Script(failure, 200), Clock(), request) == 200
+    assert not request.call.in_doubt
+
+
+async def test_a_write_that_got_a_429_is_sent_again_within_its_deadline() -> None:
+    clock = Clock()
+    assert await send(Script((429, "3"), 200), clock, rest_request(method="POST")) == 200
+    assert clock.slept == [3.0]
+    request = rest_request(method="POST", seconds=2)
+    assert await send(Script((429, "3"), 200), clock, request) == 429
+    assert not request.call.in_doubt
+
+
+async def test_a_login_that_got_a_429_is_not_sent_again() -> None:
+    """The login itself remembers it (tests/upstream/test_failed_login.py)."""
+    script = Script(429, 200)
+    assert await send(script, Clock(), rest_request(method="POST", route=TOKEN)) == 429
+
+
+@pytest.mark.parametrize("status", [200, 204, 400, 401, 403, 404, 409, 422, 429])
+async def test_a_2xx_or_4xx_leaves_no_doubt_about_a_write(status: int) -> None:
+    request = rest_request(method="POST", seconds=0)
+    assert await send(Script(status), Clock(), request) == status
+    assert not request.call.in_doubt
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 408, 500, 502, 503, 504, 599])
+async def test_any_other_response_leaves_a_write_in_doubt(status: int) -> None:
+    request = rest_request(method="POST")
+    assert await send(Script(status), Clock(), request) == status
+    assert request.call.in_doubt
 
 
 async def test_the_last_attempt_is_the_result() -> None:
@@ -95,7 +166,7 @@ async def test_retry_after_is_honoured_in_both_forms(retry_after: str, waited: l
 
 async def test_no_wait_begins_that_would_exceed_the_deadline() -> None:
     clock = Clock()
-    assert await send(Script((429, "30"), 200), clock, seconds=10) == 429
+    assert await send(Script((429, "30"), 200), clock, rest_request(seconds=10)) == 429
     assert clock.slept == []
 
 

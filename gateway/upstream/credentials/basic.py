@@ -21,13 +21,14 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
-import httpx
 from cachetools import LRUCache
 
 from gateway.auth.passthrough import normalized
 from gateway.errors import GatewayError, Unauthenticated, UpstreamFailure
-from gateway.upstream.call import call_of
+from gateway.http1 import Response
+from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
@@ -49,29 +50,28 @@ class _Permit:
 
     def on_status(self, status: int) -> None:
         """Revoke the permit if the REST API rejected the credentials."""
-        if status == httpx.codes.UNAUTHORIZED and not self.revoked:
+        if status == HTTPStatus.UNAUTHORIZED and not self.revoked:
             self.revoked = True
             self.guard.reject(self)
 
 
-class BasicAccount(httpx.AsyncBaseTransport):
+class BasicAccount:
     """Sends the gateway's own Basic credentials with every request (RFC 7617)."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport, username: str, password: str) -> None:
+    def __init__(self, following: Transport, username: str, password: str) -> None:
         self._following = following
         self._authorization = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request with the credentials."""
-        request.headers["authorization"] = self._authorization
-        return await self._following.handle_async_request(request)
+        return await self._following.send(request.with_credential(self._authorization))
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
         await self._following.aclose()
 
 
-class BasicLoginGuard(httpx.AsyncBaseTransport):
+class BasicLoginGuard:
     """Lets one call at a time try unknown Basic credentials; see the top of this file.
 
     ``pause`` is how long a rejection is remembered, in seconds. For callers' own credentials it is 0: only the calls
@@ -81,7 +81,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        following: httpx.AsyncBaseTransport,
+        following: Transport,
         pause: float = 0,
         clock: Callable[[], float] = time.monotonic,
         lock: LoginLock | None = None,
@@ -95,11 +95,11 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         self._trials: dict[bytes, asyncio.Future[bool]] = {}
         self._rejected_until: dict[bytes, float] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request, or raise Unauthenticated if the same credentials have just been rejected."""
-        authorization = request.headers.get("authorization", "")
+        authorization = request.authorization or ""
         if authorization[:6].lower() != "basic ":
-            return await self._following.handle_async_request(request)
+            return await self._following.send(request)
         credentials = hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
         permit = await self._wait_for_trial(credentials)
         if permit is None:
@@ -119,8 +119,8 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
         """Return the error for calls with rejected credentials."""
         remaining = self._rejected_until.get(credentials, -1.0) - self._clock()
         if remaining > 0:
-            return FailedLogin(remaining, httpx.codes.UNAUTHORIZED).error()
-        return Unauthenticated(upstream=UpstreamFailure(httpx.codes.UNAUTHORIZED))
+            return FailedLogin(remaining, HTTPStatus.UNAUTHORIZED).error()
+        return Unauthenticated(upstream=UpstreamFailure(HTTPStatus.UNAUTHORIZED))
 
     def reject(self, permit: _Permit) -> None:
         """Remember that the REST API rejected the credentials of a permit."""
@@ -141,7 +141,7 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
                 raise self.rejection(credentials)
         return permit
 
-    async def _try(self, credentials: bytes, request: httpx.Request) -> httpx.Response:
+    async def _try(self, credentials: bytes, request: RestRequest) -> Response:
         trial = self._trials[credentials] = asyncio.get_running_loop().create_future()
         permit = _Permit(self, credentials)
         try:
@@ -152,9 +152,9 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
                     raise attempt.failed.error()
                 response = await self._send(permit, request)
                 if permit.revoked and self._pause:
-                    await attempt.fail(FailedLogin(self._pause, httpx.codes.UNAUTHORIZED))
+                    await attempt.fail(FailedLogin(self._pause, HTTPStatus.UNAUTHORIZED))
             # A cached response does not prove that the password is still valid.
-            if not permit.revoked and call_of(request).age is None:
+            if not permit.revoked and request.call.age is None:
                 self._accepted[credentials] = permit
         finally:
             # A call that failed otherwise decides nothing: the next waiting call tries.
@@ -162,11 +162,11 @@ class BasicLoginGuard(httpx.AsyncBaseTransport):
             trial.set_result(permit.revoked)
         return response
 
-    async def _send(self, permit: _Permit, request: httpx.Request) -> httpx.Response:
-        call = call_of(request)
+    async def _send(self, permit: _Permit, request: RestRequest) -> Response:
+        call = request.call
         call.before_send, call.on_status = permit.check, permit.on_status
-        response = await self._following.handle_async_request(request)
-        permit.on_status(response.status_code)  # of a call that was coalesced with one of an earlier permit
+        response = await self._following.send(request)
+        permit.on_status(response.status)  # of a call that was coalesced with one of an earlier permit
         return response
 
     async def aclose(self) -> None:

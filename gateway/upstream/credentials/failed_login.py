@@ -12,8 +12,7 @@ doubling ends at the pause.
 
 import math
 from dataclasses import dataclass
-
-import httpx
+from http import HTTPStatus
 
 from gateway.errors import (
     GatewayError,
@@ -61,11 +60,11 @@ class FailedLogin:
         if self.rejected:
             return Unauthenticated, _REJECTED
         match self.status:
-            case httpx.codes.TOO_MANY_REQUESTS:
+            case HTTPStatus.TOO_MANY_REQUESTS:
                 return RateLimited, "The REST API limits the rate of the gateway's own logins."
             case None | 408 | 502 | 503 | 504:
                 return UpstreamUnavailable, _FAILED
-            case httpx.codes.OK:
+            case HTTPStatus.OK:
                 return UpstreamInvalidResponse, "The REST API's token answer holds no access token."
         return UpstreamError, _FAILED
 
@@ -76,6 +75,6 @@ def pause_after(status: int | None, retry_after: float | None, in_a_row: int, lo
         return max(longest, retry_after or 0.0)
     if retry_after:  # zero seconds is no pause
         return retry_after
-    undecided = status is None or status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR
+    undecided = status is None or status in {408, 429} or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     first = _UNDECIDED_SECONDS if undecided else _UNCLEAR_SECONDS
     return min(longest, first * 2.0 ** min(in_a_row - 1, _MAX_DOUBLINGS))

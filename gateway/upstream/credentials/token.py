@@ -17,15 +17,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
-import httpx
 import msgspec
 
 from gateway.auth.passthrough import is_sendable
-from gateway.errors import GatewayError, UpstreamInvalidResponse
+from gateway.errors import GatewayError
+from gateway.http1 import CallFailed, HeaderLines, Response
 from gateway.telemetry import logger
-from gateway.upstream.call import EXTENSION, Call, call_of
+from gateway.upstream.call import Call, RestRequest, Transport
 from gateway.upstream.contract import TOKEN
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
 from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
@@ -56,8 +57,8 @@ class TokenLogin:
 
     def __init__(
         self,
-        transport: httpx.AsyncBaseTransport,
-        request: Callable[[], httpx.Request],
+        transport: Transport,
+        request: Callable[[], RestRequest],
         pause: float,
         clock: Callable[[], float] = time.monotonic,
         lock: LoginLock | None = None,
@@ -128,30 +129,30 @@ class TokenLogin:
             started = self._clock()
             try:
                 response = await self._send()
-            except (httpx.TransportError, TimeoutError, UpstreamInvalidResponse):
+            except (CallFailed, TimeoutError):
                 await self._fail(attempt, None)
                 raise
-            token = _parse(response.content, started) if response.status_code == httpx.codes.OK else None
+            token = _parse(response.body, started) if response.status == HTTPStatus.OK else None
             if token is None:
                 raise await self._fail(attempt, response)
             await attempt.succeed()
         self._token, self._failed, self._failed_until = token, None, -math.inf
         return token
 
-    async def _send(self) -> httpx.Response:
+    async def _send(self) -> Response:
         request = self._request()
-        async with asyncio.timeout_at(call_of(request).deadline):
-            return await self._transport.handle_async_request(request)
+        async with asyncio.timeout_at(request.call.deadline):
+            return await self._transport.send(request)
 
-    async def _fail(self, attempt: LoginAttempt, response: httpx.Response | None) -> GatewayError:
+    async def _fail(self, attempt: LoginAttempt, response: Response | None) -> GatewayError:
         """Remember a failure, here and in the other processes, and return its error."""
         in_a_row = 1 + max(attempt.failures, 0 if self._failed is None else self._failed.in_a_row)
         if response is None:
             failed = FailedLogin(pause_after(None, None, in_a_row, self._pause), None, in_a_row)
         else:
-            status, asked = response.status_code, parse_retry_after(response.headers.get("retry-after"), now=self._now)
+            status, asked = response.status, parse_retry_after(response.header("retry-after"), now=self._now)
             seconds = pause_after(status, asked, in_a_row, self._pause)
-            failed = FailedLogin(seconds, status, in_a_row, error_codes(response.content))
+            failed = FailedLogin(seconds, status, in_a_row, error_codes(response.body))
         error = self._remember(failed)
         await attempt.fail(failed)
         return error
@@ -192,12 +193,12 @@ def token_lifetime(expires_in: object) -> float:
     return lifetime if 0 < lifetime < math.inf else _DEFAULT_LIFETIME_SECONDS
 
 
-class TokenAccount(httpx.AsyncBaseTransport):
+class TokenAccount:
     """Sends the gateway's own token with every request, and after a 401 once more with a new token."""
 
     def __init__(
         self,
-        following: httpx.AsyncBaseTransport,
+        following: Transport,
         login: TokenLogin,
         username: str,
         clock: Callable[[], float] = time.monotonic,
@@ -209,25 +210,23 @@ class TokenAccount(httpx.AsyncBaseTransport):
         # By route. A new token does not end the pause: two routes without rights would renew it for each other.
         self._no_renewal_before: dict[str, float] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request with a token. A 401 means that nothing was done, so repeating it is safe."""
-        call = call_of(request)
-        call.account = self._account
+        route = request.route.template
         token = await self._login.token()
         response = await self._send(request, token)
-        if response.status_code != httpx.codes.UNAUTHORIZED:
+        if response.status != HTTPStatus.UNAUTHORIZED:
             return response
-        if self._clock() < self._no_renewal_before.get(call.route, -math.inf):
+        if self._clock() < self._no_renewal_before.get(route, -math.inf):
             return response
         renewed = await self._login.token(refused=token)
         response = await self._send(request, renewed)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            self._no_renewal_before[call.route] = self._clock() + _RENEWAL_PAUSE_SECONDS
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            self._no_renewal_before[route] = self._clock() + _RENEWAL_PAUSE_SECONDS
         return response
 
-    async def _send(self, request: httpx.Request, token: Token) -> httpx.Response:
-        request.headers["authorization"] = token.authorization
-        return await self._following.handle_async_request(request)
+    async def _send(self, request: RestRequest, token: Token) -> Response:
+        return await self._following.send(request.with_credential(token.authorization, self._account))
 
     async def aclose(self) -> None:
         """Cancel a running login and close the transport that follows."""
@@ -235,29 +234,16 @@ class TokenAccount(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-def token_request(
-    url: str, username: str, password: str, timeout: httpx.Timeout, login_timeout: float
-) -> Callable[[], httpx.Request]:
+def token_request(username: str, password: str, timeout: float) -> Callable[[], RestRequest]:
     """Return a function that builds the documented login request: ``{"grant_type": "password", …}``.
 
-    ``login_timeout`` is how long a login may take, retries included, in seconds.
+    ``timeout`` is how long a login may take, retries included, in seconds.
     """
-    content = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
+    body = msgspec.json.encode({"grant_type": "password", "username": username, "password": password})
+    headers = HeaderLines.of({"content-type": "application/json", "accept": "application/json"}.items())
 
-    def build() -> httpx.Request:
-        return httpx.Request(
-            "POST",
-            url,
-            headers={"content-type": "application/json", "accept": "application/json"},
-            content=content,
-            extensions={
-                "timeout": timeout.as_dict(),
-                EXTENSION: Call(TOKEN.template, _loop_time() + login_timeout, timeout=login_timeout),
-            },
-        )
+    def build() -> RestRequest:
+        call = Call(asyncio.get_running_loop().time() + timeout, timeout)
+        return RestRequest("POST", TOKEN.path(), None, headers, body, route=TOKEN, call=call)
 
     return build
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

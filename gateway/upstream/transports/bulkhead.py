@@ -17,10 +17,9 @@ import asyncio
 import math
 from dataclasses import dataclass
 
-import httpx
-
 from gateway.errors import UpstreamUnavailable
-from gateway.upstream.call import Call, call_of
+from gateway.http1 import Response
+from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.transports.fair_queue import FairQueue
 
 _WEIGHT = 1 / 16
@@ -62,14 +61,14 @@ class MovingAverage:
 class _Waiting:
     """A call that waits. ``granted`` becomes True with its slot, False if it can no longer be answered in time."""
 
-    call: Call
+    request: RestRequest
     granted: asyncio.Future[bool]
 
 
-class Bulkhead(httpx.AsyncBaseTransport):
+class Bulkhead:
     """Runs at most ``limit`` calls at once; at most ``queue`` calls wait. See the top of this file."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport, limit: int, queue: int) -> None:
+    def __init__(self, following: Transport, limit: int, queue: int) -> None:
         self._following = following
         self._limit = limit
         self._free = limit  # above 0 only while no call waits
@@ -90,25 +89,25 @@ class Bulkhead(httpx.AsyncBaseTransport):
         """How many calls wait for a slot now."""
         return len(self._queue)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request when there is a slot; raise UpstreamUnavailable if there will be none in time."""
-        call = call_of(request)
+        call = request.call
         call.sent_at, answered = None, False
         if self._free:
             self._free -= 1
         else:
-            await self._wait_for_slot(call)
+            await self._wait_for_slot(request)
         try:
             if call.before_send is not None:
                 call.before_send()
             call.sent_at = asyncio.get_running_loop().time()
-            response = await self._following.handle_async_request(request)
+            response = await self._following.send(request)
             answered = True
             if call.on_status is not None:
-                call.on_status(response.status_code)
+                call.on_status(response.status)
         finally:
             if call.sent_at is not None and (not self._free or call.sent_at >= self._next_sample_at):
-                self._sample(call.route, call.sent_at, answered=answered)
+                self._sample(request.route.template, call.sent_at, answered=answered)
             if self._queue:
                 self._pass_on()
             else:
@@ -127,12 +126,13 @@ class Bulkhead(httpx.AsyncBaseTransport):
         if answered or seconds > average.mean(now):
             average.add(seconds, now)
 
-    async def _wait_for_slot(self, call: Call) -> None:
-        wait = self._expected_wait(call.caller)
-        if not self._queue.has_room(call.caller) or not self._in_time(call, wait):
+    async def _wait_for_slot(self, request: RestRequest) -> None:
+        call, name = request.call, request.caller
+        wait = self._expected_wait(name)
+        if not self._queue.has_room(name) or not self._in_time(request, wait):
             raise self._refusal(wait)
-        waiting = _Waiting(call, asyncio.get_running_loop().create_future())
-        self._queue.add(waiting, call.caller)
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        self._queue.add(waiting, name)
         call.join_line = lambda caller: self._join_line(waiting, caller)
         try:
             granted = await waiting.granted
@@ -145,7 +145,7 @@ class Bulkhead(httpx.AsyncBaseTransport):
         finally:
             call.join_line = None
         if not granted:
-            raise self._refusal(self._expected_wait(call.caller))
+            raise self._refusal(self._expected_wait(name))
 
     def _join_line(self, waiting: _Waiting, caller: str) -> None:
         """Let a call also wait in the line of another caller who shares it."""
@@ -158,16 +158,16 @@ class Bulkhead(httpx.AsyncBaseTransport):
             waiting = self._queue.pop()
             if waiting.granted.done():
                 continue  # it is being cancelled
-            in_time = self._in_time(waiting.call, 0.0)
+            in_time = self._in_time(waiting.request, 0.0)
             waiting.granted.set_result(in_time)
             if in_time:
                 return
         self._free += 1
 
-    def _in_time(self, call: Call, wait: float) -> bool:
+    def _in_time(self, request: RestRequest, wait: float) -> bool:
         now = asyncio.get_running_loop().time()
-        average = self._answered.get(call.route)
-        return now + wait + (0.0 if average is None else average.most(now)) <= call.deadline
+        average = self._answered.get(request.route.template)
+        return now + wait + (0.0 if average is None else average.most(now)) <= request.call.deadline
 
     def _expected_wait(self, caller: str) -> float:
         mean = self._held.mean(asyncio.get_running_loop().time())

@@ -23,21 +23,21 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
-import httpx
 import msgspec
 
-from gateway.compat.httpx import WholeResponse
 from gateway.errors import Unauthenticated, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
+from gateway.http1 import CallFailed, Response
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import EXTENSION, Call, ResponseOrigin, call_of
+from gateway.upstream.call import Call, ResponseOrigin, RestRequest, Transport
 
 _HEADER = struct.Struct(">d16s")
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
 _GENERATION_LIFETIME_SECONDS = 600.0
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_FAILURES = (httpx.TransportError, UpstreamUnavailable, UpstreamTimeout, UpstreamInvalidResponse, TimeoutError)
+_FAILURES = (CallFailed, UpstreamUnavailable, UpstreamTimeout, UpstreamInvalidResponse, TimeoutError)
 # Responses that say nothing about the resource: request timeout, too many requests.
 _TEMPORARY = frozenset({408, 429})
 
@@ -71,7 +71,7 @@ class _Lookup:
     entry: _Entry | None
 
 
-class ResponseCache(httpx.AsyncBaseTransport):
+class ResponseCache:
     """Wraps a transport with a cache; see the top of this file.
 
     ``secret`` keys the hash of credentials: gateways that share a store must share it. ``now`` is the wall clock in
@@ -80,7 +80,7 @@ class ResponseCache(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        following: httpx.AsyncBaseTransport,
+        following: Transport,
         store: Store,
         policy: CachePolicy,
         secret: bytes,
@@ -96,23 +96,23 @@ class ResponseCache(httpx.AsyncBaseTransport):
         self._now = now
         self._refreshes: dict[str, asyncio.Task[None]] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Return a fresh response from the cache, or send the request and store its response."""
-        call = call_of(request)
-        ttl = self._policy.ttl.get(call.route, 0.0)
-        if request.method != "GET" or ttl <= 0:
-            return await self._following.handle_async_request(request)
-        found = await self._look_up(request, call, ttl)
+        ttl = self._policy.ttl.get(request.route.template, 0.0)
+        if not request.is_safe or ttl <= 0:
+            return await self._following.send(request)
+        call = request.call
+        found = await self._look_up(request, ttl)
         entry = found.entry
-        if entry is None:
-            return await self._fetch(await self._with_generation(found, call), request)
+        if entry is None or request.fresh:
+            return await self._fetch(await self._with_generation(found, request.subject), request)
         if entry.age < ttl:
-            return self._serve(request, call, entry, ResponseOrigin.CACHED)
+            return self._serve(call, entry, ResponseOrigin.CACHED)
         if entry.age < ttl + self._policy.stale_while_revalidate:
-            self._refresh(found, request, call)
-            return self._serve(request, call, entry, ResponseOrigin.STALE)
+            self._refresh(found, request)
+            return self._serve(call, entry, ResponseOrigin.STALE)
         if entry.age < ttl + self._policy.stale_if_error:
-            return await self._fetch_or_serve(found, request, call, entry)
+            return await self._fetch_or_serve(found, request, entry)
         return await self._fetch(found, request)
 
     async def purge(self, subject: str) -> bool:
@@ -123,21 +123,21 @@ class ResponseCache(httpx.AsyncBaseTransport):
         key, generation = _generation_key(subject), _new_generation()
         return await self._store.set(key, generation, self._generation_lifetime(), urgent=True)
 
-    def _key(self, request: httpx.Request, call: Call) -> str:
-        """Hash the credential, the method and the URL.
+    def _key(self, request: RestRequest) -> str:
+        """Hash the credential, the method and the target.
 
         The key distinguishes an account's name from a header with the same text: gateways of both modes may share a
         store, and a caller may send any header.
         """
-        account = call.account
-        owner = ("header", request.headers.get("authorization", "")) if account is None else ("account", account)
-        parts = (*owner, request.method, str(request.url))
+        account = request.account
+        owner = ("header", request.authorization or "") if account is None else ("account", account)
+        parts = (*owner, request.method, request.target)
         text = b"".join(len(part).to_bytes(4) + part for part in (each.encode() for each in parts))
         return hashlib.blake2b(text, key=self._secret, digest_size=24).hexdigest()
 
-    async def _look_up(self, request: httpx.Request, call: Call, ttl: float) -> _Lookup:
-        key = self._key(request, call)
-        value, generation = await self._store.get([key, _generation_key(call.subject)])
+    async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:
+        key = self._key(request)
+        value, generation = await self._store.get([key, _generation_key(request.subject)])
         return _Lookup(key, ttl, generation, self._entry(value, generation))
 
     def _entry(self, value: bytes | None, generation: bytes | None) -> _Entry | None:
@@ -148,43 +148,41 @@ class ResponseCache(httpx.AsyncBaseTransport):
             return None
         return _Entry(value[_HEADER.size :], max(0.0, self._now() - stored))
 
-    async def _with_generation(self, found: _Lookup, call: Call) -> _Lookup:
+    async def _with_generation(self, found: _Lookup, subject: str | None) -> _Lookup:
         """Set the generation that the response to a call sent from now on belongs to."""
         if found.generation is not None:
             return found
-        key, begun = _generation_key(call.subject), _new_generation()
+        key, begun = _generation_key(subject), _new_generation()
         return replace(found, generation=await self._store.claim(key, begun, self._generation_lifetime()))
 
-    def _serve(self, request: httpx.Request, call: Call, entry: _Entry, origin: ResponseOrigin) -> httpx.Response:
+    def _serve(self, call: Call, entry: _Entry, origin: ResponseOrigin) -> Response:
         call.origin, call.age = origin, entry.age
         self._counts[f"cache_{origin}"] += 1
-        return WholeResponse(200, entry.body, request=request)
+        return Response(200, {}, entry.body)
 
-    async def _fetch_or_serve(
-        self, found: _Lookup, request: httpx.Request, call: Call, entry: _Entry
-    ) -> httpx.Response:
+    async def _fetch_or_serve(self, found: _Lookup, request: RestRequest, entry: _Entry) -> Response:
         """Return a new response, or the stale one if the REST API fails (RFC 5861, section 4)."""
         # At the deadline the caller cancels this call, so the stale response must be returned earlier.
-        now = asyncio.get_running_loop().time()
-        earlier = replace(
+        call, now = request.call, asyncio.get_running_loop().time()
+        earlier = msgspec.structs.replace(
             call, deadline=now + _a_little_less(call.deadline - now), timeout=_a_little_less(call.timeout)
         )
         try:
             async with asyncio.timeout_at(earlier.deadline):
-                response = await self._fetch(found, _copy(request, earlier))
+                response = await self._fetch(found, msgspec.structs.replace(request, call=earlier))
         except _FAILURES:
-            return self._serve(request, call, entry, ResponseOrigin.STALE)
+            return self._serve(call, entry, ResponseOrigin.STALE)
         finally:
             call.attempts = earlier.attempts
-        return self._serve(request, call, entry, ResponseOrigin.STALE) if _failed(response) else response
+        return self._serve(call, entry, ResponseOrigin.STALE) if _failed(response) else response
 
-    async def _fetch(self, found: _Lookup, request: httpx.Request) -> httpx.Response:
-        response = await self._following.handle_async_request(request)
+    async def _fetch(self, found: _Lookup, request: RestRequest) -> Response:
+        response = await self._following.send(request)
         self._counts["cache_missed"] += 1
-        if _failed(response) or response.status_code in _TEMPORARY:
+        if _failed(response) or response.status in _TEMPORARY:
             return response
-        if response.status_code == httpx.codes.OK and len(response.content) <= self._policy.max_entry:
-            await self._save(found, _HEADER.pack(self._now(), found.generation or b"") + response.content)
+        if response.status == HTTPStatus.OK and len(response.body) <= self._policy.max_entry:
+            await self._save(found, _HEADER.pack(self._now(), found.generation or b"") + response.body)
         elif found.entry is not None:
             await self._save(found, b"")  # an entry that the REST API withdrew or replaced must not be served as stale
         return response
@@ -199,20 +197,21 @@ class ResponseCache(httpx.AsyncBaseTransport):
     def _generation_lifetime(self) -> float:
         return max(_GENERATION_LIFETIME_SECONDS, 2 * self._lifetime(max(self._policy.ttl.values())))
 
-    def _refresh(self, found: _Lookup, request: httpx.Request, call: Call) -> None:
+    def _refresh(self, found: _Lookup, request: RestRequest) -> None:
         """Refresh in the background, once for all callers who get the stale response meanwhile."""
         if found.key in self._refreshes:
             return
         timeout = self._policy.refresh_timeout
         deadline = asyncio.get_running_loop().time() + timeout
-        refresh = _copy(request, replace(call, deadline=deadline, timeout=timeout))
+        call = msgspec.structs.replace(request.call, deadline=deadline, timeout=timeout)
+        refresh = msgspec.structs.replace(request, call=call)
         task = asyncio.create_task(self._refresh_now(found, refresh), name="cache-refresh")
         self._refreshes[found.key] = task
         task.add_done_callback(lambda _done: self._refreshes.pop(found.key, None))
 
-    async def _refresh_now(self, found: _Lookup, request: httpx.Request) -> None:
+    async def _refresh_now(self, found: _Lookup, request: RestRequest) -> None:
         try:
-            async with asyncio.timeout_at(call_of(request).deadline):
+            async with asyncio.timeout_at(request.call.deadline):
                 failed = _failed(await self._fetch(found, request))
         except (*_FAILURES, Unauthenticated):
             failed = True
@@ -226,15 +225,15 @@ class ResponseCache(httpx.AsyncBaseTransport):
         await self._following.aclose()
 
 
-def _failed(response: httpx.Response) -> bool:
+def _failed(response: Response) -> bool:
     """Whether the REST API failed: it answered 5xx, or 200 with a body that is not a JSON object.
 
     A gateway reports the second as 502 (RFC 9110, section 15.6.3), so it counts as a server error in RFC 5861.
     """
-    if response.status_code != httpx.codes.OK:
-        return response.is_server_error
+    if response.status != HTTPStatus.OK:
+        return response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     try:
-        _JSON_OBJECT.decode(response.content.decode())  # decoded to text first: raw values are not checked otherwise
+        _JSON_OBJECT.decode(response.body.decode())  # decoded to text first: raw values are not checked otherwise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return True
     return False
@@ -243,11 +242,6 @@ def _failed(response: httpx.Response) -> bool:
 def _a_little_less(seconds: float) -> float:
     """Return one second less, or a quarter less if that is the smaller difference."""
     return seconds - min(1.0, seconds / 4)
-
-
-def _copy(request: httpx.Request, call: Call) -> httpx.Request:
-    extensions = {**request.extensions, EXTENSION: call}
-    return httpx.Request(request.method, request.url, headers=request.headers, extensions=extensions)
 
 
 def _generation_key(subject: str | None) -> str:

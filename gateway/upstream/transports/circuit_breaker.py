@@ -1,6 +1,6 @@
 """The circuit breaker: stops calling a route that keeps failing, and probes it after a pause.
 
-There is one circuit per upstream host and route template: the id in a path says nothing about the route's health.
+There is one circuit per route: the id in a path says nothing about the route's health.
 
                  failure rate over the window reached, with enough calls
         ┌────────┐ ─────────────────────────────────────────▶ ┌────────┐
@@ -12,9 +12,10 @@ There is one circuit per upstream host and route template: the id in a path says
              └───────────────────────────────────────────── │ half-open │ one probe, the others fail at once
                                                             └───────────┘
 
-Timeouts, connection errors and 5xx are failures; 4xx are not. A call is judged from the moment it was sent: one that
-was cancelled or reached its deadline is a failure only if the REST API had the read timeout to answer it, or most of
-the operation's timeout. Otherwise it counts neither way: it waited for a slot, or its caller chose a short deadline.
+Timeouts, connection errors and 5xx are failures; 4xx are not, nor is what was caused here. A call is judged from the
+moment it was sent: one that was cancelled or reached its deadline is a failure only if the REST API had the read
+timeout to answer it, or most of the operation's timeout. Otherwise it counts neither way: it waited for a slot, or its
+caller chose a short deadline.
 
 Why not a library (purgatory 3.0, aiobreaker 1.2, both measured): they count consecutive failures, so a route that fails
 four calls of five never opens its circuit. When half-open they let all of 50 waiting calls through, not one. purgatory
@@ -27,16 +28,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-
-import httpx
+from http import HTTPStatus
 
 from gateway.errors import UpstreamUnavailable
+from gateway.http1 import CallFailed, InvalidRequest, OutOfDescriptors, Response, ResponseTooLarge
 from gateway.telemetry import logger
-from gateway.upstream.call import Call, call_of
+from gateway.upstream.call import Call, RestRequest, Transport
 from gateway.upstream.transports.rolling_counts import RollingCounts
 
 _MOST = 0.8
 """The share of an operation's timeout that counts as all of it: some passes before its first call is sent."""
+
+
+_CAUSED_HERE = (InvalidRequest, OutOfDescriptors, ResponseTooLarge)
 
 
 class CircuitState(Enum):
@@ -60,7 +64,7 @@ class BreakerPolicy:
 
 
 class Circuit:
-    """The state of one route at one host."""
+    """The state of one route."""
 
     def __init__(self, name: str, policy: BreakerPolicy, clock: Callable[[], float]) -> None:
         self.name = name
@@ -125,39 +129,38 @@ class Circuit:
         logger.warning("the circuit of %s is %s", self.name, state.value)
 
 
-class CircuitBreaker(httpx.AsyncBaseTransport):
-    """Wraps a transport with one circuit for each host and route template."""
+class CircuitBreaker:
+    """Wraps a transport with one circuit for each route."""
 
     def __init__(
         self,
-        following: httpx.AsyncBaseTransport,
+        following: Transport,
         policy: BreakerPolicy,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._following = following
         self._policy = policy
         self._clock = clock
-        self._circuits: dict[tuple[str, str], Circuit] = {}
+        self._circuits: dict[str, Circuit] = {}
 
     @property
     def circuits(self) -> list[Circuit]:
-        """Every circuit used so far, at most one per route."""
+        """Every circuit used so far."""
         return list(self._circuits.values())
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request if its circuit allows it."""
-        call = call_of(request)
-        circuit = self._circuit(request.url.host, call.route)
+        circuit = self._circuit(request.route.template)
         probe = circuit.before_call()
         failed: bool | None = None
         try:
-            response = await self._following.handle_async_request(request)
-            failed = response.is_server_error
-        except httpx.TransportError:
-            failed = True
+            response = await self._following.send(request)
+            failed = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        except CallFailed as exc:
+            failed = None if isinstance(exc, _CAUSED_HERE) else True
             raise
         except asyncio.CancelledError:
-            failed = True if self._too_slow(call) else None
+            failed = True if self._too_slow(request.call) else None
             raise
         finally:
             circuit.record(failed=failed, probe=probe)
@@ -169,10 +172,10 @@ class CircuitBreaker(httpx.AsyncBaseTransport):
         patience = min(self._policy.read_timeout, call.timeout * _MOST)
         return asyncio.get_running_loop().time() - call.sent_at >= patience
 
-    def _circuit(self, host: str, route: str) -> Circuit:
-        circuit = self._circuits.get((host, route))
+    def _circuit(self, route: str) -> Circuit:
+        circuit = self._circuits.get(route)
         if circuit is None:
-            circuit = self._circuits[host, route] = Circuit(route, self._policy, self._clock)
+            circuit = self._circuits[route] = Circuit(route, self._policy, self._clock)
         return circuit
 
     async def aclose(self) -> None:

@@ -1,7 +1,8 @@
 """Coalescing: identical calls at the same time share one request.
 
-Calls are identical if the credential that is sent, the method and the whole URL are equal. This layer therefore comes
-after the credentials: callers with different credentials never share a response.
+Calls are identical if the credential that is sent, the method and the target are equal. This layer therefore comes
+after the credentials: callers with different credentials never share a response. A call that must be fresh shares none
+either, because the running one may have been answered before.
 
 The shared call runs in a task of its own. A waiting caller who is cancelled does not cancel it for the others; when the
 last one is cancelled, so is the call.
@@ -10,50 +11,49 @@ last one is cancelled, so is the call.
 import asyncio
 from dataclasses import dataclass
 
-import httpx
-
-from gateway.upstream.call import ResponseOrigin, call_of
+from gateway.http1 import Response
+from gateway.upstream.call import ResponseOrigin, RestRequest, Transport
 
 _Key = tuple[str | None, str]
 
 
 @dataclass(slots=True)
 class _SharedCall:
-    task: asyncio.Task[httpx.Response]
-    request: httpx.Request
+    task: asyncio.Task[Response]
+    request: RestRequest
     waiting: int = 0
 
 
-class Coalescing(httpx.AsyncBaseTransport):
+class Coalescing:
     """Wraps a transport so that identical GETs at the same time are one; see the top of this file."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, following: Transport) -> None:
         self._following = following
         self._in_flight: dict[_Key, _SharedCall] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request, or wait for the response to an identical one."""
-        if request.method != "GET":
-            return await self._following.handle_async_request(request)
-        key = (request.headers.get("authorization"), str(request.url))
+        if not request.is_safe:
+            return await self._following.send(request)
+        key = (request.authorization, request.target)
         shared = self._in_flight.get(key)
         if shared is None:
             return await self._wait(key, self._start(key, request))
         return await self._join(key, shared, request)
 
-    def _start(self, key: _Key, request: httpx.Request) -> _SharedCall:
-        task = asyncio.ensure_future(self._following.handle_async_request(request))
+    def _start(self, key: _Key, request: RestRequest) -> _SharedCall:
+        task = asyncio.ensure_future(self._following.send(request))
         shared = self._in_flight[key] = _SharedCall(task, request)
         task.add_done_callback(lambda done: self._ended(key, shared, done))
         return shared
 
-    async def _join(self, key: _Key, shared: _SharedCall, request: httpx.Request) -> httpx.Response:
-        call, leader = call_of(request), call_of(shared.request)
+    async def _join(self, key: _Key, shared: _SharedCall, request: RestRequest) -> Response:
+        call, leader = request.call, shared.request.call
         # The shared call runs until the latest deadline of all who wait for it.
         leader.deadline = max(leader.deadline, call.deadline)
         leader.timeout = max(leader.timeout, call.timeout)
         if leader.join_line is not None:
-            leader.join_line(call.caller)  # else this caller would wait in the other's line
+            leader.join_line(request.caller)  # else this caller would wait in the other's line
         call.origin = ResponseOrigin.COALESCED
         try:
             return await self._wait(key, shared)
@@ -62,7 +62,7 @@ class Coalescing(httpx.AsyncBaseTransport):
             if leader.origin is ResponseOrigin.STALE:
                 call.origin = ResponseOrigin.STALE
 
-    async def _wait(self, key: _Key, shared: _SharedCall) -> httpx.Response:
+    async def _wait(self, key: _Key, shared: _SharedCall) -> Response:
         shared.waiting += 1
         try:
             return await asyncio.shield(shared.task)
@@ -83,10 +83,10 @@ class Coalescing(httpx.AsyncBaseTransport):
         Callers that already wait get the response.
         """
         for key, shared in list(self._in_flight.items()):
-            if call_of(shared.request).subject == subject:
+            if shared.request.subject == subject:
                 self._close(key, shared)
 
-    def _ended(self, key: _Key, shared: _SharedCall, done: asyncio.Task[httpx.Response]) -> None:
+    def _ended(self, key: _Key, shared: _SharedCall, done: asyncio.Task[Response]) -> None:
         self._close(key, shared)
         if not done.cancelled():
             done.exception()  # marks it as retrieved: every waiting caller may be gone

@@ -1,4 +1,4 @@
-"""Holds back GETs of a route and credential that the REST API has answered 429, until the time it asked for is over.
+"""Holds back calls of a route and credential that the REST API has answered 429, until the time it asked for is over.
 
 Without this, each of 50 operations would make its own call to learn of the same limit. Two layers share the holds:
 
@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-import httpx
 from cachetools import LRUCache
 
 from gateway.errors import RateLimited, UpstreamFailure
+from gateway.http1 import Response
 from gateway.telemetry import Counts
-from gateway.upstream.call import Call, call_of
+from gateway.upstream.call import RestRequest, Transport
+from gateway.upstream.contract import TOKEN
 from gateway.upstream.response import parse_retry_after
 
 _MAX_HOLDS = 10_000
@@ -43,65 +44,64 @@ class RateLimitHolds:
         self.held = Counts()
         """How many calls were refused unsent, by route."""
 
-    def check(self, request: httpx.Request) -> None:
+    def check(self, request: RestRequest) -> None:
         """Raise RateLimited if the call is held."""
         now = self._clock()
-        if now >= self._last or request.method != "GET":
+        if now >= self._last or request.route is TOKEN:
             return
-        call = call_of(request)
-        key = self._key(request, call)
+        key = self._key(request)
         remaining = self._until.get(key, -math.inf) - now
         if remaining > 0:
-            self.held[call.route] += 1
+            self.held[request.route.template] += 1
             failure = UpstreamFailure(HTTPStatus.TOO_MANY_REQUESTS)
             raise RateLimited(upstream=failure, retry_after=float(math.ceil(remaining)))
         self._until.pop(key, None)
 
-    def note(self, request: httpx.Request, response: httpx.Response) -> None:
+    def note(self, request: RestRequest, response: Response) -> None:
         """Hold what comes later, if the response is a 429."""
-        if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or request.method != "GET":
+        if response.status != HTTPStatus.TOO_MANY_REQUESTS or request.route is TOKEN:
             return
-        asked = parse_retry_after(response.headers.get("retry-after"), now=self._now)
+        asked = parse_retry_after(response.header("retry-after"), now=self._now)
         until = self._clock() + (_DEFAULT_SECONDS if asked is None else asked)
-        key = self._key(request, call_of(request))
+        key = self._key(request)
         self._until[key] = max(until, self._until.get(key, until))
         self._last = max(self._last, until)
 
-    def _key(self, request: httpx.Request, call: Call) -> _Key:
+    def _key(self, request: RestRequest) -> _Key:
         """Hash the credential: memory should not hold it longer than its calls last."""
-        owner = f"header {request.headers.get('authorization', '')}" if call.account is None else f"own {call.account}"
-        return call.route, hashlib.blake2b(owner.encode(), key=self._secret, digest_size=16).digest()
+        owner = f"header {request.authorization or ''}" if request.account is None else f"own {request.account}"
+        return request.route.template, hashlib.blake2b(owner.encode(), key=self._secret, digest_size=16).digest()
 
 
-class HoldBack(httpx.AsyncBaseTransport):
+class HoldBack:
     """Refuses held calls at once; see the top of this file."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport, holds: RateLimitHolds) -> None:
+    def __init__(self, following: Transport, holds: RateLimitHolds) -> None:
         self._following = following
         self._holds = holds
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request unless it is held."""
         self._holds.check(request)
-        return await self._following.handle_async_request(request)
+        return await self._following.send(request)
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
         await self._following.aclose()
 
 
-class NoteHolds(httpx.AsyncBaseTransport):
+class NoteHolds:
     """Notes each 429, and refuses first attempts that are held by now; see the top of this file."""
 
-    def __init__(self, following: httpx.AsyncBaseTransport, holds: RateLimitHolds) -> None:
+    def __init__(self, following: Transport, holds: RateLimitHolds) -> None:
         self._following = following
         self._holds = holds
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: RestRequest) -> Response:
         """Send the request unless it is held."""
-        if call_of(request).attempts <= 1:
+        if request.call.attempts <= 1:
             self._holds.check(request)
-        response = await self._following.handle_async_request(request)
+        response = await self._following.send(request)
         self._holds.note(request, response)
         return response
 
