@@ -29,6 +29,7 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey, import_key
 
 from gateway.compat.joserfc import key_fits
 from gateway.errors import ConfigurationError, UpstreamUnavailable
+from gateway.http1 import Pool, PoolSettings, PoolTransport
 from gateway.telemetry import Counts, logger
 
 FETCH_FAILURES = (httpx.HTTPError, OSError, TimeoutError, ValueError)
@@ -39,8 +40,7 @@ _FETCH_TIMEOUT_SECONDS = 5.0
 _MAX_BYTES = 256 * 1024
 _MAX_KEYS = 100
 _MIN_RSA_BITS = 2048
-# No compression: a small response could expand into a large one.
-_HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
+_HEADERS = {"accept": "application/jwk-set+json, application/json"}
 
 
 class KeySource(Protocol):
@@ -160,33 +160,29 @@ def failure_reason(failure: Exception) -> str:
 
 
 def jwks_fetcher(url: str, ca_file: Path | None) -> Callable[[], Awaitable[bytes]]:
-    """Return a function that fetches ``url``; ValueError for an error status or a long body, or an httpx.HTTPError.
+    """Return a function that fetches ``url``; ValueError for an error status, or an httpx.HTTPError.
 
     It keeps no connection, because minutes pass between calls. It follows no redirect, because a redirect could lead to
     an attacker's keys.
     """
-    verify: ssl.SSLContext | bool = (
-        False  # plain HTTP is allowed on this machine only: see `gateway.auth.authenticator`
-    )
+    tls: ssl.SSLContext | None = None  # plain HTTP is allowed on this machine only: see `gateway.auth.authenticator`
     if url.startswith("https:"):
-        verify = ssl.create_default_context()
+        tls = ssl.create_default_context()
         if ca_file is not None:
-            verify.load_verify_locations(ca_file)
+            tls.load_verify_locations(ca_file)
+
+    def new_pool(origin: str) -> Pool:
+        return Pool(origin, PoolSettings(max_connections=1, max_body=_MAX_BYTES), tls=tls)
 
     async def fetch() -> bytes:
         async with (
             asyncio.timeout(_FETCH_TIMEOUT_SECONDS),
-            httpx.AsyncClient(verify=verify, timeout=_FETCH_TIMEOUT_SECONDS, trust_env=False) as client,
-            client.stream("GET", url, headers=_HEADERS) as answer,
+            httpx.AsyncClient(transport=PoolTransport(new_pool), timeout=_FETCH_TIMEOUT_SECONDS) as client,
         ):
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError(f"HTTP {answer.status_code}")
-            body = b""
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > _MAX_BYTES:
-                    raise ValueError(f"more than {_MAX_BYTES} bytes")
-            return body
+            response = await client.get(url, headers=_HEADERS)
+        if response.status_code != httpx.codes.OK:
+            raise ValueError(f"HTTP {response.status_code}")
+        return response.content
 
     return fetch
 

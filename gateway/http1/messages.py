@@ -46,7 +46,9 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """One request to the pool's origin.
 
     ``target`` is the path, encoded, with its query; a timeout that is None is the pool's. Timeouts are in seconds.
-    ``on_send`` is called immediately before the first byte leaves, and again if the request is sent again.
+    ``on_send`` is called immediately before the first byte leaves, and again if the request is sent again. With
+    ``new_connection``, no kept connection is used: one that the server gives up at this moment would leave open whether
+    the request arrived.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     connect_timeout: float | None = None
     read_timeout: float | None = None
     on_send: Callable[[], None] | None = None
+    new_connection: bool = False
 
     @property
     def is_safe(self) -> bool:

@@ -98,7 +98,7 @@ class Pool:
         else:
             await self._wait()
         try:
-            connection = self._take() or await self._connect(request)
+            connection = (None if request.new_connection else self._take()) or await self._connect(request)
             while True:
                 try:
                     if request.on_send is not None:
@@ -170,6 +170,8 @@ class Pool:
     async def _connect(self, request: Request) -> Connection:
         if self._closed:
             raise ConnectFailed("The pool is closed.")
+        if len(self._open) >= self.settings.max_connections and self._idle:
+            next(iter(self._idle)).close("replaced")
         timeout = self.settings.connect_timeout if request.connect_timeout is None else request.connect_timeout
         connection = await self._connector.connect(self._new_connection, timeout)
         self._opened += 1
