@@ -11,9 +11,11 @@ from gateway.errors import Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.basic import BasicLoginGuard
-from tests.harness import SERVICE, Clock, StartGateway, build_client, connections, settings
+from gateway.upstream.credentials.worker_lock import WorkersMemory
+from tests.harness import SERVICE, Clock, StartGateway, build_client, build_upstream, connections, settings
 from tests.upstream.cached import basic
 from tests.upstream.logins import QUERY, ask, basic_client, outcomes
+from tests.upstream.redis_server import RedisServer
 
 # the callers' own credentials
 
@@ -161,3 +163,25 @@ async def test_after_a_cancelled_trial_the_next_call_tries(upstream: str, sandbo
         leaver.cancel()
         assert await stayer is not None
         await outcomes([leaver])
+
+
+async def test_a_401_after_the_password_was_accepted_counts_in_the_other_processes(
+    upstream: str, sandbox: Sandbox, clock: Clock, redis: RedisServer | None
+) -> None:
+    """Workers look for it before each call, gateways at one Redis once a second."""
+    memory = WorkersMemory() if redis is None else None
+    shared = (
+        {} if redis is None else {"cache_url": redis.url, "cache_secret": "a secret of the tests", "cache_timeout": 5}
+    )
+    chosen = settings(**{**SERVICE, **shared, "upstream_auth": "basic", "upstream_url": upstream})
+    first, second = (build_upstream(chosen, timing=clock.timing, workers=memory) for _ in range(2))
+    async with first.client, second.client:
+        assert await ask(first.client, thread="th-100") is not None
+        assert await ask(second.client, thread="th-101") is not None
+        sandbox.faults.add(Fault("thread", status=401))
+        assert [type(each) for each in await outcomes([ask(first.client, thread="th-102")])] == [Unauthenticated]
+        clock.now += 1
+        answers = await outcomes([ask(second.client, thread=f"th-{number}") for number in range(103, 113)])
+        assert [type(each) for each in answers] == [Unauthenticated] * 10
+        assert second.account.rejected()
+    assert sandbox.count() == 3, "the second one did not try"

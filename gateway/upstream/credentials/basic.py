@@ -12,6 +12,7 @@ hundred. Different spellings of a header count as the same credentials.
 The password may change while many calls with accepted credentials wait for a slot of the bulkhead, or before a retry.
 So each of them has a permit, which the first 401 revokes. The permit is checked when a call has its slot, and it is
 revoked before the slot of the 401 is released. So only calls that already have a slot are sent with the old password.
+The other processes that use the same account are told, and revoke theirs.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ class _Permit:
     guard: "BasicLoginGuard"
     credentials: bytes
     revoked: bool = False
+    told: bool = False
+    """Whether the other processes know that it was revoked."""
 
     def check(self) -> None:
         """Raise Unauthenticated if the credentials were rejected after the call was admitted."""
@@ -104,7 +107,11 @@ class BasicLoginGuard:
         permit = await self._wait_for_trial(credentials)
         if permit is None:
             return await self._try(credentials, request)
-        return await self._send(permit, request)
+        response = await self._send(permit, request)
+        if permit.revoked and self._pause and not permit.told:
+            permit.told = True
+            await self._lock.tell(self._failed_login())
+        return response
 
     def rejected(self) -> bool:
         """Return whether a rejection is remembered; without a ``pause`` there is none."""
@@ -129,6 +136,9 @@ class BasicLoginGuard:
         if self._pause:
             self._rejected_until[permit.credentials] = self._clock() + self._pause
 
+    def _failed_login(self) -> FailedLogin:
+        return FailedLogin(self._pause, HTTPStatus.UNAUTHORIZED)
+
     async def _wait_for_trial(self, credentials: bytes) -> _Permit | None:
         """Return the permit of accepted credentials; None if this call is the one to try them."""
         while (permit := self._accepted.get(credentials)) is None:
@@ -139,6 +149,12 @@ class BasicLoginGuard:
                 return None
             if await asyncio.shield(trial):
                 raise self.rejection(credentials)
+        failed = await self._lock.failed() if self._pause else None
+        if failed is not None and failed.rejected and not permit.revoked:
+            permit.revoked = permit.told = True
+            self.reject(permit)
+            self._rejected_until[credentials] = self._clock() + failed.seconds
+        permit.check()
         return permit
 
     async def _try(self, credentials: bytes, request: RestRequest) -> Response:
@@ -152,7 +168,7 @@ class BasicLoginGuard:
                     raise attempt.failed.error()
                 response = await self._send(permit, request)
                 if permit.revoked and self._pause:
-                    await attempt.fail(FailedLogin(self._pause, HTTPStatus.UNAUTHORIZED))
+                    await attempt.fail(self._failed_login())
             # A cached response does not prove that the password is still valid.
             if not permit.revoked and request.call.age is None:
                 self._accepted[credentials] = permit

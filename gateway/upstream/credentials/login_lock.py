@@ -6,11 +6,13 @@ learns whether another process has just failed:
 
     worker ──▶ lock among the workers of this program (worker_lock.py) ──▶ lock among all gateways (Redis) ──▶ log in
 
-The lock is needed only to log in, not to use a token or accepted Basic credentials. If Redis does not answer, a gateway
-logs in without that lock.
+The lock is needed only to log in, not to use a token or accepted Basic credentials. But a process whose accepted Basic
+credentials get a 401 tells the others, who look for that before they use theirs: in the workers' memory each time, in
+Redis once a second. If Redis does not answer, a gateway logs in without that lock.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -22,6 +24,7 @@ from gateway.storage.shared import Store
 from gateway.upstream.credentials.failed_login import FailedLogin
 
 _POLL_INTERVAL_SECONDS = 0.05
+_LOOK_INTERVAL_SECONDS = 1.0
 _FAILED = b"failed"
 # How long the number of failures in a row is kept after a pause: as a rule the next login comes soon after it.
 _COUNT_LIFETIME_SECONDS = 60.0
@@ -50,6 +53,12 @@ class LoginLock(Protocol):
 
     def attempt(self) -> AbstractAsyncContextManager[LoginAttempt]:
         """Acquire the lock; the caller logs in unless the attempt holds a failed login."""
+
+    async def failed(self) -> FailedLogin | None:
+        """Return a login that failed in any process and still counts, without acquiring the lock."""
+
+    async def tell(self, failed: FailedLogin) -> None:
+        """Tell the other processes that credentials failed which had been accepted."""
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -95,6 +104,19 @@ class NestedLoginLock:
                     break
             yield _NestedAttempt(attempts)
 
+    async def failed(self) -> FailedLogin | None:
+        """Return what the first lock knows that knows any."""
+        for lock in self._locks:
+            failed = await lock.failed()
+            if failed is not None:
+                return failed
+        return None
+
+    async def tell(self, failed: FailedLogin) -> None:
+        """Tell all who share any of the locks."""
+        for lock in self._locks:
+            await lock.tell(failed)
+
     async def aclose(self) -> None:
         """Close the connections of every lock."""
         for lock in self._locks:
@@ -127,6 +149,9 @@ class GatewayLoginLock:
         self._count_key = f"login-failures:{account}"
         self._timeout = timeout
         self._timing = timing
+        self._look_at = -math.inf
+        self._told: FailedLogin | None = None
+        """What was in the store at the last look."""
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[LoginAttempt]:
@@ -144,6 +169,19 @@ class GatewayLoginLock:
                 if attempt.succeeded and attempt.failures:
                     await self._store.set(self._count_key, b"", 0.001)
 
+    async def failed(self) -> FailedLogin | None:
+        """Look into the store, at most once a second."""
+        now = self._timing.clock()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_INTERVAL_SECONDS
+            (found,) = await self._store.get([self._key])
+            self._told = self._parse(found)
+        return self._told
+
+    async def tell(self, failed: FailedLogin) -> None:
+        """Write it into the store."""
+        await self._save(failed)
+
     async def _save(self, failed: FailedLogin) -> None:
         until = self._timing.now() + failed.seconds
         entry = f"{_FAILED.decode()} {until} {failed.status or 0} {failed.in_a_row}".encode()
@@ -160,14 +198,20 @@ class GatewayLoginLock:
         give_up = self._timing.clock() + self._timeout
         while True:
             found = await self._store.claim(self._key, mine, self._timeout)
-            match (found or b"").split():
-                case [kind, until, status, in_a_row] if kind == _FAILED:
-                    remaining = max(0.0, float(until) - self._timing.now())
-                    return FailedLogin(remaining, int(status) or None, int(in_a_row))
+            failed = self._parse(found)
+            if failed is not None:
+                return failed
             # None: Redis does not answer. After the timeout, the gateway that holds the entry has died.
             if found in {None, mine} or self._timing.clock() >= give_up:
                 return None
             await asyncio.sleep(_POLL_INTERVAL_SECONDS)
+
+    def _parse(self, found: bytes | None) -> FailedLogin | None:
+        match (found or b"").split():
+            case [kind, until, status, in_a_row] if kind == _FAILED:
+                remaining = max(0.0, float(until) - self._timing.now())
+                return FailedLogin(remaining, int(status) or None, int(in_a_row))
+        return None
 
     async def aclose(self) -> None:
         """Close the store."""

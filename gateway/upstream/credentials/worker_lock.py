@@ -56,6 +56,11 @@ class WorkersMemory:
             return None
         return FailedLogin(until - time.monotonic(), status or None, in_a_row)
 
+    def counting_failure(self, account: bytes) -> FailedLogin | None:
+        """Return the account's last login if it failed and that still counts."""
+        last = self.failed_login(account)
+        return None if last is None or last.seconds <= 0 else last
+
     def save(self, account: bytes, failed: FailedLogin | None) -> None:
         """Store how the account's last login failed; None: it succeeded."""
         failed = failed or FailedLogin(0.0, None, 0)
@@ -91,8 +96,7 @@ class _WorkerAttempt:
 
     @property
     def failed(self) -> FailedLogin | None:
-        last = self.memory.failed_login(self.account)
-        return None if last is None or last.seconds <= 0 else last
+        return self.memory.counting_failure(self.account)
 
     @property
     def failures(self) -> int:
@@ -123,6 +127,14 @@ class WorkerLoginLock:
             yield _WorkerAttempt(self._memory, self._account)
         finally:
             self._memory.unlock()
+
+    async def failed(self) -> FailedLogin | None:
+        """Look into the memory."""
+        return self._memory.counting_failure(self._account)
+
+    async def tell(self, failed: FailedLogin) -> None:
+        """Write it into the memory."""
+        self._memory.save(self._account, failed)
 
     async def aclose(self) -> None:
         """Do nothing: the memory ends with the process."""
