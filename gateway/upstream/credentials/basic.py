@@ -12,7 +12,7 @@ hundred. Different spellings of a header count as the same credentials.
 The password may change while many calls with accepted credentials wait for a slot of the bulkhead, or before a retry.
 So each of them has a permit, which the first 401 revokes. The permit is checked when a call has its slot, and it is
 revoked before the slot of the 401 is released. So only calls that already have a slot are sent with the old password.
-The other processes that use the same account are told, and revoke theirs.
+The other processes that use the same account learn of it, and revoke theirs.
 """
 
 import asyncio
