@@ -23,6 +23,7 @@ from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, EngineOptions, engine_metrics
 from gateway.http1 import Origin
 from gateway.schema import build_schema
+from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import HttpSettings, InboundAuth, Settings
 from gateway.storage.shared import Shared, shared_by
@@ -134,7 +135,14 @@ def _page(settings: Settings) -> GraphiQLPage | None:
 def _runner(
     settings: Settings, engine: Engine, upstream: Upstream, persisted: DocumentResolver, reporter: OperationReporter
 ) -> OperationRunner:
-    contexts = ContextFactory(upstream.client, settings.upstream.operation_timeout, settings.limits.page_size)
+    limits = settings.limits
+    contexts = ContextFactory(
+        upstream.client,
+        settings.upstream.operation_timeout,
+        limits.page_size,
+        upstream_bytes=limits.upstream_bytes,
+        response=ResponseLimits(limits.response_fields, limits.response),
+    )
     return OperationRunner(engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain)
 
 

@@ -203,6 +203,18 @@ class CostTooHigh(LimitExceeded):
     code = "MAX_COST_LIMIT"
 
 
+class TooManyUpstreamBytes(LimitExceeded):
+    """The REST responses of an operation are too large together."""
+
+    code = "MAX_UPSTREAM_BYTES_LIMIT"
+
+
+class ResponseTooLarge(LimitExceeded):
+    """The response of an operation would have too many fields, with those of each item of its lists, or bytes."""
+
+    code = "MAX_RESPONSE_LIMIT"
+
+
 class RateLimited(GatewayError):
     """The caller sends too many requests (HTTP 429), or the REST API limits the gateway's (429)."""
 

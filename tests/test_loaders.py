@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.schema.resolvers.loaders import RestLoader
+from gateway.schema.resolvers.cooperative import Pace
+from gateway.schema.resolvers.loaders import Intake, RestLoader
 
 
 class Upstream:
@@ -41,7 +42,7 @@ class Upstream:
 
 async def test_cancelling_one_awaiter_does_not_affect_the_others() -> None:
     upstream = Upstream()
-    loader: RestLoader[str] = RestLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch, Intake(Pace()))
     cancelled, waiting = asyncio.create_task(loader.load("a")), asyncio.create_task(loader.load("a"))
     await upstream.until(upstream.requested, 1)
     cancelled.cancel()
@@ -58,7 +59,7 @@ async def test_cancelling_one_awaiter_does_not_affect_the_others() -> None:
 async def test_each_key_has_its_own_outcome() -> None:
     upstream = Upstream()
     upstream.answer.set()
-    loader: RestLoader[str] = RestLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch, Intake(Pace()))
     keys = ("a", "broken", "gone", "a")
     first, broken, gone, again = await asyncio.gather(*map(loader.load, keys), return_exceptions=True)
     assert first is again
@@ -70,7 +71,7 @@ async def test_each_key_has_its_own_outcome() -> None:
 async def test_a_failure_is_cached_within_the_operation() -> None:
     upstream = Upstream()
     upstream.answer.set()
-    loader: RestLoader[str] = RestLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch, Intake(Pace()))
     for _ in range(2):
         with pytest.raises(UpstreamError):
             await loader.load("broken")
@@ -79,12 +80,12 @@ async def test_a_failure_is_cached_within_the_operation() -> None:
 
 async def test_calls_of_a_finished_operation_are_cancelled() -> None:
     upstream = Upstream()
-    loader: RestLoader[str] = RestLoader(upstream.fetch)
+    loader: RestLoader[str] = RestLoader(upstream.fetch, Intake(Pace()))
     waiting = [asyncio.create_task(loader.load(key)) for key in ("a", "b")]
     await upstream.until(upstream.requested, 2)
     for task in waiting:
         task.cancel()
-    loader.cancel()
+    loader.close()
     await asyncio.gather(*waiting, return_exceptions=True)
     await upstream.until(upstream.cancelled, 2)
     assert sorted(upstream.cancelled) == ["a", "b"]

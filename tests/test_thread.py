@@ -209,6 +209,6 @@ def test_an_id_of_more_than_64_bits_is_refused_without_a_call(
 ) -> None:
     field = "thread(id: $a)" if variable == "ID!" else "threads(ids: $a)"
     query = f"query ($a: {variable}) {{ {field} {{ id }} }}"
-    value = 10**4000 if variable == "ID!" else [1, 10**4000]
+    value = 10**100 if variable == "ID!" else [1, 10**100]
     assert gateway.code(query, a=value) == "BAD_USER_INPUT"
     assert sandbox.count() == 0

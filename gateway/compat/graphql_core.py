@@ -7,6 +7,7 @@ functions, although graphql-core calls them internal.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+import msgspec
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -16,12 +17,15 @@ from graphql import (
     GraphQLLeafType,
     GraphQLNonNull,
     GraphQLObjectType,
+    GraphQLOutputType,
     GraphQLSchema,
     GraphQLUnionType,
     OperationDefinitionNode,
     OverlappingFieldsCanBeMergedRule,
     ValidationContext,
+    execute,
     experimental_execute_incrementally,
+    located_error,
 )
 from graphql.execution import ExperimentalIncrementalExecutionResults, PendingResult, VariableValues
 from graphql.execution.collect_fields import (
@@ -32,9 +36,10 @@ from graphql.execution.collect_fields import (
     collect_subfields,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.incremental import IncrementalExecutor
 from graphql.execution.values import VariableValueSource
 from graphql.language.print_string import print_string
-from graphql.pyutils import AwaitableOrValue
+from graphql.pyutils import AwaitableOrValue, Path
 
 __all__ = [
     "FieldDetailsList",
@@ -141,6 +146,11 @@ def canonical_string(value: str) -> str:
     return print_string(value)
 
 
+def execute_counted(schema: GraphQLSchema, document: DocumentNode, **options: Any) -> AwaitableOrValue[ExecutionResult]:
+    """Execute an operation, and count its response: see `CountingExecutor`."""
+    return execute(schema, document, executor_class=CountingExecutor, **options)
+
+
 def execute_incrementally(
     schema: GraphQLSchema, document: DocumentNode, **options: Any
 ) -> AwaitableOrValue[ExecutionResult | ExperimentalIncrementalExecutionResults]:
@@ -148,7 +158,57 @@ def execute_incrementally(
 
     ``execute`` refuses a schema that has these directives. For an operation without them the result is the same.
     """
-    return experimental_execute_incrementally(schema, document, **options)
+    return experimental_execute_incrementally(schema, document, executor_class=CountingExecutor, **options)
+
+
+class CountingExecutor(IncrementalExecutor):
+    """Counts the response while it is built, in the ``budget`` of the operation's context.
+
+    A response that becomes too large ends the operation: the error passes the fields above, nullable or not. That one
+    method executes the fields of every object, another completes every leaf, and a third gets the error of every field
+    is not documented.
+    """
+
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: GroupedFieldSet,
+        position_context: Any,
+    ) -> AwaitableOrValue[dict[str, Any]]:
+        """Count the fields of an object, and their keys with the characters around them."""
+        fields = len(grouped_field_set)
+        exceeded = self.context_value.budget.add(fields, sum(map(len, grouped_field_set)) + 4 * fields)
+        if exceeded is not None and path is not None:
+            raise exceeded
+        return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+
+    def complete_leaf_value(self, return_type: GraphQLLeafType, result: Any) -> Any:  # type: ignore[override]
+        """Count the bytes of a leaf: a text has at least as many as it has characters."""
+        completed = super().complete_leaf_value(return_type, result)
+        size = 0
+        if isinstance(completed, str):
+            size = len(completed)
+        elif isinstance(completed, (dict, list)):
+            size = len(msgspec.json.encode(completed))
+        exceeded = self.context_value.budget.add(0, size)
+        if exceeded is not None:
+            raise exceeded
+        return completed
+
+    def handle_field_error(
+        self,
+        raw_error: Exception,
+        return_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        path: Path,
+    ) -> None:
+        """Count an error, and end the operation if the response is too large."""
+        exceeded = self.context_value.budget.add_error()
+        if exceeded is not None:
+            raise located_error(exceeded, [each.node for each in field_details_list], path.as_list())
+        super().handle_field_error(raw_error, return_type, field_details_list, path)
 
 
 def leaf_coercion(leaf: GraphQLLeafType) -> Callable[[Any], Any]:

@@ -8,12 +8,12 @@ from inspect import isawaitable
 from typing import Any
 
 import msgspec
-from graphql import GraphQLError, execute
+from graphql import GraphQLError
 from prometheus_client.core import Metric
 
-from gateway.compat.graphql_core import execute_incrementally
+from gateway.compat.graphql_core import execute_counted, execute_incrementally
 from gateway.compat.strawberry import graphql_schema
-from gateway.errors import GatewayError, RequestError
+from gateway.errors import GatewayError, RequestError, ResponseTooLarge
 from gateway.execution.cost.policy import CostLimiter, CostPolicy
 from gateway.execution.documents.cache import DocumentCache, ValidDocument
 from gateway.execution.documents.incremental_directives import without_incremental_directives
@@ -21,8 +21,9 @@ from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.incremental import deliver_incrementally
 from gateway.execution.operation import Operation
-from gateway.execution.plans.cache import PlanCounters, Planner, StoodAside
-from gateway.execution.result import Result, completed, refused
+from gateway.execution.plans.cache import PlanCounters, Planner
+from gateway.execution.plans.gaps import StoodAside
+from gateway.execution.result import Result, completed, refused, release, too_large
 from gateway.execution.selection import NotPlannable
 from gateway.execution.variables import Variables
 from gateway.schema import FederatedSchema
@@ -77,7 +78,7 @@ class Engine:
             trusted=trusted,
         )
         # `execute` refuses a schema with @defer. The other accepts it, and returns one result if nothing is deferred.
-        reference: Callable[..., Any] = execute_incrementally if options.incremental else execute
+        reference: Callable[..., Any] = execute_incrementally if options.incremental else execute_counted
         self._reference = partial(reference, hide_suggestions=not options.introspection)
         self._costs = CostLimiter(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
@@ -98,6 +99,8 @@ class Engine:
         else:
             try:
                 result = await self._run(prepared, context)
+                await context.pace.turn()
+                result = self._encoded(result, prepared, context)
             finally:
                 context.loaders.close()
         return self._costs.with_cost(result, prepared.predicted, context)
@@ -127,6 +130,21 @@ class Engine:
                 return result
         return await self._run_reference(prepared, context)
 
+    def _encoded(self, result: Result, prepared: _Prepared, context: OperationContext) -> Result:
+        """Return the result with its data encoded, or the error of a response that is too large."""
+        budget = context.budget
+        error = budget.exceeded
+        if error is None and "data" in result.payload:
+            data = msgspec.json.encode(result.payload["data"])
+            if len(data) <= budget.limits.bytes:
+                result.payload["data"] = msgspec.Raw(data)
+            else:
+                error = budget.limits.error
+        if error is None:
+            return result
+        release(error)
+        return too_large(error, prepared.document.root_path(prepared.operation.name), context.request_id)
+
     async def _run_plan(self, planner: Planner, prepared: _Prepared, context: OperationContext) -> Result | None:
         """Return the plan's result, None if the reference has to execute the operation."""
         try:
@@ -138,9 +156,13 @@ class Engine:
         except NotPlannable as exc:
             reason = str(exc)
             self.counters.not_plannable[reason] += 1
+        except ResponseTooLarge as exc:
+            context.execution.executor = "plan"
+            return too_large(exc, prepared.document.root_path(prepared.operation.name), context.request_id)
         except Exception as exc:  # noqa: BLE001 - the reference reports whatever a plan cannot do
             reason = _reason(exc)
             self.counters.stood_aside[reason] += 1
+            release(exc)
         else:
             self.counters.planned += 1
             context.execution.executor = "plan"

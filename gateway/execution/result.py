@@ -41,10 +41,20 @@ def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, re
         return Result({"data": data})
     # graphql-core lists errors as they happen, in any order. Sorted, the same failures give the same response.
     shown = [format_error(error, request_id) for error in sorted(errors, key=_place)]
+    for error in errors:
+        release(error)
     codes = tuple(error["extensions"]["code"] for error in shown)
     if data is None and all(error.path is None for error in errors):
         return Result({"errors": shown}, is_request_error=True, codes=codes)
     return Result({"errors": shown, "data": data}, codes=codes)
+
+
+def release(error: BaseException | None) -> None:
+    """Drop the frames that an error refers to: in a cycle with it, they would keep REST bodies for a long time."""
+    while error is not None:
+        error.__traceback__ = None
+        following = error.original_error if isinstance(error, GraphQLError) else None
+        error = following or error.__cause__ or error.__context__
 
 
 def _place(error: GraphQLError) -> tuple[Any, ...]:
@@ -62,6 +72,12 @@ def refused(exc: RequestError, request_id: str) -> Result:
         is_unanswerable=isinstance(exc, UnknownOperation),
         codes=(exc.code,),
     )
+
+
+def too_large(error: GatewayError, path: list[str | int] | None, request_id: str) -> Result:
+    """Return the result of an operation whose response became too large: its data is null."""
+    shown = format_error(GraphQLError(error.message, path=path, original_error=error), request_id)
+    return Result({"errors": [shown], "data": None}, codes=(error.code,))
 
 
 def failed(error: GatewayError, request_id: str, *, is_unanswerable: bool = False) -> Result:

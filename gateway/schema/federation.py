@@ -85,6 +85,11 @@ def _load(representation: Any) -> Load | GatewayError:
     return Load(source, str(key))
 
 
+def distinct_entities(representations: list[Any]) -> int:
+    """Return how many different entities there are in a list of representations."""
+    return len({load for load in map(_load, representations) if isinstance(load, Load)})
+
+
 def _loads(context: OperationContext, _parent: None, representations: list[Any]) -> Loads:
     """Return what the representations load. Aliases of ``_entities`` that share them share the result."""
     known = context.entities.get(id(representations))

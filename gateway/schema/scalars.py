@@ -22,6 +22,9 @@ MessageDelivery = NewType("MessageDelivery", object)
 MessageOrigin = NewType("MessageOrigin", object)
 CustomerAccountType = NewType("CustomerAccountType", object)
 
+ANY_JSON = "JSON"
+"""The scalar whose values may be objects and lists."""
+
 _LONGEST_INTEGER_LITERAL = 100
 _INTEGER_TEXT = re.compile(r"-?(0|[1-9][0-9]{0,9})", re.ASCII)
 

@@ -108,6 +108,24 @@ class LimitSettings(Group):
         ge=1,
         description="Items of a list in an argument or a variable, such as `ids` of `threads`.",
     )
+    response_fields: int = Field(
+        alias="GATEWAY_MAX_RESPONSE_FIELDS",
+        default=100_000,
+        ge=100,
+        description="Fields in the response of an operation: each key of each object, so those of all items of lists.",
+    )
+    response: int = Field(
+        alias="GATEWAY_MAX_RESPONSE",
+        default=16 * 1024 * 1024,
+        ge=1024,
+        description="Largest `data` in the response of an operation, in bytes before compression.",
+    )
+    upstream_bytes: int = Field(
+        alias="GATEWAY_MAX_UPSTREAM_BYTES",
+        default=32 * 1024 * 1024,
+        ge=1024,
+        description="Size of all REST responses that an operation needs, in bytes after decompression.",
+    )
     cost_mode: CostMode = Field(
         alias="GATEWAY_COST_MODE",
         default=CostMode.ENFORCE,

@@ -27,6 +27,7 @@ from gateway.compat.graphql_core import (
     collected_fields,
     collected_subfields,
     exceeds_token_limit,
+    execute_counted,
     execute_incrementally,
     fragments_of,
     is_validation_aborted,
@@ -136,7 +137,9 @@ def test_a_string_is_printed_in_its_one_canonical_form() -> None:
 
 
 async def incrementally(document: str, root: Any) -> Any:
-    outcome = execute_incrementally(build_schema(SDL + DEFER), parse(document), root_value=root)
+    outcome = execute_incrementally(
+        build_schema(SDL + DEFER), parse(document), root_value=root, context_value=WithBudget(100)
+    )
     return await outcome if isawaitable(outcome) else outcome
 
 
@@ -206,7 +209,55 @@ async def test_a_list_can_be_an_async_iterator() -> None:
             yield each
 
     schema = build_schema("type Query { items: [String] }")
-    outcome = execute_incrementally(schema, parse("{ items }"), root_value={"items": items})
+    outcome = execute_incrementally(
+        schema, parse("{ items }"), root_value={"items": items}, context_value=WithBudget(100)
+    )
     assert isinstance(outcome, Awaitable)
     result = await outcome
     assert result == ExecutionResult({"items": ["a", "b"]}, None), "an async iterator is not taken as a list any more"
+
+
+class Counted:
+    """A budget that records what it is given."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.fields = self.bytes = self.errors = 0
+
+    def add(self, fields: int, size: int) -> Exception | None:
+        self.fields += fields
+        self.bytes += size
+        return ValueError("too large") if self.fields > self.most else None
+
+    def add_error(self) -> Exception | None:
+        self.errors += 1
+        return self.add(0, 0)
+
+
+class WithBudget:
+    """A context with a budget."""
+
+    def __init__(self, most: int) -> None:
+        self.budget = Counted(most)
+
+
+@pytest.mark.parametrize("execute", [execute_counted, execute_incrementally])
+def test_an_executor_counts_fields_texts_and_errors(schema: GraphQLSchema, execute: Any) -> None:
+    context = WithBudget(100)
+    document = parse("{ thing { id name } a: thing { below { id } } }")
+    thing = {"id": "12345", "name": "abc", "below": {}}
+    found = execute(schema, document, root_value={"thing": thing}, context_value=context)
+    assert found.data == {"thing": {"id": "12345", "name": "abc"}, "a": {"below": None}}
+    keys = sum(len(key) + 4 for key in ("thing", "a", "id", "name", "below", "id"))
+    assert (context.budget.fields, context.budget.bytes) == (6, keys + len("12345") + len("abc"))
+    assert context.budget.errors == 2, "of the id, and of the object that cannot be without it"
+
+
+@pytest.mark.parametrize("execute", [execute_counted, execute_incrementally])
+def test_an_executor_ends_an_operation_that_is_too_large(schema: GraphQLSchema, execute: Any) -> None:
+    """The error passes nullable fields as well."""
+    thing = {"id": "1", "below": {"id": "2", "below": {"id": "3"}}}
+    document = parse("{ thing { below { below { id } } } }")
+    found = execute(schema, document, root_value={"thing": thing}, context_value=WithBudget(3))
+    assert found.data is None
+    assert [error.path for error in found.errors] == [["thing"]]

@@ -11,6 +11,7 @@ from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.http1 import CallFailed, Response
 from gateway.schema import FederatedSchema, build_schema
+from gateway.schema.resolvers.budget import NO_LIMITS, ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.upstream.call import RestRequest, Transport
@@ -62,14 +63,16 @@ async def run(
     *,
     viewer: Viewer = CALLER,
     large_bytes: int = LARGE_BYTES,
+    response: ResponseLimits = NO_LIMITS,
 ) -> Seen:
     """Execute ``operation``; ``transport`` replaces the one that would be built from ``answer``.
 
-    REST bodies of ``large_bytes`` or more are processed cooperatively.
+    REST bodies of ``large_bytes`` or more are processed cooperatively; other tasks run as often as they can.
     """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream)
-    context = ContextFactory(client, 10, 100, large_bytes).build(viewer, "request")
+    contexts = ContextFactory(client, 10, 100, large_bytes, response=response, slice_seconds=0)
+    context = contexts.build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from gateway.errors import UpstreamInvalidResponse
 from gateway.execution.operation import Operation
 from gateway.http1 import Response
-from gateway.schema.resolvers.cooperative import LARGE_BYTES, LongList, decode_cooperatively, run_cooperatively
+from gateway.schema.resolvers.cooperative import LARGE_BYTES, Pace
+from gateway.schema.resolvers.large_bodies import MAX_DIGITS, MAX_VALUES, inspect
 from gateway.schema.resolvers.records import RestBody
 from tests.bench.shapes import BIG, thread
 from tests.execution.comparison import engine, run
@@ -85,20 +87,132 @@ def no_collector() -> Iterator[None]:
 async def test_a_body_is_freed_with_its_operation(plans: bool) -> None:
     await run(engine(plans=plans), OPERATION, answer)
     await asyncio.sleep(0)
-    assert not [each for each in gc.get_objects() if isinstance(each, (RestBody, LongList))]
+    assert not [each for each in gc.get_objects() if isinstance(each, RestBody)]
 
 
+def inspected(body: bytes) -> str | None:
+    """Return what an inspection says is wrong with a body, None if it is right."""
+    try:
+        for _ in inspect(body):
+            pass
+    except UpstreamInvalidResponse as exc:
+        return exc.message
+    return None
+
+
+TEXTS = [
+    "",
+    "a, b",
+    "{[,",
+    'a "quoted" text',
+    "ends with a backslash \\",
+    "\\" * 70_000,
+    '"' * 40_000,
+    "1" * 100_000,
+    "\u00e9" * 40_000,
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+@pytest.mark.parametrize("shift", [0, 1, 2, 65_530, 65_535])
+def test_what_a_string_holds_does_not_count(text: str, shift: int) -> None:
+    """Whatever begins or ends where the body is divided."""
+    pad = " " * shift
+    strings = [text, text + "," * MAX_VALUES, "1" * 1_000 + text]
+    body = msgspec.json.encode(strings)[:-1]
+    assert inspected(pad.encode() + body + b"]") is None
+    assert "values" in str(inspected(pad.encode() + body + b",1" * MAX_VALUES + b"]"))
+    assert "digits" in str(inspected(pad.encode() + body + b"," + b"1" * (MAX_DIGITS + 1) + b"]"))
+    assert inspected(pad.encode() + body + b"," + b"1" * MAX_DIGITS + b"]") is None
+
+
+@pytest.mark.parametrize("values", [b"{},", b"[],", b"1,", b"[[", b'{"a":{"a":'])
+def test_the_values_of_a_large_body_are_limited(values: bytes) -> None:
+    of_each = len(values) - len(values.translate(None, b"{[,"))
+    count = MAX_VALUES // of_each
+    assert inspected(b"[" + values * (count - 1)) is None
+    assert "values" in str(inspected(b"[" + values * (count + 1)))
+
+
+@pytest.mark.parametrize("digits", [MAX_DIGITS, MAX_DIGITS + 1])
+@pytest.mark.parametrize("before", [0, 1, 15, 65_500, 65_535])
+def test_the_digits_of_a_number_in_a_large_body_are_limited(digits: int, before: int) -> None:
+    """Wherever it is, and whether or not it has a fraction."""
+    for number in (b"1" * digits, b"-" + b"9" * digits, b"0." + b"3" * digits):
+        problem = inspected(b" " * before + b"[" + number + b"]")
+        assert (problem is None) == (digits == MAX_DIGITS)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x98"])
+@pytest.mark.parametrize("before", [0, 65_533, 65_534, 65_535])
+def test_a_large_body_is_utf_8(text: bytes, before: int) -> None:
+    assert inspected(b'["' + b"x" * before + text + b'"]') == "The REST API's answer is not JSON."
+    assert inspected(b'["' + b"x" * before + "\U0001f600".encode() + b'"]') is None
+
+
+@pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
 @pytest.mark.parametrize(
-    "text",
-    [b"{}", b"[]", b' [1, [2, {}], {"a": [null]}]', b'{"a": {"b": [1.5, "\xc3\xa9"]}}', b'"text"', b"null", b"-1e3"],
+    ("part", "selection"),
+    [
+        ('"status": [[[]]]', "status"),
+        ('"tags": {"a": [{}]}', "tags"),
+        ('"customers": [[[]]]', "customers { id }"),
+        ('"last_message": [[]]', "lastMessage { id }"),
+        ('"message_count": 1e999', "messageCount"),
+        (f'"message_count": {"1" * 5_000}', "messageCount"),
+        ('"customers": [{"id": "1", "custom_fields": {"a": 1e999}}]', "customers { customFields }"),
+    ],
+    ids=["scalar", "list", "items", "object", "float", "integer", "json"],
 )
-@pytest.mark.parametrize("yield_bytes", [0, 8, 1_000_000])
-async def test_cooperative_decoding_returns_what_decoding_at_once_returns(text: bytes, yield_bytes: int) -> None:
-    assert await run_cooperatively(decode_cooperatively(text, yield_bytes)) == msgspec.json.decode(text)
+async def test_a_value_of_another_form_fails_only_the_field_that_reads_it(
+    plans: bool, part: str, selection: str
+) -> None:
+    def reply(_target: str) -> Response:
+        return rest_response(200, f'{{"id": "1", {part}}}'.encode())
+
+    executor = engine(plans=plans)
+    wrong = await run(executor, Operation(f"{{ thread(id: 1) {{ id {selection} }} }}", None, None), reply)
+    assert b"UPSTREAM_INVALID_RESPONSE" in wrong.body
+    right = await run(executor, Operation("{ thread(id: 1) { id } }", None, None), reply)
+    assert right.body == b'{"data":{"thread":{"id":"1"}}}'
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b'{"a": nul}', b'["\xff"]', b"[" * 5_000])
-@pytest.mark.parametrize("yield_bytes", [0, 1_000_000])
-async def test_cooperative_decoding_refuses_invalid_json(text: bytes, yield_bytes: int) -> None:
-    with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError, RecursionError)):
-        await run_cooperatively(decode_cooperatively(text, yield_bytes))
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"attachments": {}}', b'{"attachments": [1]}'])
+async def test_a_body_is_freed_with_its_operation_also_if_it_is_wrong(content: bytes) -> None:
+    await run(engine(), OPERATION, lambda _target: rest_response(200, content + b" " * LARGE_BYTES))
+    await asyncio.sleep(0)
+    assert not [each for each in gc.get_objects() if isinstance(each, RestBody)]
+
+
+async def test_the_tasks_of_an_operation_share_its_time() -> None:
+    """They work one after the other, each to its end, and the event loop turns in between."""
+    pace = Pace(slice_seconds=0)
+    order: list[tuple[str, int]] = []
+    turn = 0
+
+    async def work(name: str) -> None:
+        for _ in range(3):
+            await pace.turn()
+            order.append((name, turn))
+
+    async def turns() -> None:
+        nonlocal turn
+        while len(order) < 9:
+            turn += 1
+            await asyncio.sleep(0)
+
+    await asyncio.gather(turns(), *map(work, "abc"))
+    assert "".join(name for name, _ in order) in {"acccbbbaa", "abcccbbaa"}
+    assert len({turn for _, turn in order}) == 9
+
+
+async def test_a_task_that_is_cancelled_gives_its_turn_to_the_next() -> None:
+    pace = Pace(slice_seconds=0)
+    await pace.turn()
+    waiting = [asyncio.create_task(pace.turn()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[2].cancel()
+    waiting[1].cancel()
+    async with asyncio.timeout(10):
+        await waiting[0]

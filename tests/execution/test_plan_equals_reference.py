@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
+from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from tests.execution.comparison import SCHEMA, engine, run
@@ -34,8 +35,16 @@ def loop() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+LIMITS = st.builds(ResponseLimits, fields=st.integers(1, 300), bytes=st.integers(2, 20_000))
+
+
 def differs(
-    loop: asyncio.Runner, engine: Engine, operation: Operation, answer: World, *, large_bytes: int = LARGE_BYTES
+    loop: asyncio.Runner,
+    engine: Engine,
+    operation: Operation,
+    answer: World,
+    *,
+    large_bytes: int = LARGE_BYTES,
 ) -> str | None:
     """Return the difference between the engine's response and the reference's, None if there is none."""
     mine = loop.run(run(engine, operation, answer, large_bytes=large_bytes))
@@ -58,6 +67,18 @@ def test_cooperative_processing_returns_the_same_responses(
     """Here each body counts as large, for the plan and for the reference."""
     for each in (PLANNED, REFERENCE):
         assert not (difference := differs(loop, each, operation, world, large_bytes=0)), difference
+
+
+@settings(PROPERTY, max_examples=max(1, PROPERTY_CASES // 4))
+@given(operation=operations(), world=worlds(), limits=LIMITS, large_bytes=st.sampled_from([0, LARGE_BYTES]))
+def test_both_refuse_the_same_responses(
+    loop: asyncio.Runner, operation: Operation, world: World, limits: ResponseLimits, large_bytes: int
+) -> None:
+    """A refused operation may have made fewer calls."""
+    mine, theirs = (
+        loop.run(run(each, operation, world, large_bytes=large_bytes, response=limits)) for each in (PLANNED, REFERENCE)
+    )
+    assert mine.body == theirs.body, f"{operation}\n{limits}"
 
 
 class Forgetful(Engine):

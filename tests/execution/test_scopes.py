@@ -194,6 +194,6 @@ async def test_a_schema_without_scopes_requires_none() -> None:
 def test_the_schema_declares_scopes_only_if_they_are_enforced() -> None:
     guarded, plain = SCHEMA.as_str(), build_schema().as_str()
     assert 'lastName: String @requiresScopes(scopes: [["customer:personal"]])' in guarded
-    assert guarded.count("@requiresScopes(") == len(GUARDED)
+    assert guarded.count("@requiresScopes(scopes:") == len(GUARDED)
     assert 'import: ["@key", "@requiresScopes", "@shareable"]' in guarded
     assert "requiresScopes" not in plain

@@ -22,6 +22,13 @@ VALUES: list[Any] = [
     ABSENT, None, "", "12", "é👋\u2028\x00", 0, -1, 2**31, -(2**31) - 1, 2**63, 10**40, 1.0, 1.5, -0.0, 1e300,
     True, False, [], {}, [None], ["x", None], [1], [[]], [{}], {"id": None}, {"x": "é"}, "x" * 5000,
 ]  # fmt: skip
+_TEXTS: dict[str, bytes] = {
+    "<a huge float>": b"1e999",
+    "<an integer as a float>": b"1E2",
+    "<spaces>": b'{ "a" : [ 1 , 2 ] }',
+}
+"""JSON that msgspec does not write, by the text that stands for it in a body."""
+VALUES += _TEXTS
 _FAILURES: list[Callable[[], Reply]] = [
     lambda: rest_response(404),
     lambda: rest_response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
@@ -104,6 +111,9 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
         for changed, steps, value in changes:
             if changed == kind and not is_spared and body:
                 _change(body, steps, value)
-        return rest_response(200, msgspec.json.encode(body))
+        content = msgspec.json.encode(body)
+        for name, text in _TEXTS.items():
+            content = content.replace(b'"%b"' % name.encode(), text)
+        return rest_response(200, content)
 
     return answer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query
 
-from gateway.execution.documents.limits import REPRESENTATIONS_MULTIPLE
+from gateway.execution.documents.limits import ENTITIES_MULTIPLE, REPRESENTATIONS_MULTIPLE
 from gateway.sandbox import Sandbox
 from tests.harness import FIELDS, Gateway, StartGateway, settings
 from tests.limits.bombs import nested
@@ -168,17 +168,22 @@ def test_overlapping_fields_are_compared_up_to_a_limit(start: StartGateway) -> N
     assert refusal(start(max_comparisons=111), thread("id " * 11)) is None
 
 
+IDS = "query ($a: [ID!]!) { threads(ids: $a) { id } }"
+ENTITIES = "query ($a: [_Any!]!) { _entities(representations: $a) { __typename } }"
+
+
 @pytest.mark.parametrize(
     ("document", "values", "bound"),
     [
-        ("query ($a: [ID!]!) { threads(ids: $a) { id } }", lambda n: ["th-1"] * n, BOUND),
+        (IDS, lambda n: ["th-1"] * n, BOUND),
+        (ENTITIES, lambda n: [{"__typename": "Thread", "id": "th-1"}] * n, BOUND * REPRESENTATIONS_MULTIPLE),
         (
-            "query ($a: [_Any!]!) { _entities(representations: $a) { __typename } }",
-            lambda n: [{"a": 1}] * n,
-            BOUND * REPRESENTATIONS_MULTIPLE,
+            ENTITIES,
+            lambda n: [{"__typename": "Thread", "id": i // 2} for i in range(2 * n)],
+            BOUND * ENTITIES_MULTIPLE,
         ),
     ],
-    ids=["ids", "representations"],
+    ids=["ids", "representations", "entities, each twice"],
 )
 def test_a_list_in_a_variable_is_accepted_up_to_its_limit(
     start: StartGateway, document: str, values: Callable[[int], list[Any]], bound: int
@@ -187,6 +192,21 @@ def test_a_list_in_a_variable_is_accepted_up_to_its_limit(
     for count, code in ((bound - 1, None), (bound, None), (bound + 1, "MAX_LIST_LIMIT")):
         assert refusal(gateway, document, {"a": values(count)}) == code
     assert refusal(gateway, document, {"a": values(1), "other": [1] * 100}) is None, "an undeclared variable is ignored"
+
+
+def test_a_list_that_is_too_long_has_the_path_of_its_field(start: StartGateway) -> None:
+    """A router sees then which of its requests fails."""
+    for field, values in ((IDS, [1] * 6), (ENTITIES, [{}] * 126)):
+        answer = start(max_list=BOUND).query(field.replace("{ ", "{ aliased: ", 1), a=values)
+        assert answer["errors"][0]["path"] == ["aliased"]
+
+
+@pytest.mark.parametrize(("digits", "status"), [(150, 200), (151, 400), (4_000, 400)])
+def test_the_digits_of_a_number_in_a_body_are_limited(gateway: Gateway, digits: int, status: int) -> None:
+    body = b'{"query": "{ __typename } #%b", "variables": {"a": %b}}' % (b"1" * 1_000, b"1" * digits)
+    response = gateway.http.post("/graphql", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == status
+    assert ("150 digits" in response.text) == (status == 400)
 
 
 def test_a_page_is_accepted_up_to_its_limit(start: StartGateway) -> None:

@@ -35,9 +35,9 @@ from gateway.errors import (
 )
 from gateway.execution.documents.incremental_directives import invalid_initial_counts, is_incremental
 from gateway.execution.documents.limits import (
-    REPRESENTATIONS_MULTIPLE,
     Limits,
     check_lists,
+    check_representations,
     parse_within,
     require_comparable,
 )
@@ -159,7 +159,7 @@ class DocumentCache:
             coercer = document.coercers[name] = VariableCoercer(self._schema, document.operation(name))
         try:
             check_lists(coercer.lists, inputs, self.limits.list)
-            check_lists(coercer.representations, inputs, self.limits.list * REPRESENTATIONS_MULTIPLE)
+            check_representations(coercer.representations, inputs, self.limits.list)
         except LimitExceeded as exc:
             raise RequestError([GraphQLError(exc.message, path=document.root_path(name))], exc.code) from exc
         too_large = coercer.too_large(inputs) if inputs else None

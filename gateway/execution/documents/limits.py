@@ -33,6 +33,7 @@ from gateway.errors import (
     TooManyTokens,
 )
 from gateway.execution.documents.size import DocumentSize, size_of
+from gateway.schema.federation import distinct_entities
 from gateway.settings import LimitSettings
 
 _UNLIMITED = 2**62
@@ -120,8 +121,11 @@ def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
         )
 
 
-REPRESENTATIONS_MULTIPLE = 5
-"""How many times ``GATEWAY_MAX_LIST`` a list of representations may have: routers repeat entities."""
+ENTITIES_MULTIPLE = 5
+"""How many times ``GATEWAY_MAX_LIST`` different entities a list of representations may have."""
+
+REPRESENTATIONS_MULTIPLE = 25
+"""How many times ``GATEWAY_MAX_LIST`` representations it may have: a router may repeat an entity."""
 
 
 def check_lists(names: Iterable[str], variables: dict[str, Any] | None, most: int) -> None:
@@ -131,3 +135,13 @@ def check_lists(names: Iterable[str], variables: dict[str, Any] | None, most: in
         if type(value) is list and len(value) > most:
             message = f"The variable ${name} has {len(value)} items; at most {most} are allowed."
             raise ListTooLong(message)
+
+
+def check_representations(names: Iterable[str], variables: dict[str, Any] | None, most: int) -> None:
+    """Raise ListTooLong if a variable has too many representations, or names too many different entities."""
+    check_lists(names, variables, most * REPRESENTATIONS_MULTIPLE)
+    entities = most * ENTITIES_MULTIPLE
+    for name in names:
+        value = variables.get(name) if variables else None
+        if type(value) is list and len(value) > entities and (found := distinct_entities(value)) > entities:
+            raise ListTooLong(f"The variable ${name} has {found} different entities; at most {entities} are allowed.")

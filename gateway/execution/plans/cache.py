@@ -10,6 +10,7 @@ from graphql import GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import VariableValues
 
 from gateway.execution.documents.cache import ValidDocument
+from gateway.execution.plans.gaps import StoodAside
 from gateway.execution.plans.plan import Plan, compile_plan
 from gateway.execution.selection import ConditionalOperation, Conditions, NotPlannable
 from gateway.execution.variables import Variables
@@ -18,10 +19,6 @@ from gateway.execution.variables import Variables
 _MAX_PLANS_PER_OPERATION = 16
 # A plan takes some 1.7 KB for each of its fields: this is 85 MB, and 2,500 plans of 20 fields.
 _MAX_FIELDS = 50_000
-
-
-class StoodAside(Exception):
-    """The plan cannot answer this request; the message is the reason."""
 
 
 @dataclass(slots=True)

@@ -9,17 +9,20 @@ For ``{ thread(id: 1) { id lastMessage { from } customers { id profile { custome
 
     def value_4(body, page, gaps):
         return Output_3(body.id_, None if (v1 := body.last_message_) is None else Output_1(v1.from_),
-                        [object_3(v2, gaps) for v2 in body.customers_ or ()])
+                        [object_3(v2, gaps) for v2 in gaps.take(body.customers_ or (), 2, 17)])
 
 Every object of the response is a struct whose encoded names are the response keys: msgspec creates and encodes structs
 faster than dicts (measured: a big thread in two thirds of the time). An object with a field that costs a REST call has
-a function of its own. It leaves that field of the struct empty, and appends to ``gaps`` what belongs there.
+a function of its own. It leaves that field of the struct empty, and appends to ``gaps`` what belongs there. Each list
+is counted before its objects are built: with how many fields each, and how many bytes in their keys. So is each object
+that may be null (left out above).
 
 No text of a client becomes source. Names in the source are numbered or are the schema's own keys, and response keys
 are only ever values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -43,6 +46,8 @@ from gateway.schema.resolvers.links import Link, RestSource, link_of
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, connection
 from gateway.schema.resolvers.records import upstream_key
 
+# Beside its name, a key has two quotes, a colon and a comma.
+_AROUND_A_KEY = 4
 # A plan is as large as its document with all fragments expanded, which can be exponentially larger than the text.
 _MAX_FIELDS = 2000
 
@@ -114,8 +119,24 @@ class StepLink:
     link: Link
     field: GraphQLField
     selected: Selected
-    values: dict[RestSource, tuple[str, RecordFields]]
-    """By source, the name of the function and the fields that it reads of the body."""
+    values: "dict[RestSource, BuiltValue]"
+
+
+@dataclass(slots=True)
+class Part:
+    """How large an object is: its fields, and the bytes of their keys. Each object in it is counted by itself."""
+
+    fields: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltValue:
+    """The function that builds a value from a body, the fields of the body that it reads, and the value's size."""
+
+    function: str
+    fields: RecordFields
+    part: Part
 
 
 @dataclass(slots=True)
@@ -135,6 +156,8 @@ class Writer:
     _count: int = 0
     size: int = 0
     """How many fields were written."""
+    part: Part = field(default_factory=Part)
+    """The size of what is being written."""
 
     def root(self, query: GraphQLObjectType) -> str:
         """Write the function that builds the response's ``data``, in which every field is a gap; return its name."""
@@ -145,6 +168,8 @@ class Writer:
         """Return the expression for an object of the response."""
         values: list[str] = []
         gaps: list[str] = []
+        self.part.fields += len(grouped)
+        self.part.keys += sum(map(len, grouped)) + _AROUND_A_KEY * len(grouped)
         self.size += len(grouped)
         if self.size > _MAX_FIELDS:
             raise NotPlannable("a document that is too large")
@@ -187,14 +212,24 @@ class Writer:
             return f"{access} or []"
         variable = self._new("v")
         of_items = replace(place, cooperative=False) if isinstance(place, InRecord) else place
-        if isinstance(items, GraphQLNonNull):
-            item = self._below(key, variable, items.of_type, selected, of_items)
-        else:
-            item = f"None if {variable} is None else {self._below(key, variable, items, selected, of_items)}"
+        with self._part() as part:
+            if isinstance(items, GraphQLNonNull):
+                item = self._below(key, variable, items.of_type, selected, of_items)
+            else:
+                item = f"None if {variable} is None else {self._below(key, variable, items, selected, of_items)}"
+        size = f"{part.fields}, {part.keys}"
         if isinstance(place, InRecord) and place.cooperative:
             decoder = self._item_decoder(place.fields, key)
-            return f"(yield from build_items({access}, {decoder}, lambda {variable}: {item}, gaps))"
-        return f"[{item} for {variable} in {access} or ()]"
+            counted = f"gaps.take_one({size}) or ({item})"
+            return f"(yield from build_items({access} or (), {decoder}, lambda {variable}: {counted}, gaps))"
+        return f"[{item} for {variable} in gaps.take({access} or (), {size})]"
+
+    @contextmanager
+    def _part(self) -> Iterator[Part]:
+        """Count what is written meanwhile on its own."""
+        outer, self.part = self.part, Part()
+        yield self.part
+        self.part = outer
 
     def _item_decoder(self, fields: RecordFields, key: str) -> str:
         name = self._new("decoder")
@@ -204,7 +239,10 @@ class Writer:
 
     def _nullable(self, key: str, access: str, of: Any, selected: Selected, place: Place) -> str:
         variable = self._new("v")
-        return f"None if ({variable} := {access}) is None else {self._below(key, variable, of, selected, place)}"
+        with self._part() as part:
+            built = self._below(key, variable, of, selected, place)
+        counted = f"gaps.take_one({part.fields}, {part.keys}) or {built}"
+        return f"None if ({variable} := {access}) is None else ({counted})"
 
     def _below(self, key: str, variable: str, of: Any, selected: Selected, place: Place) -> str:
         if not isinstance(of, GraphQLObjectType):
@@ -218,7 +256,7 @@ class Writer:
         self.steps.append(StepLink(name, link, of, selected, values))
         return name
 
-    def _source(self, source: RestSource, selected: Selected) -> tuple[str, RecordFields]:
+    def _source(self, source: RestSource, selected: Selected) -> BuiltValue:
         """Write the function that builds a value from a body of ``source``."""
         of = self.selection.schema.type_map[source.type_name]
         if not isinstance(of, GraphQLObjectType):
@@ -226,14 +264,15 @@ class Writer:
         fields = RecordFields()
         place = InRecord("body", fields, self.cooperative)
         grouped = self.selection.below(selected, of)
-        if source.items is not None:
-            built = self._connection(source, source.items, grouped, of, place)
-        elif source.part is not None:
-            built = self._nullable(source.part, place.read(source.part, of), of, selected, place)
-        else:
-            built = self._object(grouped, of, place)
-        parameters = "body, page, gaps"
-        return self._function("value", parameters, [f"return {built}"], generator=self.cooperative), fields
+        with self._part() as part:
+            if source.items is not None:
+                built = self._connection(source, source.items, grouped, of, place)
+            elif source.part is not None:
+                built = self._nullable(source.part, place.read(source.part, of), of, selected, place)
+            else:
+                built = self._object(grouped, of, place)
+        function = self._function("value", "body, page, gaps", [f"return {built}"], generator=self.cooperative)
+        return BuiltValue(function, fields, part)
 
     def _connection(
         self, source: RestSource, items: str, grouped: GroupedFieldSet, of: GraphQLObjectType, place: InRecord

@@ -3,6 +3,7 @@
 The types are strict. A value that is not exactly of its type in the schema fails to decode, and the plan stands aside.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,8 @@ class RecordFields:
     types: dict[str, GraphQLOutputType] = field(default_factory=dict)
     below: dict[str, "RecordFields"] = field(default_factory=dict)
     raw_lists: set[str] = field(default_factory=set)
+    reads: Counter[str] = field(default_factory=Counter)
+    """How many response keys read each key."""
 
     def read(self, key: str, graphql_type: GraphQLOutputType) -> "RecordFields":
         """Add ``key``, which is read as ``graphql_type``; return the fields of the objects there."""
@@ -56,12 +59,19 @@ class RecordFields:
         if str(known) != str(graphql_type):
             raise NotPlannable("a key that is read as two types")
         self.types[key] = known
+        self.reads[key] += 1
         return self.below.setdefault(key, RecordFields())
 
     def read_text(self, key: str) -> None:
         """Add ``key``, which is read as a text that may be missing, whatever else it is read as."""
         if _wire(self.types.setdefault(key, _TEXT)) is not str:
             raise NotPlannable("a key that is read as two types")
+
+    @property
+    def repeats(self) -> int:
+        """How many times the response has a value of the body at most."""
+        of_leaves = (self.reads[key] for key, below in self.below.items() if not below.types)
+        return max((*of_leaves, *(below.repeats for below in self.below.values())), default=0)
 
     def struct(self) -> type[msgspec.Struct]:
         """Return the type that decodes an object with these fields."""
@@ -108,7 +118,7 @@ class RecordFields:
 
 
 def build_items(
-    items: Sequence[msgspec.Raw] | None,
+    items: Sequence[msgspec.Raw],
     decoder: msgspec.json.Decoder[Any],
     build: Callable[[Any], Any],
     gaps: Sequence[object],
@@ -119,7 +129,7 @@ def build_items(
     """
     built: list[Any] = []
     size = 0
-    for item in items or ():
+    for item in items:
         known = len(gaps)
         value = build(decoder.decode(item))
         built.append(value if len(gaps) > known else msgspec.Raw(msgspec.json.encode(value)))

@@ -5,9 +5,6 @@
 A plan does the ordinary case and no other. Whatever is unusual (an error of a call, a value that is not of the exact
 type, arguments that are refused) raises. Then the reference executes the operation, and the loaders already hold the
 bodies that the plan loaded. So a plan never produces an error of its own.
-
-There is one difference to the reference: a number too large for any program (``1e999``) in a field that is not
-selected. The reference decodes the whole body and fails; a plan does not look at that field.
 """
 
 import asyncio
@@ -30,18 +27,17 @@ from graphql.execution import VariableValues, get_argument_values
 
 from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.errors import GatewayError
-from gateway.execution.plans.codegen import StepLink, Writer
+from gateway.execution.plans.codegen import Part, StepLink, Writer
+from gateway.execution.plans.gaps import Gaps, Room
 from gateway.execution.selection import NotPlannable, Selection, has_variable
 from gateway.schema.field_scopes import scope_of
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_cooperatively
 from gateway.schema.resolvers.links import Link, Load, RestSource, python_arguments
 from gateway.schema.resolvers.pagination import Page
+from gateway.schema.resolvers.records import RestBody
 
-Gap: TypeAlias = tuple["Step", Any, Any, str | None]
-"""A value that has to be loaded: its step, the struct or list that gets it, its place there, its parent's text."""
-
-Build: TypeAlias = Callable[[Any, Page | None, list[Gap]], Any]
+Build: TypeAlias = Callable[[Any, Page | None, Gaps], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +46,19 @@ class Projection:
 
     decoder: msgspec.json.Decoder[Any]
     build: Build
+    part: Part
+    """The size of the value without what is counted when it is built."""
+    repeats: int
+    """How many times the value has a text of the body at most."""
 
-    def project(self, body: bytes, page: Page | None, gaps: list[Gap]) -> Any:
-        """Return the value; raise msgspec's errors or UnicodeDecodeError for a body of another form.
+    def project(self, body: RestBody, page: Page | None, gaps: Gaps) -> Any:
+        """Return the value; in a cooperative plan, a generator of it for `run_cooperatively`.
 
-        In a cooperative plan the value is a generator for `run_cooperatively`.
+        Raises ResponseTooLarge, and msgspec's errors or UnicodeDecodeError for a body of another form.
         """
-        if not body.isascii():
-            # msgspec checks only the text that it keeps. The reference refuses a body with invalid text anywhere.
-            body.decode()
-        return self.build(self.decoder.decode(body), page, gaps)
+        body.require_text()
+        gaps.take_one(self.part.fields, self.part.keys)
+        return self.build(self.decoder.decode(body.content), page, gaps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +91,7 @@ class Step:
 class Plan:
     """A compiled operation. ``source`` is the generated Python, for debugging."""
 
-    root: Callable[[list[Gap]], Any]
+    root: Callable[[Gaps], Any]
     steps: tuple[Step, ...]
     source: str
     scopes: frozenset[str]
@@ -101,32 +100,40 @@ class Plan:
     """Return the same plan in the form for large bodies, compiled when it is first needed."""
     size: int
     """How many fields it has. Its memory is proportional to that."""
+    part: Part
+    """The size of the root object."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
-        gaps: list[Gap] = []
-        data = self.root(gaps)
+        room = Room(context.budget.limits)
+        gaps = room.gaps(1)
+        gaps.take_one(self.part.fields, self.part.keys)
+        data = room.take(self.root(gaps), 0, gaps, 1)
         if gaps:
-            run = _Run(self, context, [step.arguments(variables) for step in self.steps])
-            await run.fill(gaps)
+            run = _Run(self, context, room, [step.arguments(variables) for step in self.steps])
+            await run.fill(gaps, 1)
         return data
 
 
 class _Run:
     """One execution of a plan."""
 
-    def __init__(self, plan: Plan, context: OperationContext, arguments: list[dict[str, Any]]) -> None:
+    def __init__(self, plan: Plan, context: OperationContext, room: Room, arguments: list[dict[str, Any]]) -> None:
         self._plan = plan
         self._context = context
+        self._room = room
         self._arguments = arguments
 
-    async def fill(self, gaps: list[Gap]) -> None:
-        """Load the values of the gaps, and of the gaps in those, all at the same time."""
+    async def fill(self, gaps: Gaps, times: int) -> None:
+        """Load the values of the gaps, and of the gaps in those, all at the same time.
+
+        The response has the value with these gaps so many ``times``.
+        """
         loads = [load for gap in gaps for load in self._loads(*gap)]
         if len(loads) == 1:
-            await self._load(*loads[0])
+            await self._load(*loads[0], times)
             return
-        tasks = [asyncio.create_task(self._load(*load)) for load in loads]
+        tasks = [asyncio.create_task(self._load(*load, times)) for load in loads]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -146,22 +153,28 @@ class _Run:
             places.setdefault(_accepted(each), []).append(index)
         return [(step, values, indexes, load) for load, indexes in places.items()]
 
-    async def _load(self, step: Step, into: Any, at: Any, load: Load) -> None:
+    async def _load(self, step: Step, into: Any, at: Any, load: Load, times: int) -> None:
         body = await load.body(self._context.loaders)
         if body is None:
             return
-        gaps: list[Gap] = []
+        pace = self._context.pace
+        await pace.turn()
+        if isinstance(into, list):
+            times *= len(at)
+        gaps = self._room.gaps(times)
         plan = self._plan.cooperative() if body.is_large else self._plan
-        value = plan.steps[step.index].projections[load.source].project(body.content, load.page, gaps)
+        projection = plan.steps[step.index].projections[load.source]
+        value = projection.project(body, load.page, gaps)
         if body.is_large:
-            value = await run_cooperatively(value)
+            value = await run_cooperatively(value, pace)
+        value = self._room.take(value, len(body.content) * projection.repeats, gaps, times)
         if isinstance(into, list):
             for index in at:
                 into[index] = value
         else:
             setattr(into, at, value)
         if gaps:
-            await self.fill(gaps)
+            await self.fill(gaps, times)
 
 
 def _accepted(load: Load | GatewayError) -> Load:
@@ -187,7 +200,9 @@ def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(fields.item(key)) for name, (fields, key) in writer.items.items()})
     form_for_large = cache(partial(compile_plan, selection, cooperative=True))
-    return Plan(names[root], steps, source, _required_scopes(selection, query), form_for_large, writer.size)
+    return Plan(
+        names[root], steps, source, _required_scopes(selection, query), form_for_large, writer.size, writer.part
+    )
 
 
 def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:
@@ -196,8 +211,10 @@ def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:
     if not has_variable(node.arguments or ()):
         constant = python_arguments(step.field, get_argument_values(step.field, node))
     projections = {
-        source: Projection(msgspec.json.Decoder(fields.struct()), names[function])
-        for source, (function, fields) in step.values.items()
+        source: Projection(
+            msgspec.json.Decoder(each.fields.struct()), names[each.function], each.part, each.fields.repeats
+        )
+        for source, each in step.values.items()
     }
     return Step(index, step.link, step.field, node, constant, _only_variable(step.field, node), projections)
 

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 from strawberry.types import Info
 
 from gateway.auth import Viewer
-from gateway.schema.resolvers.cooperative import LARGE_BYTES
-from gateway.schema.resolvers.loaders import Loaders
+from gateway.schema.resolvers.budget import NO_LIMITS, UNLIMITED, Budget, ResponseLimits
+from gateway.schema.resolvers.cooperative import LARGE_BYTES, SLICE_SECONDS, Pace
+from gateway.schema.resolvers.loaders import Intake, Loaders
 from gateway.upstream.call import CallReports
 from gateway.upstream.client import CallContext, UpstreamClient
 
@@ -39,6 +40,9 @@ class OperationContext:
     max_page_size: int
     reports: CallReports
     """A report of each REST call is added here."""
+    pace: Pace
+    budget: Budget
+    """Counts the response that the reference executor builds."""
     execution: Execution = field(default_factory=Execution)
     entities: dict[int, tuple[list[Any], list[Any]]] = field(default_factory=dict)
     """By the id of a list of representations, the list and what it loads."""
@@ -49,21 +53,26 @@ class ContextFactory:
     """Builds the context of each operation.
 
     ``timeout`` is in seconds, for all of an operation's REST calls. A REST body of ``large_bytes`` is processed
-    cooperatively.
+    cooperatively, ``slice_seconds`` at a time. All bodies of an operation have ``upstream_bytes`` together at most.
     """
 
     client: UpstreamClient
     timeout: float
     max_page_size: int
     large_bytes: int = LARGE_BYTES
+    upstream_bytes: int = UNLIMITED
+    response: ResponseLimits = NO_LIMITS
+    slice_seconds: float = SLICE_SECONDS
 
     def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
         """Return a new context; its time starts now. A shorter ``timeout`` of the caller applies instead."""
         began = asyncio.get_running_loop().time()
         deadline = began + (self.timeout if timeout is None else min(timeout, self.timeout))
         call = CallContext(viewer, deadline, timeout=self.timeout)
-        loaders = Loaders(self.client, call, self.large_bytes)
-        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.reports)
+        pace = Pace(self.slice_seconds)
+        loaders = Loaders(self.client, call, Intake(pace, self.large_bytes, self.upstream_bytes))
+        budget = Budget(self.response)
+        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.reports, pace, budget)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -1,77 +1,89 @@
-"""Cooperative scheduling: work on a large REST body yields to the other operations now and then.
+"""Cooperative scheduling: an operation with much to do works for two milliseconds at a time.
 
-msgspec holds the interpreter lock while it works, so that a thread would not help. So a large body is decoded a few
-items of its long lists at a time, and the reference executor gets those lists item by item.
+msgspec holds the interpreter lock while it works, so that a thread would not help. So the work is divided: large REST
+bodies are inspected and decoded piece by piece, and the reference executor gets the items of lists one by one. A task
+that only sleeps for a moment is not enough: the event loop runs all tasks that are ready before it looks at its
+sockets, and one operation can have a thousand of them. So the tasks of an operation share one `Pace`.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any, TypeVar
-
-import msgspec
 
 T = TypeVar("T")
 
-LARGE_BYTES = 512 * 1024
-"""The size from which a body is processed cooperatively. A smaller one takes a few milliseconds."""
+LARGE_BYTES = 256 * 1024
+"""The size from which a REST body is processed cooperatively. A smaller one takes a few milliseconds."""
 
 YIELD_BYTES = 128 * 1024
 """How many bytes are decoded between two yields, about."""
 
-_YIELD_SECONDS = 0.002
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+SLICE_SECONDS = 0.002
+"""How long an operation works before other operations have their turn."""
 
 
-class LongList(list[Any]):
-    """A list of a large body. Code that walks through it has to yield."""
+class Pace:
+    """The slices of time in which the tasks of one operation work: at most one in each turn of the event loop.
+
+    The task that came last goes first. So a task that has begun ends before others begin, and what a thousand of them
+    need in the meantime is not in memory all at once.
+    """
+
+    __slots__ = ("_began", "_is_open", "_loop", "_seconds", "_waiting")
+
+    def __init__(self, slice_seconds: float = SLICE_SECONDS) -> None:
+        self._seconds = slice_seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._is_open = False
+        self._began = 0.0
+
+    async def turn(self) -> None:
+        """Return if the current slice has time left. Otherwise wait for one."""
+        while self._is_over():
+            waiting = self._loop.create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                self._close()  # it may have been this task's turn
+                raise
+
+    def _is_over(self) -> bool:
+        if self._is_open:
+            return time.perf_counter() - self._began >= self._seconds
+        self._is_open = True
+        self._began = time.perf_counter()
+        self._loop.call_soon(self._close)
+        return False
+
+    def _close(self) -> None:
+        """End the slice: the event loop has begun another turn. Wake up the task whose turn it is."""
+        self._is_open = False
+        while self._waiting:
+            waiting = self._waiting.pop()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
 
 
-async def run_cooperatively(work: Generator[None, None, T]) -> T:
-    """Return the result of ``work``. At each of its yields, other tasks run."""
+async def run_cooperatively(work: Generator[None, None, T], pace: Pace) -> T:
+    """Return the result of ``work``. At its yields, other tasks run when the slice is over."""
     while True:
+        await pace.turn()
         try:
             next(work)
         except StopIteration as done:
             result: T = done.value
             return result
-        await asyncio.sleep(0)
 
 
-async def iterate_cooperatively(items: list[Any]) -> AsyncIterator[Any]:
-    """Yield each item. After two milliseconds, other tasks run."""
-    begun = time.perf_counter()
-    for item in items:
-        yield item
-        if time.perf_counter() - begun > _YIELD_SECONDS:
-            await asyncio.sleep(0)
-            begun = time.perf_counter()
-
-
-def decode_cooperatively(text: bytes | msgspec.Raw, yield_bytes: int = YIELD_BYTES) -> Generator[None, None, Any]:
-    """Return the JSON value of ``text``, its long lists as `LongList`; yield after ``yield_bytes`` of items.
-
-    Raises msgspec's errors.
-    """
-    begins = bytes(memoryview(text)[:64]).lstrip()[:1]
-    if len(memoryview(text)) < yield_bytes or begins not in {b"{", b"["}:
-        return msgspec.json.decode(text)
-    if begins == b"{":
-        record = {}
-        for key, value in _MEMBERS.decode(text).items():
-            record[key] = yield from decode_cooperatively(value, yield_bytes)
-        return record
-    return (yield from _decode_list(_ITEMS.decode(text), yield_bytes))
-
-
-def _decode_list(items: list[msgspec.Raw], yield_bytes: int) -> Generator[None, None, LongList]:
-    values = LongList()
-    size = 0
-    for item in items:
-        values.append((yield from decode_cooperatively(item, yield_bytes)))
-        size += len(memoryview(item))
-        if size >= yield_bytes:
-            size = 0
-            yield
-    return values
+async def iterate_cooperatively(
+    items: Callable[[], Iterable[Any]], pace: Pace, change: Callable[[Any], Any] | None = None
+) -> AsyncIterator[Any]:
+    """Yield each of the ``items``, changed by ``change``. Other tasks run when the slice is over."""
+    await pace.turn()
+    for item in items():
+        yield item if change is None else change(item)
+        await pace.turn()

@@ -14,6 +14,7 @@ from graphql import GraphQLField
 from gateway.compat.strawberry import definition_of, python_name
 from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.cooperative import iterate_cooperatively
 from gateway.schema.resolvers.loaders import Loaders
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
 from gateway.schema.resolvers.records import Record, RestBody, read_integer, read_object, read_objects, read_text
@@ -85,16 +86,25 @@ class Link:
         if loads is None:
             return None
         if isinstance(loads, Load):
-            return await _value(context, loads)
+            value = await _value(context, loads)
+            await context.pace.turn()
+            return value
+        return await self._all(context, loads)
+
+    async def _all(self, context: OperationContext, loads: Sequence[Load | GatewayError]) -> Any:
+        """Return the value of each load; of those that are the same, one is loaded."""
+        distinct = dict.fromkeys(each for each in loads if isinstance(each, Load))
+        values = await asyncio.gather(*(_value(context, each) for each in distinct), return_exceptions=True)
+        found: dict[Any, Any] = dict(zip(distinct, values, strict=True))
         # graphql-core reports an exception in a list as the error of that item, and keeps the others.
-        return await asyncio.gather(*(_value(context, each) for each in loads), return_exceptions=True)
+        return iterate_cooperatively(lambda: (found.get(each, each) for each in loads), context.pace)
 
 
 async def _value(context: OperationContext, load: Load | GatewayError) -> Record | None:
     if isinstance(load, GatewayError):
         raise load
     body = await load.body(context.loaders)
-    return None if body is None else load.source.value(await body.record(), load.page)
+    return None if body is None else load.source.value(body.record(), load.page)
 
 
 def link_of(field: GraphQLField) -> Link | None:

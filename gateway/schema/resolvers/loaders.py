@@ -13,8 +13,9 @@ from typing import Generic, TypeAlias, TypeVar
 from aiodataloader import DataLoader
 
 from gateway.compat.aiodataloader import dispatch_task
-from gateway.errors import UpstreamUnavailable
-from gateway.schema.resolvers.cooperative import LARGE_BYTES
+from gateway.errors import GatewayError, TooManyUpstreamBytes, UpstreamUnavailable
+from gateway.schema.resolvers.cooperative import LARGE_BYTES, Pace, run_cooperatively
+from gateway.schema.resolvers.large_bodies import inspect
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
 from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
@@ -33,11 +34,37 @@ class _Failure:
     error: Exception
 
 
+@dataclass(slots=True)
+class Intake:
+    """Takes the REST bodies of one operation in, as long as there is room.
+
+    A body of ``large_bytes`` or more is inspected first, and processed cooperatively at this ``pace``.
+    """
+
+    pace: Pace
+    large_bytes: int = LARGE_BYTES
+    max_bytes: int = 2**62
+    """How many bytes all bodies together may have."""
+    _taken: int = 0
+
+    async def take(self, content: bytes) -> RestBody:
+        """Return the body; raise UpstreamInvalidResponse if it has too many values, TooManyUpstreamBytes."""
+        self._taken += len(content)
+        if self._taken > self.max_bytes:
+            raise TooManyUpstreamBytes(
+                f"The operation needs more than {self.max_bytes} bytes of the REST API; request less in one operation."
+            )
+        is_large = len(content) >= self.large_bytes
+        if is_large:
+            await run_cooperatively(inspect(content), self.pace)
+        return RestBody(content, is_large=is_large)
+
+
 class RestLoader(Generic[KeyT]):
     """Loads REST bodies by key: one call for each distinct key, all at the same time, None for a 404."""
 
-    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large_bytes: int = LARGE_BYTES) -> None:
-        self._loader = _Calls(fetch, large_bytes)
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], intake: Intake) -> None:
+        self._loader = _Calls(fetch, intake)
 
     async def load(self, key: KeyT) -> RestBody | None:
         """Return the body for ``key``; raises the GatewayError of its call."""
@@ -46,10 +73,11 @@ class RestLoader(Generic[KeyT]):
             raise outcome.error
         return outcome
 
-    def cancel(self) -> None:
-        """Cancel every call that is still running."""
+    def close(self) -> None:
+        """Cancel every call that is still running, and drop the bodies: errors refer to this loader for a while."""
         for call in self._loader.running:
             call.cancel()
+        self._loader.clear_all()
 
 
 class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
@@ -57,10 +85,10 @@ class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
 
     batch = False  # the REST API has no call for several keys
 
-    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], large_bytes: int) -> None:
+    def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], intake: Intake) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._fetch = fetch
-        self._large_bytes = large_bytes
+        self._intake = intake
         self.running: set[asyncio.Task[None]] = set()
 
     async def batch_load_fn(self, keys: list[KeyT]) -> list[RestBody | _Failure | None]:
@@ -77,21 +105,25 @@ class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
 
     async def _outcome(self, key: KeyT) -> RestBody | _Failure | None:
         try:
-            body = await self._fetch(key)
+            content = await self._fetch(key)
+            return None if content is None else await self._intake.take(content)
         except asyncio.CancelledError:
             return _Failure(UpstreamUnavailable("The call was given up."))
+        except GatewayError as exc:
+            # The frames of its traceback, and what caused it, hold the response.
+            exc.__traceback__ = exc.__cause__ = exc.__context__ = None
+            return _Failure(exc)
         except Exception as exc:  # noqa: BLE001 - it is raised again for each load of the key
             return _Failure(exc)
-        return None if body is None else RestBody(body, self._large_bytes)
 
 
 class Loaders:
-    """The loaders of one operation, one for each route that it uses. See `RestBody` for ``large_bytes``."""
+    """The loaders of one operation, one for each route that it uses."""
 
-    def __init__(self, client: UpstreamClient, call: CallContext, large_bytes: int = LARGE_BYTES) -> None:
+    def __init__(self, client: UpstreamClient, call: CallContext, intake: Intake) -> None:
         self._client = client
-        self._large_bytes = large_bytes
         self._call = call
+        self._intake = intake
 
         self._by_route: dict[Read, RestLoader[RestKey]] = {}
 
@@ -100,7 +132,7 @@ class Loaders:
         loader = self._by_route.get(route)
         if loader is None:
             fetch = partial(_fetch, self._client, self._call, route)
-            loader = self._by_route[route] = RestLoader(fetch, self._large_bytes)
+            loader = self._by_route[route] = RestLoader(fetch, self._intake)
         return loader
 
     def close(self) -> None:
@@ -110,7 +142,7 @@ class Loaders:
         body would stay until the next garbage collection, and make that take half a second.
         """
         while self._by_route:
-            self._by_route.popitem()[1].cancel()
+            self._by_route.popitem()[1].close()
 
 
 def _fetch(client: UpstreamClient, call: CallContext, route: Read, key: RestKey) -> Awaitable[bytes | None]:

@@ -1,13 +1,16 @@
 """How a field is read from a REST body.
 
 The REST API's JSON objects are the records that resolvers see: plain dicts, never instances of the Strawberry types,
-which only declare the schema. A field without a resolver of its own reads the key of its Python name, and checks that
-the value fits the field's GraphQL type. If it does not, it raises UpstreamInvalidResponse, so that one wrong value is
-one error at its own path. A value that is absent or null is null, and an absent list is an empty list.
+which only declare the schema. Their values are JSON texts, and each is decoded when a field reads it. So what nobody
+selects is never decoded, by this executor as by plans, and may be anything that is JSON.
+
+A field without a resolver of its own reads the key of its Python name, and checks that the value fits the field's
+GraphQL type. If it does not, it raises UpstreamInvalidResponse, so that one wrong value is one error at its own path.
+A value that is absent or null is null, and an absent list is an empty list.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,6 +22,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLResolveInfo,
     GraphQLSchema,
     get_nullable_type,
     is_leaf_type,
@@ -27,72 +31,54 @@ from graphql import (
 from gateway.compat.graphql_core import leaf_coercion, replace_resolver
 from gateway.compat.strawberry import definition_of, field_name, has_resolver
 from gateway.errors import UpstreamInvalidResponse
-from gateway.schema.resolvers.cooperative import (
-    LARGE_BYTES,
-    YIELD_BYTES,
-    LongList,
-    decode_cooperatively,
-    iterate_cooperatively,
-    run_cooperatively,
-)
-from gateway.schema.scalars import UNAMBIGUOUS, is_int64
+from gateway.schema.resolvers.cooperative import iterate_cooperatively
+from gateway.schema.scalars import ANY_JSON, UNAMBIGUOUS, is_int64
 
 Record: TypeAlias = dict[str, Any]
-"""One JSON object of the REST API, keys as the REST API writes them."""
+"""One JSON object of the REST API, keys as the REST API writes them. Its values are texts that are not yet decoded."""
 
 Check: TypeAlias = Callable[[Any], Any]
-"""Returns an upstream value that fits a GraphQL type, or raises UpstreamInvalidResponse."""
+"""Returns an upstream value that fits a GraphQL type, or raises UpstreamInvalidResponse. It decodes a text first."""
+
+_INVALID = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_VALUE = msgspec.json.Decoder()
+
+# The items of a shorter list are completed at once. A longer one is decoded when it is its turn.
+_SHORT_LIST_BYTES = 256
 
 
 class RestBody:
-    """The body of one REST response. It is kept as bytes, and decoded once, when a value is read.
+    """The body of one REST response. It is kept as bytes, and its members are found once, when a value is read.
 
-    A body of ``large_bytes`` or more is processed cooperatively.
+    A body that ``is_large`` has been inspected, and has to be processed cooperatively.
     """
 
-    __slots__ = ("_large_bytes", "_record", "content")
+    __slots__ = ("_record", "content", "is_large")
 
-    def __init__(self, content: bytes, large_bytes: int = LARGE_BYTES) -> None:
+    def __init__(self, content: bytes, *, is_large: bool = False) -> None:
         self.content = content
-        self._large_bytes = large_bytes
+        self.is_large = is_large
         self._record: Record | None = None
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it has to be processed cooperatively."""
-        return len(self.content) >= self._large_bytes
+    def require_text(self) -> None:
+        """Raise UnicodeDecodeError unless the body is UTF-8: msgspec checks only the strings that it keeps."""
+        if not self.is_large and not self.content.isascii():
+            self.content.decode()
 
-    async def record(self) -> Record:
-        """Return the decoded body; raise UpstreamInvalidResponse if it is not a JSON object."""
+    def record(self) -> Record:
+        """Return the body as an object; raise UpstreamInvalidResponse if it is none."""
         if self._record is None:
-            self._record = await self._decode_cooperatively() if self.is_large else decode_object(self.content)
+            try:
+                self.require_text()
+                if self.content.lstrip()[:1] != b"{":
+                    _VALUE.decode(self.content)
+                    raise UpstreamInvalidResponse("The REST API's answer is not a JSON object.")
+                self._record = _MEMBERS.decode(self.content)
+            except _INVALID as exc:
+                raise UpstreamInvalidResponse("The REST API's answer is not JSON.") from exc
         return self._record
-
-    async def _decode_cooperatively(self) -> Record:
-        decoding = decode_cooperatively(self.content, min(self._large_bytes, YIELD_BYTES))
-        with _json_errors():
-            return _require_object(await run_cooperatively(decoding))
-
-
-def decode_object(content: bytes) -> Record:
-    """Return the JSON object in ``content``; raise UpstreamInvalidResponse if there is none."""
-    with _json_errors():
-        return _require_object(msgspec.json.decode(content))
-
-
-@contextmanager
-def _json_errors() -> Iterator[None]:
-    """Raise UpstreamInvalidResponse for a body that cannot be decoded."""
-    try:
-        yield
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise UpstreamInvalidResponse("The REST API's answer is not JSON.") from exc
-
-
-def _require_object(value: Any) -> Record:
-    if not isinstance(value, dict):
-        raise UpstreamInvalidResponse("The REST API's answer is not a JSON object.")
-    return value
 
 
 def read_object(record: Record, key: str) -> Record | None:
@@ -105,22 +91,60 @@ def read_text(record: Record, key: str) -> str | None:
 
     Raises UpstreamInvalidResponse for another type.
     """
-    value = record.get(key)
+    problem = "The REST API sent something else where a text belongs."
+    value = _scalar(record.get(key), problem)
     if value is None or isinstance(value, str):
         return value or None
     if isinstance(value, bool) or not isinstance(value, int) or not is_int64(value):
-        raise UpstreamInvalidResponse("The REST API sent something else where a text belongs.")
+        raise UpstreamInvalidResponse(problem)
     return str(value)
 
 
 def read_objects(record: Record, key: str) -> list[Any]:
     """Return the list at ``key``, empty if there is none; raise UpstreamInvalidResponse for another type."""
-    value = record.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise UpstreamInvalidResponse("The REST API sent something else where a list belongs.")
-    return value
+    return _list(record.get(key))
+
+
+def _begins(value: msgspec.Raw) -> bytes:
+    return bytes(memoryview(value)[:1])
+
+
+def _scalar(value: Any, problem: str) -> Any:
+    """Return a value that is neither an object nor a list; raise UpstreamInvalidResponse with this ``problem``."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    if _begins(value) in {b"{", b"["}:  # it may be of any size, and is not decoded to be refused
+        raise UpstreamInvalidResponse(problem)
+    return _decoded(value, problem)
+
+
+def _decoded(value: Any, problem: str) -> Any:
+    if not isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return _VALUE.decode(value)
+    except _INVALID as exc:  # a number that no program can hold
+        raise UpstreamInvalidResponse(problem) from exc
+
+
+def _list(value: Any) -> list[Any]:
+    problem = "The REST API sent something else where a list belongs."
+    items = _container(value, b"[", _ITEMS, problem)
+    if items is not None and not isinstance(items, list):
+        raise UpstreamInvalidResponse(problem)
+    return items or []
+
+
+def _container(value: Any, begins: bytes, decoder: msgspec.json.Decoder[Any], problem: str) -> Any:
+    """Return an object or a list with its members still undecoded; None for null."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    if _begins(value) != begins:
+        return _scalar(value, problem)
+    try:
+        return decoder.decode(value)
+    except RecursionError as exc:  # there is less room on the stack than there was for the body
+        raise UpstreamInvalidResponse(problem) from exc
 
 
 def attach_readers(schema: GraphQLSchema) -> None:
@@ -131,7 +155,7 @@ def attach_readers(schema: GraphQLSchema) -> None:
         for field in graphql_type.fields.values():
             key = upstream_key(field)
             if key is not None:
-                replace_resolver(field, _reader(key, check_of(field.type)))
+                replace_resolver(field, _reader(key, field.type))
 
 
 def upstream_key(field: GraphQLField) -> str | None:
@@ -145,33 +169,58 @@ def upstream_key(field: GraphQLField) -> str | None:
     return field_name(definition).removesuffix("_")
 
 
-def _reader(key: str, check: Check) -> Callable[..., Any]:
+def _reader(key: str, graphql_type: GraphQLOutputType) -> Callable[..., Any]:
+    nullable = get_nullable_type(graphql_type)
+    if isinstance(nullable, GraphQLList):
+        return _list_reader(key, nullable)
+    check = _check_of(graphql_type)
+
     def read(record: Record, _info: object) -> Any:
         return check(record.get(key))
 
     return read
 
 
-def check_of(graphql_type: GraphQLOutputType) -> Check:
-    """Return the check for a value of ``graphql_type``."""
-    nullable = get_nullable_type(graphql_type)
-    if isinstance(nullable, GraphQLList):
-        return _list_check(nullable)  # an absent list is an empty list, whether or not it is nullable
+def _list_reader(key: str, graphql_list: GraphQLList[Any]) -> Callable[..., Any]:
+    """Return the reader of a list. An absent list is an empty list, whether or not it is nullable."""
+    check = _check_of(graphql_list.of_type)
+
+    def item(value: Any) -> Any:
+        try:
+            return check(value)
+        except UpstreamInvalidResponse as exc:
+            return exc  # graphql-core raises it at the item's own path
+
+    def read(record: Record, info: GraphQLResolveInfo[Any]) -> Any:
+        value = record.get(key)
+        if isinstance(value, msgspec.Raw) and _begins(value) == b"[" and len(memoryview(value)) > _SHORT_LIST_BYTES:
+            return iterate_cooperatively(lambda: _list(value), info.context.pace, item)
+        return [item(each) for each in _list(value)]
+
+    return read
+
+
+def _check_of(graphql_type: GraphQLOutputType) -> Check:
+    """Return the check for a value of ``graphql_type``, which is no list."""
+    nullable: Any = get_nullable_type(graphql_type)
     check = _leaf_check(nullable) if is_leaf_type(nullable) else _object
     return _required(check) if isinstance(graphql_type, GraphQLNonNull) else check
 
 
 def _object(value: Any) -> Any:
-    if value is None or isinstance(value, dict):
-        return value
-    raise UpstreamInvalidResponse("The REST API sent something else where an object belongs.")
+    problem = "The REST API sent something else where an object belongs."
+    members = _container(value, b"{", _MEMBERS, problem)
+    if members is None or isinstance(members, dict):
+        return members
+    raise UpstreamInvalidResponse(problem)
 
 
 def _required(check: Check) -> Check:
     def checked(value: Any) -> Any:
-        if value is None:
+        known = check(value)
+        if known is None:
             raise UpstreamInvalidResponse("The REST API left out a value that is never missing.")
-        return check(value)
+        return known
 
     return checked
 
@@ -180,12 +229,12 @@ def _leaf_check(leaf: GraphQLLeafType) -> Check:
     coerce = leaf_coercion(leaf)
     is_unambiguous = UNAMBIGUOUS.get(leaf.name, lambda _value: True)
     problem = f"The REST API sent a value that is no {leaf.name}."
+    decode = _decoded if leaf.name == ANY_JSON else _scalar
 
     def checked(value: Any) -> Any:
+        value = decode(value, problem)
         if value is None:
             return None
-        if isinstance(value, LongList):
-            value = list(value)  # graphql-core turns a subclass of list into text
         if not is_unambiguous(value):
             raise UpstreamInvalidResponse(problem)
         try:
@@ -204,25 +253,6 @@ def read_integer(record: Record, key: str) -> Any:
     """Return the value at ``key`` as an ``Int``, or unchanged if it is none: then the field that reads it fails."""
     value = record.get(key)
     with suppress(UpstreamInvalidResponse):
-        return None if value is None else int(_integer(value))
+        known = _integer(value)
+        return None if known is None else int(known)
     return value
-
-
-def _list_check(graphql_list: GraphQLList[Any]) -> Check:
-    check = check_of(graphql_list.of_type)
-
-    def item(value: Any) -> Any:
-        try:
-            return check(value)
-        except UpstreamInvalidResponse as exc:
-            return exc  # graphql-core raises it at the item's own path
-
-    def checked(value: Any) -> Any:
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise UpstreamInvalidResponse("The REST API sent something else where a list belongs.")
-        items = [item(each) for each in value]
-        return iterate_cooperatively(items) if isinstance(value, LongList) else items
-
-    return checked

@@ -9,6 +9,7 @@ import msgspec
 from gateway.errors import BadUserInput, BatchTooLarge, BodyTooLarge, UrlTooLong
 from gateway.execution.documents.persisted import PersistedOperation, document_name
 from gateway.execution.operation import Operation
+from gateway.schema.resolvers.large_bodies import MAX_DIGITS, has_long_number
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.negotiation import JSON
 from gateway.web.request import HttpError, HttpRequest
@@ -59,6 +60,8 @@ def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
     """Return what a POST's JSON body holds; BadUserInput, or BodyTooLarge or BatchTooLarge, where it is invalid."""
     if len(body) > _MAX_BRACKETS and body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
         raise BodyTooLarge(f"The request's body holds more than {_MAX_BRACKETS} JSON objects and lists.")
+    if has_long_number(body):
+        raise BadUserInput(f"The request's body holds a number of more than {MAX_DIGITS} digits.")
     value = _json(body, "The request's body")
     return _batch(value, max_batch) if isinstance(value, list) else operation_of(value)
 
