@@ -1,0 +1,1 @@
+"""The webhook: how the vendor tells the gateway that something changed."""
