@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from gateway.app import create_app, freeze_startup_objects
 from gateway.compat.uvicorn import abort_worker, run_workers
 from gateway.errors import ConfigurationError
+from gateway.events.workers import WorkersRing
 from gateway.server.config import serving_config
 from gateway.server.listeners import serve_metrics
 from gateway.settings import Settings, TelemetrySettings, load_settings
@@ -27,12 +28,12 @@ from gateway.upstream.credentials.worker_lock import WorkersMemory
 def serve_with_workers(settings: Settings, listener: socket.socket) -> None:
     """Run the workers until a signal stops them; exit with status 2 if they cannot start."""
     with _worker_metrics(settings.telemetry) as folder:
-        create = partial(create_worker, WorkersMemory(), folder)
+        create = partial(create_worker, WorkersMemory(), WorkersRing(), folder)
         if run_workers(serving_config(create, settings.server, settings.shutdown_timeout), listener):
             sys.exit(2)
 
 
-def create_worker(memory: WorkersMemory, metrics_folder: Path | None) -> ASGIApp:
+def create_worker(memory: WorkersMemory, ring: WorkersRing, metrics_folder: Path | None) -> ASGIApp:
     """Return the application of a worker process, for the settings in the environment.
 
     An error here would happen in every worker, so it ends the supervisor and the other workers.
@@ -40,7 +41,7 @@ def create_worker(memory: WorkersMemory, metrics_folder: Path | None) -> ASGIApp
     try:
         settings = load_settings()
         configure_logging(settings.telemetry.log_level)
-        app = create_app(settings, workers=memory, tracing=build_tracing(os.environ))
+        app = create_app(settings, workers=memory, tracing=build_tracing(os.environ), ring=ring)
     except ConfigurationError as exc:
         for problem in exc.problems:
             logger.error("a worker cannot start: %s", problem)

@@ -38,6 +38,7 @@ class RedisConnection:
     """
 
     def __init__(self, url: str, timeout: float, counts: Counts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
         self._timeout = timeout
         self._counts = counts
         self._clock = clock
@@ -91,6 +92,12 @@ class RedisConnection:
     def _change(self, *, failing: bool) -> None:
         self._failing = failing
         self._changes += 1
+
+    def dedicated(self) -> redis_asyncio.Redis:
+        """Return a client of its own for one user, whose commands may block. It retries nothing, and has no timeout."""
+        return redis_asyncio.Redis.from_url(
+            self._url, socket_timeout=None, socket_connect_timeout=self._timeout, retry=Retry(NoBackoff(), 0)
+        )
 
     async def aclose(self) -> None:
         """Close the connections. A later command opens them again."""

@@ -37,6 +37,9 @@ class Redis(Protocol):
     client: Any
     """The client of redis-py, for a library that sends its own commands."""
 
+    def dedicated(self) -> Any:
+        """Return a client of redis-py of its own for one user, whose commands may block."""
+
     def store(self, user: str) -> Store:
         """Return a store whose failures are counted for ``user``."""
 

@@ -1,9 +1,10 @@
 """Builds the stack of transports that a REST call passes through, from the client down to the socket."""
 
+import asyncio
 import hashlib
 import secrets
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -45,6 +46,44 @@ class AccountStatus(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Purge:
+    """Purges what is known of the REST API: cached responses, and calls that are under way."""
+
+    cache: ResponseCache | None
+    coalescing: Coalescing | None
+    is_shared: bool
+    """Whether other processes share the cache."""
+
+    async def shared(self, subjects: Iterable[str]) -> bool:
+        """Purge what all processes share, of these threads and customers; return whether that was accepted."""
+        if self.cache is None or not self.is_shared:
+            return True
+        return all(await asyncio.gather(*(self.cache.purge(each) for each in subjects)))
+
+    async def own(self, subjects: Iterable[str]) -> None:
+        """Purge what only this process has."""
+        for subject in subjects:
+            if self.cache is not None and not self.is_shared:
+                await self.cache.purge(subject)
+            if self.coalescing is not None:  # after the cache: until then a new call may find what is purged
+                self.coalescing.purge(subject)
+
+    def suspend(self) -> None:
+        """Serve nothing from the cache until `everything` was accepted."""
+        if self.cache is not None:
+            self.cache.is_suspended = True
+
+    async def everything(self) -> bool:
+        """Purge everything; return whether the cache accepted it."""
+        accepted = self.cache is None or await self.cache.purge_everything()
+        if self.cache is not None and accepted:
+            self.cache.is_suspended = False
+        if self.coalescing is not None:
+            self.coalescing.purge_everything()
+        return accepted
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """The client of the REST API, and the layers whose state health and metrics report."""
 
@@ -56,6 +95,7 @@ class Upstream:
     pool: Pool
     account: AccountStatus
     counts: Counts
+    purge: Purge
 
 
 def build_client(settings: UpstreamSettings, cache: CacheSettings, shared: Shared) -> UpstreamClient:
@@ -93,15 +133,17 @@ def build_upstream(
     breaker = CircuitBreaker(bulkhead, _breaker_policy(settings), timing.clock)
     retry = Retry(breaker, RetryPolicy(attempts=settings.retries + 1), timing)
     transport = HoldBack(retry, holds)
+    cached, coalescing = None, None
     if cache.url is not None:
         store = shared.store("cache") or MemoryStore(cache.max_bytes, timing.clock)
         policy, secret = _cache_policy(cache, settings.operation_timeout), _entry_secret(cache, settings)
-        transport = ResponseCache(transport, store, policy, secret, counts=counts, now=timing.now)
+        transport = cached = ResponseCache(transport, store, policy, secret, counts=counts, now=timing.now)
     if settings.coalescing:
-        transport = Coalescing(transport)
+        transport = coalescing = Coalescing(transport)
+    purge = Purge(cached, coalescing, is_shared=shared.redis is not None)
     lock = _login_lock(settings, cache, shared, workers)
     transport, account = _credentials(settings, transport, retry, timing, lock)
-    return Upstream(UpstreamClient(transport), holds, retry, breaker, bulkhead, pool, account, counts)
+    return Upstream(UpstreamClient(transport), holds, retry, breaker, bulkhead, pool, account, counts, purge)
 
 
 def _credentials(

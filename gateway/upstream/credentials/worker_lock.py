@@ -12,14 +12,12 @@ import hashlib
 import os
 import secrets
 import struct
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from multiprocessing import reduction
-from typing import Any
 
+from gateway.storage.anonymous_file import AnonymousFile
 from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginAttempt
 
@@ -34,24 +32,16 @@ class WorkersMemory:
     """Memory that the workers of a program share; it can be passed to a process when that is started."""
 
     def __init__(self) -> None:
-        self._fd = _anonymous_file()
-        os.pwrite(self._fd, secrets.token_bytes(_KEY_BYTES) + _RECORD.pack(0.0, bytes(16), 0, 0), 0)
-
-    def __getstate__(self) -> Any:
-        """Pickle a duplicate of the descriptor, as multiprocessing does."""
-        return reduction.DupFd(self._fd)
-
-    def __setstate__(self, duplicate: Any) -> None:
-        """Unpickle it."""
-        self._fd = duplicate.detach()
+        self._file = AnonymousFile(_KEY_BYTES + _RECORD.size)
+        os.pwrite(self._file.fd, secrets.token_bytes(_KEY_BYTES) + _RECORD.pack(0.0, bytes(16), 0, 0), 0)
 
     def hashed(self, account: str) -> bytes:
         """Return the hash of ``account`` that the record holds."""
-        return hashlib.blake2b(account.encode(), key=os.pread(self._fd, _KEY_BYTES, 0), digest_size=16).digest()
+        return hashlib.blake2b(account.encode(), key=os.pread(self._file.fd, _KEY_BYTES, 0), digest_size=16).digest()
 
     def failed_login(self, account: bytes) -> FailedLogin | None:
         """Return the account's last login if it failed, also if that no longer counts."""
-        until, failed, status, in_a_row = _RECORD.unpack(os.pread(self._fd, _RECORD.size, _KEY_BYTES))
+        until, failed, status, in_a_row = _RECORD.unpack(os.pread(self._file.fd, _RECORD.size, _KEY_BYTES))
         if failed != account or not in_a_row:
             return None
         return FailedLogin(until - time.monotonic(), status or None, in_a_row)
@@ -66,27 +56,19 @@ class WorkersMemory:
         failed = failed or FailedLogin(0.0, None, 0)
         until = time.monotonic() + failed.seconds
         record = _RECORD.pack(until, account, failed.status or 0, min(failed.in_a_row, _MAX_COUNT))
-        os.pwrite(self._fd, record, _KEY_BYTES)
+        os.pwrite(self._file.fd, record, _KEY_BYTES)
 
     def try_lock(self) -> bool:
         """Return whether this process has the lock now; it excludes other processes only."""
         try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
 
     def unlock(self) -> None:
         """Release the lock."""
-        fcntl.lockf(self._fd, fcntl.LOCK_UN)
-
-
-def _anonymous_file() -> int:
-    """Return the descriptor of anonymous memory, or of an unnamed file where the system has no such memory."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("gochat-gateway-logins")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        fcntl.lockf(self._file.fd, fcntl.LOCK_UN)
 
 
 @dataclass(slots=True)

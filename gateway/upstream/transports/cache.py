@@ -6,11 +6,11 @@ reader of the store cannot recover the credential. An entry ages in three steps:
     fresh ──ttl──▶ stale, served while it is refreshed (stale-while-revalidate) ──▶ stale, served only if the upstream
     fails (stale-if-error) ──▶ expired
 
-Purging works by generations. Every subject (a thread, a customer) has one, a random number stored beside the entries.
-An entry records the generation that was current *before* its call was sent, and is valid only while that is still
-current. So a response that was on its way while its thread was purged is not served afterwards. A subject without a
-generation has no valid entries and gets a new generation with the next call. A store that evicts a generation therefore
-also invalidates its entries, and cannot undo a purge.
+Purging works by generations: random numbers that are stored beside the entries. Every subject (a thread, a customer)
+has one, and so has everything. An entry records both that were current *before* its call was sent, and is valid only
+while they still are. So a response that was on its way while its thread was purged is not served afterwards. A subject
+without a generation has no valid entries and gets a new generation with the next call. A store that evicts a generation
+therefore also invalidates its entries, and cannot undo a purge.
 
 Why not a library: a hit takes 3 us here and two look-ups of 29 us with cashews, which bounds entries and not bytes.
 hishel keeps entries in SQLite or Redis only (tests/bench/libraries.py).
@@ -33,7 +33,8 @@ from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import Call, ResponseOrigin, RestRequest, Transport
 
-_HEADER = struct.Struct(">d16s")
+_HEADER = struct.Struct(">d32s")
+_EVERYTHING = "generation"
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
 _GENERATION_LIFETIME_SECONDS = 600.0
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -63,12 +64,21 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """Where the response to a request is stored, and what was found. ``generation`` is None if it is unknown."""
+    """Where the response to a request is stored, and what was found.
+
+    ``generations`` are the subject's and that of everything; None where one is unknown.
+    """
 
     key: str
     ttl: float
-    generation: bytes | None
+    generations: tuple[bytes | None, bytes | None]
     entry: _Entry | None
+
+    @property
+    def generation(self) -> bytes | None:
+        """Both together; None if one is unknown."""
+        subject, everything = self.generations
+        return None if subject is None or everything is None else subject + everything
 
 
 class ResponseCache:
@@ -95,11 +105,13 @@ class ResponseCache:
         self._counts = counts
         self._now = now
         self._refreshes: dict[str, asyncio.Task[None]] = {}
+        self.is_suspended = False
+        """Whether nothing is looked up or stored: while purges may be missed."""
 
     async def send(self, request: RestRequest) -> Response:
         """Return a fresh response from the cache, or send the request and store its response."""
         ttl = self._policy.ttl.get(request.route.template, 0.0)
-        if not request.is_safe or ttl <= 0:
+        if not request.is_safe or ttl <= 0 or self.is_suspended:
             return await self._following.send(request)
         call = request.call
         found = await self._look_up(request, ttl)
@@ -120,8 +132,14 @@ class ResponseCache:
 
         Return whether the store accepted it. If not, the entries may be served until they expire.
         """
-        key, generation = _generation_key(subject), _new_generation()
-        return await self._store.set(key, generation, self._generation_lifetime(), urgent=True)
+        return await self._begin_generation(_generation_key(subject))
+
+    async def purge_everything(self) -> bool:
+        """Invalidate all entries. Return whether the store accepted it."""
+        return await self._begin_generation(_EVERYTHING)
+
+    async def _begin_generation(self, key: str) -> bool:
+        return await self._store.set(key, _new_generation(), self._generation_lifetime(), urgent=True)
 
     def _key(self, request: RestRequest) -> str:
         """Hash the credential, the method and the target.
@@ -137,8 +155,9 @@ class ResponseCache:
 
     async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:
         key = self._key(request)
-        value, generation = await self._store.get([key, _generation_key(request.subject)])
-        return _Lookup(key, ttl, generation, self._entry(value, generation))
+        value, *generations = await self._store.get([key, _generation_key(request.subject), _EVERYTHING])
+        found = _Lookup(key, ttl, (generations[0], generations[1]), None)
+        return replace(found, entry=self._entry(value, found.generation))
 
     def _entry(self, value: bytes | None, generation: bytes | None) -> _Entry | None:
         if value is None or len(value) < _HEADER.size:
@@ -152,8 +171,12 @@ class ResponseCache:
         """Set the generation that the response to a call sent from now on belongs to."""
         if found.generation is not None:
             return found
-        key, begun = _generation_key(subject), _new_generation()
-        return replace(found, generation=await self._store.claim(key, begun, self._generation_lifetime()))
+        of_subject, everything = found.generations
+        of_subject = of_subject or await self._claim(_generation_key(subject))
+        return replace(found, generations=(of_subject, everything or await self._claim(_EVERYTHING)))
+
+    async def _claim(self, key: str) -> bytes | None:
+        return await self._store.claim(key, _new_generation(), self._generation_lifetime())
 
     def _serve(self, call: Call, entry: _Entry, origin: ResponseOrigin) -> Response:
         call.origin, call.age = origin, entry.age

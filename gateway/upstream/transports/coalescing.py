@@ -86,6 +86,11 @@ class Coalescing:
             if shared.request.subject == subject:
                 self._close(key, shared)
 
+    def purge_everything(self) -> None:
+        """Let no further call join any running one."""
+        for key, shared in list(self._in_flight.items()):
+            self._close(key, shared)
+
     def _ended(self, key: _Key, shared: _SharedCall, done: asyncio.Task[Response]) -> None:
         self._close(key, shared)
         if not done.cancelled():
