@@ -1,0 +1,165 @@
+"""What a subscription delivers: the current state first, then the latest after every change."""
+
+import asyncio
+
+import pytest
+
+from gateway.events import Event
+from gateway.execution.subscriptions import EndReason
+from gateway.sandbox import Fault
+from tests.live.world import World, data, taken
+
+THREAD = "subscription ($id: ID!) { threadUpdated(id: $id) { id status tags } }"
+THREADS = "subscription ($ids: [ID!]!) { threadsUpdated(ids: $ids) { id status } }"
+CHANGES = "subscription { threadChanges { threadId eventCode eventDate source thread { id status } } }"
+
+
+async def test_a_subscription_begins_with_the_current_state_and_follows_each_change(live: World) -> None:
+    live.put("t", status="Open")
+    subscription = await live.open(THREAD, id="t")
+    assert await data(subscription) == {"id": "t", "status": "Open", "tags": []}
+    await live.change("t", status="Closed")
+    assert (await data(subscription))["status"] == "Closed"
+    await live.change("t", status="Open", tags=["a"])
+    assert await data(subscription) == {"id": "t", "status": "Open", "tags": ["a"]}
+    assert live.reads == 3
+
+
+async def test_a_thread_that_is_gone_is_null(live: World) -> None:
+    assert await data(await live.open(THREAD, id="nothing")) is None
+
+
+async def test_several_threads_are_delivered_one_by_one(live: World) -> None:
+    for ident in ("a", "b"):
+        live.put(ident, status="Open")
+    subscription = await live.open(THREADS, ids=["a", "b", "a"])
+    first = [await data(subscription), await data(subscription)]
+    assert sorted(each["id"] for each in first) == ["a", "b"]
+    await live.change("b", status="Closed")
+    assert await data(subscription) == {"id": "b", "status": "Closed"}
+    assert await live.delivered(subscription)
+
+
+async def test_a_customer_is_delivered_after_each_change(live: World) -> None:
+    document = 'subscription { customerUpdated(externalId: "cu-1") { externalId comment } }'
+    subscription = await live.open(document)
+    assert (await data(subscription))["externalId"] == "cu-1"
+    live.sandbox.store.put_customer("cu-1", {"customer": {"id": "1", "external_id": "cu-1", "comment": "new"}})
+    assert await live.changes.publish(Event(customers=("cu-1",)))
+    assert (await data(subscription))["comment"] == "new"
+
+
+async def test_every_change_is_delivered_with_its_thread(live: World) -> None:
+    subscription = await live.open(CHANGES)
+    live.put("t", status="Open")
+    event = Event(("t",), code="thread_updated", date="2023-07-03T11:59:46Z", source="web")
+    assert await live.changes.publish(event)
+    assert await data(subscription) == {
+        "threadId": "t",
+        "eventCode": "thread_updated",
+        "eventDate": "2023-07-03T11:59:46Z",
+        "source": "web",
+        "thread": {"id": "t", "status": "Open"},
+    }
+
+
+async def test_a_change_costs_no_call_if_the_thread_is_not_selected(live: World) -> None:
+    subscription = await live.open("subscription { threadChanges { threadId } }")
+    assert await live.changes.publish(Event(("t",)))
+    assert await data(subscription) == {"threadId": "t"}
+    assert live.reads == 0
+
+
+async def test_results_come_from_compiled_plans(live: World) -> None:
+    for document in (THREAD, THREADS, CHANGES):
+        subscription = await live.open(document, id="th-1", ids=["th-1"])
+        assert await live.changes.publish(Event(("th-1",)))
+        await taken(subscription)
+        assert subscription.execution.executor == "plan", subscription.execution
+        assert subscription.execution.type == "subscription"
+
+
+async def test_a_change_of_something_else_delivers_nothing(live: World) -> None:
+    subscription = await live.open('subscription { threadUpdated(id: "t") { status } }')
+    live.put("t", status="Open")
+    await data(subscription)
+    await live.change("t", status="Open", tags=["unselected"])
+    assert await live.delivered(subscription)
+    assert live.reads == 2
+
+
+async def test_one_call_and_one_encoding_serve_all_subscribers(live: World) -> None:
+    live.put("t", status="Open")
+    subscriptions = [await live.open(THREAD, id="t") for _ in range(50)]
+    others = [await live.open('subscription { threadUpdated(id: "t") { status } }') for _ in range(50)]
+    for each in subscriptions + others:
+        await taken(each)
+    live.sandbox.clear()
+    await live.change("t", status="Closed")
+    first = [await asyncio.wait_for(anext(each), 20) for each in subscriptions]
+    assert all(each is first[0] for each in first), "it is the same object for all"
+    for each in others:
+        assert await data(each) == {"status": "Closed"}
+    assert live.reads == 1
+
+
+async def test_a_slow_consumer_gets_the_latest_state_only(live: World) -> None:
+    live.put("t", status="0")
+    slow, quick = await live.open(THREAD, id="t"), await live.open(THREAD, id="t")
+    await taken(quick)
+    for number in range(1, 6):
+        await live.change("t", status=str(number))
+        assert (await data(quick))["status"] == str(number)
+    assert (await data(slow))["status"] == "5"
+    assert await live.delivered(slow)
+
+
+async def test_a_slow_consumer_of_all_changes_is_told_to_read_again(live: World) -> None:
+    slow = await live.open("subscription { threadChanges { threadId eventCode } }")
+    quick = await live.open("subscription { threadChanges { threadId } }")
+    for number in range(101):
+        assert await live.changes.publish(Event((f"t{number}",), code="thread_updated"))
+        assert await data(quick) == {"threadId": f"t{number}"}
+    assert await data(slow) == {"threadId": None, "eventCode": "resync"}
+
+
+async def test_closing_one_leaves_the_others(live: World) -> None:
+    live.put("t", status="Open")
+    one, other = await live.open(THREAD, id="t"), await live.open(THREAD, id="t")
+    await taken(one)
+    await taken(other)
+    waiting = asyncio.ensure_future(anext(one))
+    await asyncio.sleep(0)
+    await one.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    assert one.ended is EndReason.CLIENT
+    await live.change("t", status="Closed")
+    assert (await data(other))["status"] == "Closed"
+
+
+async def test_nothing_is_read_for_nobody(live: World) -> None:
+    live.put("t", status="Open")
+    subscription = await live.open(THREAD, id="t")
+    await taken(subscription)
+    await subscription.aclose()
+    live.sandbox.clear()
+    await live.change("t", status="Closed")
+    assert await live.delivered()
+    assert live.reads == 0
+
+
+async def test_events_during_a_read_cause_one_more(live: World) -> None:
+    live.put("t", status="Open")
+    subscription = await live.open(THREAD, id="t")
+    await taken(subscription)
+    live.sandbox.faults.add(Fault("thread", "t", times=1, hold="old"))
+    live.sandbox.clear()
+    await live.change("t", status="1")
+    await asyncio.to_thread(live.sandbox.wait_for_calls, 1)
+    for number in range(2, 10):
+        await live.change("t", status=str(number))
+    live.sandbox.release("old")
+    assert (await data(subscription))["status"] == "9"
+    assert await live.delivered(subscription)
+    assert live.reads == 2

@@ -1,0 +1,151 @@
+"""The webhook over HTTP: who may send one, what it purges, and when it is refused."""
+
+import json
+import logging
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.harness import Gateway, StartGateway
+from tests.programs import until
+from tests.upstream.redis_server import RedisServer
+
+PATH = "/webhooks/gochat"
+SECRET = "Bearer of the webhook"
+QUERY = "query ($id: ID!) { thread(id: $id) { id status } }"
+SHARED = {"cache_secret": "sixteen or more letters", "cache_timeout": 5}
+
+
+def event(data: Any, **fields: Any) -> dict[str, Any]:
+    body = {"event_code": "thread_updated", "event_date": "2023-07-03T11:59:46Z", "event_source": "web", "data": data}
+    return {**body, **fields}
+
+
+def post(gateway: Gateway, body: Any, authorization: str | None = SECRET) -> httpx.Response:
+    headers = {} if authorization is None else {"authorization": authorization}
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return gateway.http.post(PATH, content=content, headers=headers)
+
+
+def is_purged(gateway: Gateway, sandbox: Sandbox, body: Any, *idents: str, others: tuple[str, ...] = ()) -> bool:
+    """Return whether an event purges what it names, and nothing else."""
+    for ident in (*idents, *others):
+        sandbox.store.put_thread({"id": ident, "status": "old"})
+        assert gateway.data(QUERY, id=ident)["thread"]["status"] == "old"
+        sandbox.store.put_thread({"id": ident, "status": "new"})
+    assert post(gateway, body).status_code == 204
+    until(lambda: all(gateway.data(QUERY, id=each)["thread"]["status"] == "new" for each in idents), "it is purged")
+    return all(gateway.data(QUERY, id=each)["thread"]["status"] == "old" for each in others)
+
+
+@pytest.fixture
+def hooked(start: StartGateway) -> Gateway:
+    return start(cache_url="memory://", cache_ttl_thread=600, webhook_authorization=SECRET)
+
+
+def test_without_a_secret_there_is_no_webhook(gateway: Gateway) -> None:
+    assert post(gateway, event({"thread_id": "th-1"})).status_code == 404
+
+
+@pytest.mark.parametrize("wrong", [None, "", "Bearer", SECRET + "x", SECRET.lower(), "Bearer \u00f6f"])
+def test_a_wrong_authorization_is_refused(hooked: Gateway, wrong: str | None) -> None:
+    headers = [] if wrong is None else [(b"authorization", wrong.encode("latin-1"))]
+    assert hooked.http.post(PATH, content=b"{}", headers=headers).status_code == 401
+
+
+def test_a_wrong_authorization_is_refused_before_the_body_arrives(hooked: Gateway) -> None:
+    address = urlsplit(hooked.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_two_secrets_are_accepted_while_one_is_replaced(start: StartGateway) -> None:
+    gateway = start(webhook_authorization="new", webhook_authorization_previous="old")
+    answers = [post(gateway, event({"thread_id": "th-1"}), each).status_code for each in ("new", "old", "older")]
+    assert answers == [204, 204, 401]
+
+
+def test_only_the_networks_that_are_named_may_send(start: StartGateway) -> None:
+    elsewhere = start(webhook_authorization=SECRET, webhook_networks="192.0.2.0/24, 2001:db8::/32")
+    assert post(elsewhere, event({"thread_id": "th-1"})).status_code == 403
+    here = start(webhook_authorization=SECRET, webhook_networks="127.0.0.0/8")
+    assert post(here, event({"thread_id": "th-1"})).status_code == 204
+
+
+def test_a_webhook_is_a_post_of_at_most_256_kib(hooked: Gateway) -> None:
+    response = hooked.http.get(PATH, headers={"authorization": SECRET})
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    large = event({"thread_id": "th-1", "comment": "x" * 256 * 1024})
+    assert post(hooked, large).status_code == 413
+
+
+def test_an_event_purges_the_thread_that_it_names_and_no_other(hooked: Gateway, sandbox: Sandbox) -> None:
+    assert is_purged(hooked, sandbox, event({"thread_id": "a"}), "a", others=("b",))
+
+
+def test_an_event_of_an_unknown_shape_purges_everything(hooked: Gateway, sandbox: Sandbox) -> None:
+    assert is_purged(hooked, sandbox, event({"conversation": "a"}), "a", "b")
+
+
+def test_an_event_with_more_than_a_hundred_ids_purges_everything(hooked: Gateway, sandbox: Sandbox) -> None:
+    assert is_purged(hooked, sandbox, event({"thread_ids": [f"x{number}" for number in range(101)]}), "a", "b")
+
+
+def test_a_duplicate_is_dropped(hooked: Gateway, sandbox: Sandbox) -> None:
+    body = event({"thread_id": "a"}, event_id="29")
+    assert is_purged(hooked, sandbox, body, "a")
+    sandbox.store.put_thread({"id": "a", "status": "newer"})
+    assert post(hooked, body).status_code == 204
+    assert hooked.data(QUERY, id="a")["thread"]["status"] == "new"
+    later = event({"thread_id": "a"}, event_id="29", event_date="2023-07-03T11:59:47Z")
+    assert post(hooked, later).status_code == 204
+    assert hooked.data(QUERY, id="a")["thread"]["status"] == "newer"
+
+
+def test_each_unknown_shape_is_logged_once_without_values(hooked: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for secret in ("alpha", "beta"):
+            assert post(hooked, event({"conversation": {"title": secret, f"{secret} key": 1}})).status_code == 204
+        assert post(hooked, b"no JSON").status_code == 204
+    logged = [record.__dict__["fields"]["shape"] for record in caplog.records if "not understood" in record.message]
+    assert logged[0][:4] == ("data", "data.conversation", "data.conversation.*", "data.conversation.title")
+    assert len(logged) == 2
+    assert "alpha" not in caplog.text + str(logged)
+
+
+def test_a_flood_is_slowed_down(start: StartGateway) -> None:
+    gateway = start(webhook_authorization=SECRET, webhook_purge_rate="3/hour")
+    assert post(gateway, event({"thread_ids": ["a", "b", "c"]})).status_code == 204
+    refused = post(gateway, event({"thread_id": "d"}, event_id="1"))
+    assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
+
+
+def test_without_redis_an_event_is_refused_and_not_remembered(
+    start: StartGateway, sandbox: Sandbox, redis: RedisServer
+) -> None:
+    gateway = start(cache_url=redis.url, cache_ttl_thread=600, webhook_authorization=SECRET, **SHARED)
+    body = event({"thread_id": "a"}, event_id="29")
+    redis.kill()
+    refused = post(gateway, body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    redis.start()
+    until(lambda: post(gateway, body).status_code == 204, "Redis takes the event")
+    assert is_purged(gateway, sandbox, event({"thread_id": "a"}), "a")
+
+
+def test_an_event_reaches_every_gateway_at_the_same_redis(
+    start: StartGateway, sandbox: Sandbox, redis: RedisServer
+) -> None:
+    shared = {"cache_url": redis.url, "cache_ttl_thread": 600, "webhook_authorization": SECRET, **SHARED}
+    one, other = start(**shared), start(**shared)
+    sandbox.store.put_thread({"id": "a", "status": "old"})
+    assert other.data(QUERY, id="a")["thread"]["status"] == "old"
+    sandbox.store.put_thread({"id": "a", "status": "new"})
+    assert post(one, event({"thread_id": "a"}, event_id="1")).status_code == 204
+    assert other.data(QUERY, id="a")["thread"]["status"] == "new"
+    assert post(other, event({"thread_id": "a"}, event_id="1")).status_code == 204, "it is a duplicate there too"

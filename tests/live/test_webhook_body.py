@@ -1,0 +1,111 @@
+"""Which ids are read of a webhook's body: those of every plausible shape, and never a part of them only."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upstream.contract import EVENTS
+from gateway.web.webhook.body import MOST_IDS, Reading, read_event, shape_of
+
+
+def read(data: Any, **fields: Any) -> Reading:
+    return read_event(json.dumps({"event_code": "thread_updated", "data": data, **fields}).encode(), 1.0)
+
+
+def at(path: str, value: Any) -> Any:
+    """Return an object with a value at a path of the contract, such as ``threads[].id``."""
+    name, _, rest = path.partition(".")
+    inner = at(rest, value) if rest else value
+    return {name.removesuffix("[]"): [inner] if name.endswith("[]") else inner}
+
+
+@pytest.mark.parametrize(("code", "path"), [(code, path) for code, each in EVENTS.items() for path in each.ids.paths])
+@pytest.mark.parametrize("ident", ["th-1", 29, "ünï/code?"])
+def test_ids_are_found_at_each_path_of_the_contract(code: str, path: str, ident: str | int) -> None:
+    event = read(at(path, ident), event_code=code).event
+    found = event.threads if EVENTS[code].ids.subject == "thread" else event.customers
+    assert found == (str(ident),)
+    assert not event.everything
+
+
+@pytest.mark.parametrize(
+    ("data", "threads"),
+    [
+        ([{"thread_id": "a"}, {"thread": {"id": "b"}}], ("a", "b")),
+        ({"threads": ["a", "b", "a"]}, ("a", "b")),
+        ({"client_id": 1, "threads": [{"thread_id": "a", "id": "x"}], "messages": [{"id": "m"}]}, ("a",)),
+        ({"message": {"id": "m", "thread": {"id": "a"}}}, ("a",)),
+        ({"thread_id": "a", "messages": [{"message_id": "m", "thread_id": "b"}]}, ("a", "b")),
+    ],
+)
+def test_other_plausible_shapes_are_read(data: Any, threads: tuple[str, ...]) -> None:
+    reading = read(data)
+    assert reading.event.threads == threads
+    assert reading.unknown is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(None, {}, [], "th-1", 1, {"id": "th-1"}, {"threads": []}, {"threads": [{"thread_id": "a"}, {"uid": "b"}]}),
+        *({"thread_id": None}, {"thread_id": True}, {"thread_id": 1.5}, {"thread_id": 2**70}, {"thread_id": ""}),
+        *({"thread_id": "x" * 300}, {"messages": [{"id": "m"}]}, {"customers": [{"name": "c"}]}, {"customers": ["c"]}),
+        {"thread_ids": [str(number) for number in range(MOST_IDS + 1)]},
+    ],
+)
+def test_where_an_id_is_missing_everything_counts_as_changed(data: Any) -> None:
+    reading = read(data)
+    assert reading.event.everything
+    assert reading.event.subjects == ()
+    assert reading.unknown is not None
+
+
+def test_a_customer_without_an_external_id_is_of_no_concern() -> None:
+    reading = read({"client_id": 1, "customers": [{"customer_id": "c", "external_id": None}]})
+    assert not reading.event.everything
+    assert reading.event.subjects == ()
+    assert reading.unknown is None
+
+
+def test_an_event_is_named_by_its_code_id_and_date() -> None:
+    known = {"event_id": 29, "event_date": "2023-07-03T11:59:46Z"}
+    assert read({"thread_id": "a"}, **known).identity == ("thread_updated", "29", "2023-07-03T11:59:46Z")
+    for missing in known:
+        assert read({"thread_id": "a"}, **{**known, missing: None}).identity is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["thread_id", "thread", "threads", "messages", "message", "customers", "external_id", "id"])
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_any_json_is_read_without_failure(data: Any) -> None:
+    event = read(data).event
+    assert event.everything or event.subjects or read(data).unknown is None
+    assert len(event.subjects) <= MOST_IDS
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_read_without_failure(body: bytes) -> None:
+    assert read_event(body, 1.0).event.taken_at == 1.0
+
+
+@given(json_values)
+def test_a_shape_has_a_limited_size_and_no_values(data: Any) -> None:
+    shape = shape_of({"data": data, "secret value": "secret value"})
+    assert len(shape) <= 60
+    assert all("secret" not in path for path in shape)
