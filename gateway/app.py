@@ -16,11 +16,15 @@ from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.compat.starlette import without_slash_redirects
 from gateway.errors import ConfigurationError
+from gateway.events import Bus, Changes, LocalBus
+from gateway.events.stream import RedisBus
+from gateway.events.workers import WorkersBus, WorkersRing
 from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
-from gateway.execution.documents.persisted import DocumentResolver, build_persisted
+from gateway.execution.documents.persisted import build_persisted
 from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, EngineOptions, engine_metrics
+from gateway.execution.subscriptions import Pace, SubscriptionLimits, Subscriptions
 from gateway.http1 import Origin
 from gateway.schema import build_schema
 from gateway.schema.resolvers.budget import ResponseLimits
@@ -46,6 +50,7 @@ from gateway.web.rate_limit import build_rate_limit
 from gateway.web.security.csrf import build_csrf_protection, cors_middleware
 from gateway.web.security.trusted_proxies import proxy_middleware
 from gateway.web.shutdown import Draining
+from gateway.web.webhook.endpoint import build_webhook, build_webhook_rate
 
 GRAPHQL_PATH = "/graphql"
 _GC_THRESHOLDS = (10_000, 2, 10)
@@ -60,11 +65,12 @@ def create_app(
     timing: Timing = REAL_TIME,
     workers: WorkersMemory | None = None,
     tracing: Tracing | None = None,
+    ring: WorkersRing | None = None,
 ) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together.
 
-    ``workers`` is the memory that it shares with other workers of the same program, where there are any. ``tracing`` is
-    closed when the application ends.
+    ``workers`` and ``ring`` are the memory that it shares with other workers of the same program, where there are any:
+    for logins and for events. ``tracing`` is closed when the application ends.
     """
     shared = shared_by(settings.cache, timing)
     metrics = None if settings.telemetry.metrics_port is None else Metrics()
@@ -74,6 +80,9 @@ def create_app(
     upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
+    contexts = _contexts(settings, upstream)
+    subscriptions = _subscriptions(settings, engine, contexts, upstream, shared)
+    changes = Changes(_bus(shared, ring), upstream.purge, subscriptions, counts=shared.counts, now=timing.now)
     persisted = build_persisted(settings.graphql, shared, engine.documents, trusted)
     reporter = OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing)
     page = _page(settings)
@@ -81,17 +90,25 @@ def create_app(
         authentication=Authentication(authenticator, build_csrf_protection(settings.http)),
         rate_limit=rate_limit,
         reader=RequestReader(settings.limits.body, settings.limits.batch),
-        runner=_runner(settings, engine, upstream, persisted, reporter),
+        runner=OperationRunner(
+            engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain
+        ),
         responder=Responder(reporter, settings.http.compress_from or math.inf),
         page=page,
     )
     draining = Draining(settings.server.shutdown_delay)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
-    parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit]
+    parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes]
     measured = partial(_measured, metrics, upstream, engine)
-    lifespan = _lifespan(parts, measured, draining)
-    app = _application(endpoint, Health(upstream, draining), page, settings.http, lifespan)
+    lifespan = _lifespan(parts, changes, measured, draining)
+    webhook = build_webhook(settings.live, changes, shared)
+    health = Health(upstream, draining)
+    routes = [*health.routes(), *([page.route()] if page else []), *([webhook.route()] if webhook else [])]
+    app = _application(endpoint, health, routes, settings.http, lifespan)
+    app.state.graphiql = page
     app.state.metrics = metrics
+    app.state.subscriptions = subscriptions
+    app.state.changes = changes
     return app
 
 
@@ -100,6 +117,7 @@ def validate(settings: Settings) -> None:
     checks: tuple[Callable[[], object], ...] = (
         lambda: build_authenticator(settings.auth, settings.upstream, settings.cache, Shared()),
         lambda: build_rate_limit(settings.auth.rate_limit, Shared()),
+        lambda: build_webhook_rate(settings.live, Shared()),
         lambda: tls_context(settings.upstream),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: proxy_middleware(settings.http),
@@ -132,25 +150,48 @@ def _page(settings: Settings) -> GraphiQLPage | None:
     return GraphiQLPage(authorization=settings.auth.inbound is not InboundAuth.NONE, explain=settings.http.explain)
 
 
-def _runner(
-    settings: Settings, engine: Engine, upstream: Upstream, persisted: DocumentResolver, reporter: OperationReporter
-) -> OperationRunner:
+def _contexts(settings: Settings, upstream: Upstream) -> ContextFactory:
     limits = settings.limits
-    contexts = ContextFactory(
+    return ContextFactory(
         upstream.client,
         settings.upstream.operation_timeout,
         limits.page_size,
         upstream_bytes=limits.upstream_bytes,
         response=ResponseLimits(limits.response_fields, limits.response),
     )
-    return OperationRunner(engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain)
+
+
+def _bus(shared: Shared, ring: WorkersRing | None) -> Bus:
+    if shared.redis is not None:
+        return RedisBus(shared.redis, shared.counts)
+    return LocalBus() if ring is None else WorkersBus(ring)
+
+
+def _subscriptions(
+    settings: Settings, engine: Engine, contexts: ContextFactory, upstream: Upstream, shared: Shared
+) -> Subscriptions:
+    live = settings.live
+    limits = SubscriptionLimits(
+        live.subscriptions,
+        live.max_subscriptions,
+        live.max_per_caller,
+        live.max_lifetime,
+        max(1, settings.upstream.max_concurrency // 2),
+    )
+
+    async def purge(subject: str) -> None:
+        await upstream.purge.shared([subject])
+        await upstream.purge.own([subject])
+
+    pace = Pace(live.resync_interval)
+    return Subscriptions(engine, contexts, purge, limits=limits, pace=pace, timing=shared.timing)
 
 
 def _application(
-    endpoint: ASGIApp, health: Health, page: GraphiQLPage | None, settings: HttpSettings, lifespan: Lifespan[Starlette]
+    endpoint: ASGIApp, health: Health, routes: Iterable[Route], settings: HttpSettings, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, endpoint), *health.routes(), *([page.route()] if page else [])],
+        routes=[Route(GRAPHQL_PATH, endpoint), *routes],
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=health.draining),
@@ -160,12 +201,12 @@ def _application(
         lifespan=lifespan,
     )
     without_slash_redirects(app)
-    app.state.graphiql = page
     return app
 
 
 def _lifespan(
     parts: Iterable[_Closable | None],
+    changes: Changes,
     measured: Callable[[], AbstractAsyncContextManager[None]],
     draining: Draining,
 ) -> Lifespan[Starlette]:
@@ -177,6 +218,7 @@ def _lifespan(
                     await stack.enter_async_context(aclosing(part))
             await stack.enter_async_context(measured())
             stack.enter_context(draining.on_signals())
+            await changes.start()
             yield
 
     return lifespan

@@ -18,6 +18,7 @@
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   the hash is unknown: send the document
     ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   hashes are disabled: send documents
+    ├── SubscriptionsDisabled       SUBSCRIPTIONS_DISABLED      this gateway has no subscriptions
     └── InternalError               INTERNAL_ERROR              a bug of the gateway
     ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
 
@@ -215,6 +216,25 @@ class ResponseTooLarge(LimitExceeded):
     code = "MAX_RESPONSE_LIMIT"
 
 
+class TooManySubscriptions(LimitExceeded):
+    """The worker has as many subscriptions as it may have; try again, perhaps on another (HTTP 503)."""
+
+    code = "MAX_SUBSCRIPTIONS_LIMIT"
+    retryable = True
+
+
+class TooManySubscriptionsOfCaller(LimitExceeded):
+    """The caller has as many subscriptions as it may have (HTTP 429)."""
+
+    code = "MAX_CALLER_SUBSCRIPTIONS_LIMIT"
+
+
+class TooManySubscriptionsOnConnection(LimitExceeded):
+    """The connection has as many subscriptions as it may have."""
+
+    code = "MAX_CONNECTION_SUBSCRIPTIONS_LIMIT"
+
+
 class RateLimited(GatewayError):
     """The caller sends too many requests (HTTP 429), or the REST API limits the gateway's (429)."""
 
@@ -314,6 +334,13 @@ class PersistedQueryNotSupported(GatewayError):
 
     code = "PERSISTED_QUERY_NOT_SUPPORTED"
     default_message = "PersistedQueryNotSupported"
+
+
+class SubscriptionsDisabled(GatewayError):
+    """Subscriptions are off."""
+
+    code = "SUBSCRIPTIONS_DISABLED"
+    default_message = "This gateway has no subscriptions: GATEWAY_SUBSCRIPTIONS is off."
 
 
 class InternalError(GatewayError):

@@ -66,6 +66,19 @@ MODES: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ),
     ({}, ("trusted_documents_mode",), "GATEWAY_TRUSTED_DOCUMENTS is not set"),
     ({}, ("metrics_host",), "GATEWAY_METRICS_PORT is not set"),
+    (
+        {"subscriptions": False},
+        (
+            *("subscription_max_lifetime", "max_subscriptions", "max_subscriptions_per_caller"),
+            *("max_subscriptions_per_connection", "resync_interval"),
+        ),
+        "GATEWAY_SUBSCRIPTIONS is `false`",
+    ),
+    (
+        {},
+        ("webhook_authorization_previous", "webhook_networks", "webhook_purge_rate"),
+        "GATEWAY_WEBHOOK_AUTHORIZATION is not set",
+    ),
 ]
 CASES = [(mode, name, reason) for mode, names, reason in MODES for name in names]
 # A value that differs from the default, where a number that is one more or a text does not do.
@@ -77,6 +90,8 @@ VALUES: dict[str, Any] = {
     "field_scopes": True,
     "auth_failure_limit": "1/minute",
     "trusted_documents_mode": "require",
+    "webhook_networks": "192.0.2.0/24",
+    "webhook_purge_rate": "1/minute",
     **dict.fromkeys(("jwt_public_key_file", "api_keys_file", "upstream_ca_file"), __file__),
     **dict.fromkeys(("upstream_client_cert_file", "upstream_client_key_file"), __file__),
 }

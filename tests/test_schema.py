@@ -30,6 +30,11 @@ CALLS = {
     "Query.thread": "Thread",
     "Query.threads": "[Thread]!",
     "Query.customer": "Customer",
+    "Subscription.threadUpdated": "Thread",
+    "Subscription.threadsUpdated": "Thread",
+    "Subscription.customerUpdated": "Customer",
+    "Subscription.threadChanges": "ThreadChange!",
+    "ThreadChange.thread": "Thread",
 }
 CONNECTION = {
     "MessageConnection": {
@@ -120,12 +125,15 @@ def test_a_type_has_the_fields_of_the_contract_and_no_others(schema: GraphQLSche
 def test_every_read_route_is_followed_by_a_field_and_no_other_field_costs_a_call(schema: GraphQLSchema) -> None:
     found = links(schema)
     assert set(found) == {*CALLS, "Query._entities"}
-    assert {source.route for link in found.values() for source in link.sources} == set(READS)
+    routes = {source.route for link in found.values() for source in link.sources}
+    assert routes == {None, *READS}, "None: an event is in no REST body"
 
 
 def test_a_link_reads_its_value_where_the_contract_has_it(schema: GraphQLSchema) -> None:
     for name, link in links(schema).items():
         for source in link.sources:
+            if source.route is None:
+                continue
             body = {each.name: each for each in TYPES[source.route.response or ""].fields}
             if source.items is not None:
                 assert body[source.items].kind == f"[{source.item_type}]", name
@@ -148,6 +156,26 @@ def test_the_entry_points_are_those_with_a_rest_call(schema: GraphQLSchema) -> N
     assert arguments == {"thread.id": "ID!", "threads.ids": "[ID!]!", "customer.externalId": "ID!"}
 
 
+def test_the_subscriptions_are_those_of_threads_and_customers(schema: GraphQLSchema) -> None:
+    fields = fields_of(schema, "Subscription")
+    assert {name: str(field.type) for name, field in fields.items()} == {
+        name.removeprefix("Subscription."): kind for name, kind in CALLS.items() if name.startswith("Subscription.")
+    }
+    assert {name: {each: str(of.type) for each, of in field.args.items()} for name, field in fields.items()} == {
+        "threadUpdated": {"id": "ID!"},
+        "threadsUpdated": {"ids": "[ID!]!"},
+        "customerUpdated": {"externalId": "String!"},
+        "threadChanges": {},
+    }
+    assert {name: str(field.type) for name, field in fields_of(schema, "ThreadChange").items()} == {
+        "threadId": "ID",
+        "eventCode": "String",
+        "eventDate": "DateTime",
+        "source": "String",
+        "thread": "Thread",
+    }
+
+
 @pytest.mark.parametrize("type_name", CONNECTION)
 def test_messages_are_a_relay_connection(schema: GraphQLSchema, type_name: str) -> None:
     found = {name: str(field.type) for name, field in fields_of(schema, type_name).items()}
@@ -165,7 +193,7 @@ def test_the_arguments_of_messages_have_their_defaults(schema: GraphQLSchema) ->
 def test_there_are_no_further_types(schema: GraphQLSchema) -> None:
     objects = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLObjectType)}
     ours = {name for name in objects if not name.startswith("__")} - FEDERATION
-    assert ours == {"Query", *SHOWN, *CONNECTION}
+    assert ours == {"Query", "Subscription", "ThreadChange", *SHOWN, *CONNECTION}
     scalars = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLScalarType)}
     open_values = {field.of for name in SHOWN for field in TYPES[name].fields if field.of in ENUMERATIONS}
     assert scalars - FEDERATION == {

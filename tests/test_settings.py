@@ -64,6 +64,11 @@ BOUNDS = {
     "keep_alive": (1, None),
     "shutdown_delay": (0, None),
     "slow_operation": (0, None),
+    "subscription_max_lifetime": (1, None),
+    "max_subscriptions": (1, None),
+    "max_subscriptions_per_caller": (1, None),
+    "max_subscriptions_per_connection": (1, None),
+    "resync_interval": (0.1, None),
 }
 
 

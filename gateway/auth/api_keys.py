@@ -29,12 +29,11 @@ _FIELDS = {"hash", "scopes", "expires"}
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A known key: ``expires`` is in seconds since 1970, None for never."""
+    """A known key."""
 
     viewer: Viewer
     salt: bytes = field(repr=False)
     digest: bytes = field(repr=False)
-    expires: float | None = None
 
 
 # Unknown ids are compared with this, so that they take as long as known ones.
@@ -54,7 +53,7 @@ class ApiKeys:
         known = self._keys.get(rest.partition("_")[0], _UNKNOWN) if prefix == _PREFIX else _UNKNOWN
         if not hmac.compare_digest(_digest(known.salt, key), known.digest):
             raise CredentialsRefused("API key")
-        if known.expires is not None and self._now() >= known.expires:
+        if known.viewer.expires is not None and self._now() >= known.viewer.expires:
             raise CredentialsRefused("API key expired")
         return known.viewer
 
@@ -103,8 +102,9 @@ def _api_key(identifier: str, entry: Any) -> ApiKey:
     scopes = entry.get("scopes", [])
     if not isinstance(scopes, list) or not all(isinstance(each, str) and _SCOPE.fullmatch(each) for each in scopes):
         raise ValueError(f"{identifier}: scopes must be a list of texts without spaces, quotes and backslashes")
-    viewer = Viewer(None, f"key:{identifier}", frozenset(scopes))
-    return ApiKey(viewer, bytes.fromhex(found[1]), bytes.fromhex(found[2]), _moment(identifier, entry.get("expires")))
+    expires = _moment(identifier, entry.get("expires"))
+    viewer = Viewer(None, f"key:{identifier}", frozenset(scopes), expires)
+    return ApiKey(viewer, bytes.fromhex(found[1]), bytes.fromhex(found[2]))
 
 
 def _moment(identifier: str, value: Any) -> float | None:

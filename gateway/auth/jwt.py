@@ -30,6 +30,8 @@ _TYPES = ("jwt", "at+jwt")
 _MAX_TOKEN_BYTES = 8 * 1024
 _MAX_VERIFIED = 10_000
 _MAX_NAME_LENGTH = 200
+# A token may have an `exp` of hundreds of digits, which no float can hold.
+_LATEST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class JwtVerifier:
             raise CredentialsRefused("claim missing") from exc
         except InvalidClaimError as exc:
             raise CredentialsRefused(f"claim {exc.claim}") from exc
-        viewer = Viewer(None, _caller(claims), _scopes(claims))
+        viewer = Viewer(None, _caller(claims), _scopes(claims), float(min(claims["exp"], _LATEST)))
         self._drop_tokens_of_old_keys()
         self._verified[_digest(token)] = viewer, claims["exp"]
         return viewer

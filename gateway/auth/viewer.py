@@ -19,6 +19,8 @@ class Viewer:
     """Distinguishes callers in the log and in rate limits. It is no credential and does not reveal one."""
     scopes: frozenset[str] = _NO_SCOPES
     """What the caller may do, according to the issuer of the credentials."""
+    expires: float | None = None
+    """When the credentials expire, in seconds since 1970; None: unknown, or never."""
 
 
 class Authenticator(Protocol):

@@ -8,12 +8,13 @@ from inspect import isawaitable
 from typing import Any
 
 import msgspec
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLField, OperationType
+from graphql.execution import get_argument_values, get_variable_values
 from prometheus_client.core import Metric
 
-from gateway.compat.graphql_core import execute_counted, execute_incrementally
+from gateway.compat.graphql_core import execute_counted, execute_incrementally, fragments_of
 from gateway.compat.strawberry import graphql_schema
-from gateway.errors import GatewayError, RequestError, ResponseTooLarge
+from gateway.errors import BadUserInput, GatewayError, RequestError, ResponseTooLarge
 from gateway.execution.cost.policy import CostLimiter, CostPolicy
 from gateway.execution.documents.cache import DocumentCache, ValidDocument
 from gateway.execution.documents.incremental_directives import without_incremental_directives
@@ -24,17 +25,18 @@ from gateway.execution.operation import Operation
 from gateway.execution.plans.cache import PlanCounters, Planner
 from gateway.execution.plans.gaps import StoodAside
 from gateway.execution.result import Result, completed, refused, release, too_large
-from gateway.execution.selection import NotPlannable
+from gateway.execution.selection import NotPlannable, Selection
 from gateway.execution.variables import Variables
 from gateway.schema import FederatedSchema
 from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.links import python_arguments
 from gateway.telemetry import logger
 from gateway.telemetry.metrics import counter, gauge
 from gateway.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """An operation that may begin, with its document, its variables and its predicted cost."""
 
     operation: Operation
@@ -91,21 +93,20 @@ class Engine:
         With ``incremental`` it may be the first of several payloads. The caller has to close the others.
         """
         try:
-            prepared = self._prepare(operation, context)
+            prepared = self.prepare(operation, context)
+            _refuse_subscription(prepared)
         except RequestError as exc:
             return refused(exc, context.request_id)
         if incremental and prepared.document.is_incremental:
             result = await self._run_incrementally(prepared, context)
         else:
             try:
-                result = await self._run(prepared, context)
-                await context.pace.turn()
-                result = self._encoded(result, prepared, context)
+                result = await self.run(prepared, context)
             finally:
                 context.loaders.close()
         return self._costs.with_cost(result, prepared.predicted, context)
 
-    def _prepare(self, operation: Operation, context: OperationContext) -> _Prepared:
+    def prepare(self, operation: Operation, context: OperationContext) -> Prepared:
         """Return what is needed to execute an operation; raise RequestError if it may not begin."""
         execution = context.execution
         with self._step("document"):
@@ -117,20 +118,52 @@ class Engine:
             execution.name = node.name.value
         variables = self.documents.variables(document, operation.name, operation.variables)
         predicted = self._costs.predict(document, operation.name, variables, context)
-        return _Prepared(operation, document, variables, predicted)
+        return Prepared(operation, document, variables, predicted)
 
-    async def _run_incrementally(self, prepared: _Prepared, context: OperationContext) -> Result:
+    def is_subscription(self, operation: Operation) -> bool:
+        """Return whether an operation is a subscription; raise RequestError if its document is refused."""
+        return _is_subscription(self.documents.get(operation.document), operation.name)
+
+    def subscription_field(self, prepared: Prepared) -> tuple[GraphQLField, dict[str, Any]]:
+        """Return the one root field of a subscription, and its arguments by their Python names.
+
+        Raises RequestError if the operation has no such field, or its variables or arguments are wrong.
+        """
+        operation = prepared.document.operation(prepared.operation.name)
+        values = prepared.variables.values
+        if values is None:
+            inputs = prepared.operation.variables or {}
+            errors = get_variable_values(self._schema, operation.variable_definitions or (), inputs)
+            raise RequestError(errors if isinstance(errors, list) else [], BadUserInput.code)
+        selection = Selection(self._schema, fragments_of(prepared.document.node), operation, values)
+        of = selection.root_type
+        for selected, *_others in selection.root(of).values():
+            field = of.fields[selected.node.name.value]
+            try:
+                return field, python_arguments(field, get_argument_values(field, selected.node, values))
+            except GraphQLError as exc:
+                raise RequestError([exc], BadUserInput.code) from exc
+        raise RequestError([GraphQLError("The subscription selects nothing.")], BadUserInput.code)
+
+    def require_cost(self, prepared: Prepared, times: int) -> None:
+        """Raise RequestError if an operation that is executed several times at once costs too much."""
+        self._costs.require(prepared.predicted, prepared.document, prepared.operation.name, times)
+
+    async def _run_incrementally(self, prepared: Prepared, context: OperationContext) -> Result:
         context.execution.executor, context.execution.reason = "reference", "incremental delivery"
         return await deliver_incrementally(self._schema, prepared.document.node, prepared.operation, context)
 
-    async def _run(self, prepared: _Prepared, context: OperationContext) -> Result:
+    async def run(self, prepared: Prepared, context: OperationContext) -> Result:
+        """Return the result of an operation that may begin. The caller closes the loaders of ``context``."""
+        result = None
         if self._planner is not None:
             result = await self._run_plan(self._planner, prepared, context)
-            if result is not None:
-                return result
-        return await self._run_reference(prepared, context)
+        if result is None:
+            result = await self._run_reference(prepared, context)
+        await context.pace.turn()
+        return self._encoded(result, prepared, context)
 
-    def _encoded(self, result: Result, prepared: _Prepared, context: OperationContext) -> Result:
+    def _encoded(self, result: Result, prepared: Prepared, context: OperationContext) -> Result:
         """Return the result with its data encoded, or the error of a response that is too large."""
         budget = context.budget
         error = budget.exceeded
@@ -145,7 +178,7 @@ class Engine:
         release(error)
         return too_large(error, prepared.document.root_path(prepared.operation.name), context.request_id)
 
-    async def _run_plan(self, planner: Planner, prepared: _Prepared, context: OperationContext) -> Result | None:
+    async def _run_plan(self, planner: Planner, prepared: Prepared, context: OperationContext) -> Result | None:
         """Return the plan's result, None if the reference has to execute the operation."""
         try:
             with self._step("plan"):
@@ -170,7 +203,7 @@ class Engine:
         context.execution.reason = reason
         return None
 
-    async def _run_reference(self, prepared: _Prepared, context: OperationContext) -> Result:
+    async def _run_reference(self, prepared: Prepared, context: OperationContext) -> Result:
         context.execution.executor = "reference"
         document = prepared.document
         outcome = self._reference(
@@ -183,6 +216,19 @@ class Engine:
         if isawaitable(outcome):
             outcome = await outcome
         return completed(outcome.data, outcome.errors, context.request_id)
+
+
+def _is_subscription(document: ValidDocument, name: str | None) -> bool:
+    return document.operation(name).operation is OperationType.SUBSCRIPTION
+
+
+def _refuse_subscription(prepared: Prepared) -> None:
+    if _is_subscription(prepared.document, prepared.operation.name):
+        message = (
+            "This operation is a subscription, which has many results: send it over a WebSocket "
+            "(graphql-transport-ws), or with `Accept: text/event-stream` or `Accept: multipart/mixed`."
+        )
+        raise RequestError([GraphQLError(message)], BadUserInput.code)
 
 
 _NO_SPAN = nullcontext()

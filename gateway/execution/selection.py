@@ -54,9 +54,17 @@ class Selection:
     operation: OperationDefinitionNode
     conditions: VariableValues
 
-    def root(self, query: GraphQLObjectType) -> GroupedFieldSet:
+    @property
+    def root_type(self) -> GraphQLObjectType:
+        """The root: ``Query`` or ``Subscription``. NotPlannable where the schema has no such type."""
+        of = self.schema.get_root_type(self.operation.operation)
+        if of is None:
+            raise NotPlannable("a schema without this kind of operation")
+        return of
+
+    def root(self, of: GraphQLObjectType) -> GroupedFieldSet:
         """Return what the operation selects of the root."""
-        return collected_fields(self.schema, self.fragments, self.conditions, self.operation, query)
+        return collected_fields(self.schema, self.fragments, self.conditions, self.operation, of)
 
     def below(self, selected: Selected, of: GraphQLObjectType) -> GroupedFieldSet:
         """Return what a field selects of its value, an object of the type ``of``."""

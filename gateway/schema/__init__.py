@@ -5,6 +5,7 @@ from strawberry.schema.config import StrawberryConfig
 from gateway.schema.federation import FederatedSchema
 from gateway.schema.queries import Query
 from gateway.schema.scalars import SCALARS
+from gateway.schema.subscriptions import Subscription
 
 __all__ = ["FederatedSchema", "build_schema"]
 
@@ -16,4 +17,6 @@ def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> Fe
     enforced.
     """
     config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
-    return FederatedSchema(field_scopes=field_scopes, query=Query, federation_version="2.5", config=config)
+    return FederatedSchema(
+        field_scopes=field_scopes, query=Query, subscription=Subscription, federation_version="2.5", config=config
+    )

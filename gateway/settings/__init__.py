@@ -4,6 +4,7 @@ from gateway.settings.auth import AuthSettings, InboundAuth
 from gateway.settings.catalogue import GROUPS, Setting, Settings, catalogue
 from gateway.settings.graphql import CostMode, GraphQLSettings, LimitSettings, TrustMode
 from gateway.settings.group import PREFIX, words
+from gateway.settings.live import LiveSettings
 from gateway.settings.load import load_settings, unknown_variables
 from gateway.settings.server import CsrfMode, HttpSettings, LogLevel, ServerSettings, TelemetrySettings
 from gateway.settings.upstream import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
@@ -19,6 +20,7 @@ __all__ = [
     "HttpSettings",
     "InboundAuth",
     "LimitSettings",
+    "LiveSettings",
     "LogLevel",
     "ServerSettings",
     "Setting",

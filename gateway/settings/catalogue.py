@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from gateway.settings.auth import AuthSettings
 from gateway.settings.graphql import GraphQLSettings, LimitSettings
 from gateway.settings.group import PREFIX, Group
+from gateway.settings.live import LiveSettings
 from gateway.settings.server import HttpSettings, ServerSettings, TelemetrySettings
 from gateway.settings.upstream import CacheSettings, UpstreamSettings
 
@@ -22,6 +23,7 @@ class Settings:
     auth: AuthSettings
     limits: LimitSettings
     graphql: GraphQLSettings
+    live: LiveSettings
     http: HttpSettings
     server: ServerSettings
     telemetry: TelemetrySettings

@@ -107,6 +107,20 @@ RULES: Sequence[Rule] = (
         ("trusted_documents_mode",),
     ),
     Rule(
+        lambda given: not given.live.subscriptions,
+        "while GATEWAY_SUBSCRIPTIONS is `false`. Unset one of them.",
+        (
+            *("subscription_max_lifetime", "max_subscriptions", "max_subscriptions_per_caller"),
+            *("max_subscriptions_per_connection", "resync_interval"),
+        ),
+    ),
+    Rule(
+        lambda given: given.live.webhook_authorization is None,
+        "while GATEWAY_WEBHOOK_AUTHORIZATION is not set: there is no webhook. Unset it, or set "
+        "GATEWAY_WEBHOOK_AUTHORIZATION.",
+        ("webhook_authorization_previous", "webhook_networks", "webhook_purge_rate"),
+    ),
+    Rule(
         lambda given: given.telemetry.metrics_port is None,
         "while GATEWAY_METRICS_PORT is not set. Unset it, or set GATEWAY_METRICS_PORT.",
         ("metrics_host",),

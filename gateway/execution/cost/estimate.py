@@ -101,12 +101,11 @@ class OperationCost:
         return variant
 
     def _search(self, conditions: Conditions) -> "_Variant":
-        query = self._operation.schema.query_type
-        if self._operation.node.operation is not OperationType.QUERY or query is None:
+        if self._operation.node.operation is OperationType.MUTATION:
             return _Variant((), 0)
         selection = self._operation.select(conditions)
         try:
-            fields = _Finder(selection, self._list_size).below(selection.root(query), query)
+            fields = _Finder(selection, self._list_size).root()
         except _TooManyFieldsError:
             return _Variant((), TOO_LARGE)
         except GraphQLError:
@@ -128,14 +127,13 @@ def most_calls(
 
     A list that is a variable has ``items`` items. Nothing is skipped, and no two calls are the same.
     """
-    query = schema.query_type
-    if operation.operation is not OperationType.QUERY or query is None:
+    if operation.operation is OperationType.MUTATION:
         return 0
     node: DocumentNode = visit(document, _WithoutDirectives())
     index = _operations(document).index(operation)
     selection = select(schema, node, _operations(node)[index], {})
     try:
-        return _sum(_Finder(selection, list_size).below(selection.root(query), query), items=items)
+        return _sum(_Finder(selection, list_size).root(), items=items)
     except _TooManyFieldsError:
         return TOO_LARGE
 
@@ -161,6 +159,11 @@ class _Finder:
     list_size: int
     left: int = _MAX_FIELDS
 
+    def root(self) -> tuple[CallField, ...]:
+        """Return the fields that cost a call in the whole operation."""
+        of = self.selection.root_type
+        return self.below(self.selection.root(of), of)
+
     def below(
         self, grouped: GroupedFieldSet, of: GraphQLObjectType, place: tuple[str, ...] = (), times: int = 1
     ) -> tuple[CallField, ...]:
@@ -179,6 +182,8 @@ class _Finder:
         self, name: str, of: GraphQLField, selected: Any, place: tuple[str, ...], times: int
     ) -> tuple[CallField, ...]:
         link = link_of(of)
+        if link is not None and all(source.route is None for source in link.sources):
+            return tuple(each for source in link.sources for each in self._source(source, selected))
         if link is not None:
             below = {source: self._source(source, selected) for source in link.sources}
             return (CallField(link, of, selected[0].node, place, times, below),)

@@ -55,12 +55,19 @@ class CostLimiter:
         if cost is None:
             operation = document.operation(name)
             cost = document.costs[name] = OperationCost(self.schema, document.node, operation, self.policy.list_size)
-        limit = self.policy.limit
         predicted = cost.predict(context, variables, self.policy.counted)
-        if predicted > limit and self.policy.mode is CostMode.ENFORCE:
-            message = f"The operation is predicted to make {predicted} REST calls or more; at most {limit} are allowed."
-            raise RequestError([GraphQLError(message, path=document.root_path(name))], CostTooHigh.code)
+        self.require(predicted, document, name)
         return predicted
+
+    def require(self, predicted: int | None, document: ValidDocument, name: str | None, times: int = 1) -> None:
+        """Raise RequestError if an operation that is executed ``times`` at once costs more than the limit."""
+        total = (predicted or 0) * times
+        if total > self.policy.limit and self.policy.mode is CostMode.ENFORCE:
+            message = (
+                f"The operation is predicted to make {total} REST calls or more; at most {self.policy.limit} are "
+                "allowed."
+            )
+            raise RequestError([GraphQLError(message, path=document.root_path(name))], CostTooHigh.code)
 
     def with_cost(self, result: Result, predicted: int | None, context: OperationContext) -> Result:
         """Return the result with the predicted and the actual cost."""

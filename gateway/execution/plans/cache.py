@@ -114,7 +114,7 @@ class Planner:
 
     def _plans(self, document: ValidDocument, name: str | None) -> OperationPlans | NotPlannable:
         node = document.operation(name)
-        if node.operation is not OperationType.QUERY:
+        if node.operation is OperationType.MUTATION:
             return NotPlannable(f"a {node.operation.value}")
         try:
             return OperationPlans(ConditionalOperation.of(self._schema, document.node, node), self._memory)

@@ -159,9 +159,9 @@ class Writer:
     part: Part = field(default_factory=Part)
     """The size of what is being written."""
 
-    def root(self, query: GraphQLObjectType) -> str:
+    def root(self, of: GraphQLObjectType) -> str:
         """Write the function that builds the response's ``data``, in which every field is a gap; return its name."""
-        built = self._object(self.selection.root(query), query, None)
+        built = self._object(self.selection.root(of), of, None)
         return self._function("root", "gaps", [f"return {built}"])
 
     def _object(self, grouped: GroupedFieldSet, of: GraphQLObjectType, place: Place | None) -> str:

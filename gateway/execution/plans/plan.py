@@ -29,7 +29,7 @@ from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.errors import GatewayError
 from gateway.execution.plans.codegen import Part, StepLink, Writer
 from gateway.execution.plans.gaps import Gaps, Room
-from gateway.execution.selection import NotPlannable, Selection, has_variable
+from gateway.execution.selection import Selection, has_variable
 from gateway.schema.field_scopes import scope_of
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_cooperatively
@@ -188,11 +188,9 @@ def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
 
     With ``cooperative`` it has the form for large bodies, which yields to other operations.
     """
-    query = selection.schema.query_type
-    if not isinstance(query, GraphQLObjectType):
-        raise NotPlannable("a schema without queries")
+    of = selection.root_type
     writer = Writer(selection, cooperative=cooperative)
-    root = writer.root(query)
+    root = writer.root(of)
     source = "\n".join(writer.functions)
     names = dict(writer.names)
     exec(compile(source, "<plan>", "exec"), names)  # noqa: S102 - the source is ours: see `codegen`
@@ -200,9 +198,7 @@ def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(fields.item(key)) for name, (fields, key) in writer.items.items()})
     form_for_large = cache(partial(compile_plan, selection, cooperative=True))
-    return Plan(
-        names[root], steps, source, _required_scopes(selection, query), form_for_large, writer.size, writer.part
-    )
+    return Plan(names[root], steps, source, _required_scopes(selection, of), form_for_large, writer.size, writer.part)
 
 
 def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:

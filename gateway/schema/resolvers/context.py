@@ -31,6 +31,16 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """What one execution of a subscription is about."""
+
+    id: str
+    """The id of the thread, or the external id of the customer."""
+    change: str = "{}"
+    """The body of the ``ThreadChange``."""
+
+
+@dataclass(frozen=True, slots=True)
 class OperationContext:
     """The context of one operation; never shared between two of them."""
 
@@ -46,6 +56,8 @@ class OperationContext:
     execution: Execution = field(default_factory=Execution)
     entities: dict[int, tuple[list[Any], list[Any]]] = field(default_factory=dict)
     """By the id of a list of representations, the list and what it loads."""
+    update: Update | None = None
+    """What a subscription is executed for; None for any other operation."""
 
 
 @dataclass(frozen=True, slots=True)

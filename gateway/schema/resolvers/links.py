@@ -27,12 +27,14 @@ _METADATA = "gateway.link"
 class RestSource:
     """The bodies of one REST route, and which part of them is a value of the GraphQL type ``type_name``.
 
+    Without a route the identifier of a load is its body, and no call is made.
+
     That part is the object at the key ``part``; or, with ``items``, the list at that key as a connection of
     ``item_type``; or else the whole body. ``typed`` values carry their ``__typename``: they are members of a union.
     """
 
     type_name: str
-    route: Read
+    route: Read | None
     part: str | None = None
     items: str | None = None
     item_type: str | None = None
@@ -55,6 +57,8 @@ class Load(NamedTuple):
 
     async def body(self, loaders: Loaders) -> RestBody | None:
         """Return the body, None where there is none; raise the GatewayError of its call."""
+        if self.source.route is None:
+            return RestBody(self.identifier.encode())
         return await loaders.of(self.source.route).load((self.identifier, self.page))
 
 

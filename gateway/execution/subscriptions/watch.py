@@ -1,0 +1,245 @@
+"""A watch: one thread or customer, as one credential sees it.
+
+It is read once for all who watch it with that credential: when the first of them subscribes, after each event, and
+again now and then, since an event may have been lost.
+
+    touch ─▶ dirty ─▶ slot ─▶ read ─▶ every feed ─▶ (failed: again soon; older than the event: once more after 2 s)
+
+An event during a read makes the watch dirty again, so that the last read always begins after the last event.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from gateway.auth import Viewer
+from gateway.errors import Forbidden, GatewayError, InternalError, Unauthenticated
+from gateway.events import Event
+from gateway.execution.subscriptions.feed import Feed
+from gateway.execution.subscriptions.subscription import EndReason
+from gateway.schema.queries import CUSTOMER_SOURCE, THREAD_SOURCE
+from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
+from gateway.schema.resolvers.links import Load
+from gateway.schema.resolvers.records import RestBody
+from gateway.schema.subscriptions import Kind
+from gateway.telemetry import logger
+from gateway.upstream.call import ResponseOrigin
+
+_SOURCES = {Kind.THREAD: THREAD_SOURCE, Kind.CUSTOMER: CUSTOMER_SOURCE}
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When things are read again; in seconds, each more or less by a tenth."""
+
+    resync_interval: float = 300.0
+    older_than_event: float = 2.0
+    """After a state that is older than its event."""
+    failed: float = 1.0
+    """After a first failure; it doubles with each further one."""
+    fresh: float = 1.0
+    """How old a state may be that a new subscription gets without a read."""
+
+
+class Registry(Protocol):
+    """What a watch needs of the whole."""
+
+    contexts: ContextFactory
+    slots: asyncio.Semaphore
+    pace: Pace
+    purge: Callable[[str], Awaitable[object]]
+    """Purges a subject, such as ``thread:th-1``."""
+
+    def spread(self, seconds: float) -> float:
+        """Return ``seconds``, more or less by a tenth."""
+
+    def listeners(self, authorization: str | None) -> Iterable[Feed]:
+        """Return the feeds of a credential that get every change."""
+
+    def reject(self, authorization: str, error: GatewayError) -> None:
+        """End every subscription of a credential that the REST API rejected."""
+
+    def forget(self, watch: "Watch") -> None:
+        """Drop a watch that nobody needs."""
+
+
+class _Stamp(msgspec.Struct):
+    updated_at: str | None = None
+
+
+_STAMP = msgspec.json.Decoder(_Stamp)
+
+
+class Watch:
+    """One thread or customer; ``viewer`` has the credential."""
+
+    def __init__(self, kind: Kind, ident: str, viewer: Viewer, registry: Registry) -> None:
+        self.kind = kind
+        self.ident = ident
+        self.viewer = viewer
+        self.feeds: dict[Feed, None] = {}
+        self._registry = registry
+        self._is_dirty = False
+        self._joining: dict[Feed, None] = {}
+        self._event: Event | None = None
+        self._failures = 0
+        self._read_at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the last state is recent enough for a new subscription."""
+        age = asyncio.get_running_loop().time() - self._read_at
+        return self._task is None and not self._failures and age < self._registry.pace.fresh
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a read is under way."""
+        return self._task is not None
+
+    def join(self, feed: Feed) -> None:
+        """Read for a feed with a new subscription."""
+        self._joining[feed] = None
+        self._start()
+
+    def touch(self, event: Event | None = None) -> None:
+        """Read again for all."""
+        self._is_dirty = True
+        self._event = event or self._event
+        self._start()
+
+    def leave(self, feed: Feed) -> None:
+        """Remove a feed; after the last one nothing is read."""
+        self.feeds.pop(feed, None)
+        self._joining.pop(feed, None)
+        if not self.feeds:
+            self.close()
+
+    def close(self) -> None:
+        """Stop."""
+        self._cancel_timer()
+        if self._task is not None:
+            self._task.cancel()
+        self._registry.forget(self)
+
+    def _start(self) -> None:
+        self._cancel_timer()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="subscription-read")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _run(self) -> None:
+        try:
+            while self._is_dirty or self._joining:
+                async with self._registry.slots:
+                    await self._read()
+        except Exception as exc:  # noqa: BLE001 - the outermost boundary of this task
+            logger.error("a subscription failed", exc_info=exc)
+            for feed in list(self.feeds):
+                feed.end(EndReason.FAILED, InternalError())
+        finally:
+            self._task = None
+            if not self.feeds and self._timer is None:
+                self._registry.forget(self)
+
+    async def _read(self) -> None:
+        event, self._event = self._event, None
+        feeds = list(self.feeds if self._is_dirty else self._joining)
+        self._is_dirty = False
+        self._joining.clear()
+        context = self._registry.contexts.build(self.viewer, feeds[0].request_id if feeds else "")
+        self._read_at = asyncio.get_running_loop().time()
+        try:
+            await self._read_with(context, feeds, event)
+        finally:
+            context.loaders.close()
+
+    async def _read_with(self, context: OperationContext, feeds: list[Feed], event: Event | None) -> None:
+        listeners = [] if event is None else list(self._registry.listeners(self.viewer.authorization))
+        body, error = None, None
+        if feeds or self.viewer.authorization is not None:
+            try:
+                body = await Load(_SOURCES[self.kind], self.ident).body(context.loaders)
+            except GatewayError as exc:
+                error = exc
+            if error is not None and self._is_refused(error):
+                return
+        if self.viewer.authorization is not None and body is None:
+            listeners = []  # the caller may not read it: see `Subscription.thread_changes`
+        update = Update(self.ident, _change(self.ident, event))
+        is_failing = error is not None and error.retryable
+        for feed in (*feeds, *listeners):
+            for member in feed.members:
+                member.reports = member.reports or context.reports
+            is_failing |= await feed.update(context, update, None if event is None else event.taken_at)
+        self._plan_next(context, body, event, is_failing=is_failing)
+
+    def _is_refused(self, error: GatewayError) -> bool:
+        """End what the REST API refuses: all of a credential after a 401, this thread or customer after a 403."""
+        authorization = self.viewer.authorization
+        if isinstance(error, Unauthenticated) and authorization is not None:
+            self._registry.reject(authorization, error)
+            return True
+        if isinstance(error, Forbidden):
+            for feed in list(self.feeds):
+                feed.end(EndReason.UNAUTHORIZED, error)
+            return True
+        return False
+
+    def _plan_next(
+        self, context: OperationContext, body: RestBody | None, event: Event | None, *, is_failing: bool
+    ) -> None:
+        pace = self._registry.pace
+        if is_failing:
+            self._event = self._event or event
+            self._again(min(pace.failed * 2**self._failures, _LONGEST_PAUSE_SECONDS), self.touch)
+            self._failures = min(self._failures + 1, 10)
+            return
+        self._failures = 0
+        is_stale = any(report.origin is ResponseOrigin.STALE for report in context.reports)
+        if is_stale or _is_older(body, event):
+            self._again(pace.older_than_event, self._read_past_the_cache)
+        elif self.feeds:
+            self._again(pace.resync_interval, self._read_past_the_cache)
+
+    def _again(self, seconds: float, then: Callable[[], None]) -> None:
+        self._cancel_timer()
+        delay = self._registry.spread(seconds)
+        self._timer = asyncio.get_running_loop().call_later(delay, then)
+
+    def _read_past_the_cache(self) -> None:
+        self._timer = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._purge_and_run(), name="subscription-read")
+
+    async def _purge_and_run(self) -> None:
+        await self._registry.purge(f"{self.kind}:{self.ident}")
+        self._is_dirty = True
+        await self._run()
+
+
+def _change(ident: str, event: Event | None) -> str:
+    event = event or Event()
+    shown = {"thread_id": ident, "event_code": event.code, "event_date": event.date, "source": event.source}
+    return msgspec.json.encode(shown).decode()
+
+
+def _is_older(body: RestBody | None, event: Event | None) -> bool:
+    """Return whether the state is older than its event: then the REST API has not shown the change yet."""
+    if body is None or event is None or event.date is None:
+        return False
+    try:
+        updated_at = _STAMP.decode(body.content).updated_at
+        return updated_at is not None and datetime.fromisoformat(updated_at) < datetime.fromisoformat(event.date)
+    except (msgspec.MsgspecError, ValueError, TypeError):  # TypeError: one of them has no time zone
+        return False
