@@ -8,6 +8,7 @@
     ├── RateLimited                 RATE_LIMITED                too many requests
     ├── UpstreamTimeout             UPSTREAM_TIMEOUT            no response in time
     ├── UpstreamUnavailable         UPSTREAM_UNAVAILABLE        no connection, 502/503/504, queue full
+    │   └── NoDescriptorLeft        OUT_OF_DESCRIPTORS          the gateway has too many files open
     ├── UpstreamInvalidResponse     UPSTREAM_INVALID_RESPONSE   the body is not as documented
     ├── UpstreamError               UPSTREAM_ERROR              any other failure of the REST API
     ├── RequestError                a code per reason           the operation cannot begin
@@ -257,6 +258,13 @@ class UpstreamUnavailable(GatewayError):
     code = "UPSTREAM_UNAVAILABLE"
     default_message = "The REST API cannot be reached."
     retryable = True
+
+
+class NoDescriptorLeft(UpstreamUnavailable):
+    """The gateway's process has too many files open to call the REST API, which has no part in it."""
+
+    code = "OUT_OF_DESCRIPTORS"
+    default_message = "The gateway has too many files open."
 
 
 class UpstreamInvalidResponse(GatewayError):

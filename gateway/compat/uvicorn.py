@@ -1,21 +1,21 @@
 """What the server uses of uvicorn's undocumented behaviour. On its own, so that an upgrade is checked in one place.
 
-Documented are the settings of ``Config`` (``http`` may be a class), ``Server.run(sockets=…)``, and that a server that
-was stopped by a signal raises it again, for the handler from before, once it has shut down. Undocumented are the
-methods of the class, and the supervisor of several workers.
+Documented are the settings of ``Config`` (``http`` may be a class), and that a server that was stopped by a signal
+raises it again, for the handler from before, once it has shut down. Undocumented are the methods of the classes.
 """
 
 import asyncio
-import os
 import socket
-import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.supervisors import Multiprocess
+
+CANNOT_START = STARTUP_FAILURE
+"""The exit status of a process whose application did not start, and would not start if it were tried again."""
 
 
 class RejectedHead(Exception):
@@ -178,18 +178,55 @@ class HttpConnection(HttpToolsProtocol):
             self._disconnect()
 
 
-def run_workers(config: uvicorn.Config, listener: socket.socket) -> bool:
-    """Run ``config.workers`` processes until a signal stops them; return whether one called `abort_worker`."""
-    supervisor = Multiprocess(config, sockets=[listener])
-    supervisor.run()
-    return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
+class ConnectionSource(Protocol):
+    """Where a server's connections come from."""
+
+    def start(self, take: Callable[[socket.socket], None]) -> None:
+        """Call ``take`` with each accepted connection from now on, in the running event loop."""
+
+    async def stop(self) -> None:
+        """Return when ``take`` will not be called again: every connection that was accepted has been passed to it."""
 
 
-def abort_worker() -> NoReturn:
-    """End this worker process at once, and with it the supervisor and the other workers.
+class ConnectionServer(uvicorn.Server):
+    """uvicorn's server for connections that are accepted elsewhere.
 
-    The exit status means that a new worker would fail in the same way. An ordinary exit would take too long: until the
-    process has ended, the supervisor waits for it to respond to a health check.
+    uvicorn hands its listeners to the event loop. uvloop says nothing when no file descriptor is left for a connection,
+    and asyncio logs the same line for every attempt.
     """
-    sys.stderr.flush()
-    os._exit(STARTUP_FAILURE)
+
+    def __init__(self, config: uvicorn.Config, source: ConnectionSource) -> None:
+        super().__init__(config)
+        self._source = source
+        self._opening: set[asyncio.Task[Any]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Start the application, and then the source."""
+        await super().startup(sockets=[])
+        self._source.start(self._take)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop the source, and then the server."""
+        await self._source.stop()
+        if self._opening:
+            await asyncio.wait(self._opening)
+        await super().shutdown(sockets=[])
+
+    def _take(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection.setblocking(False)
+        opening = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opened)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        built: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+        )
+        return built
+
+    def _opened(self, opening: asyncio.Task[Any]) -> None:
+        self._opening.discard(opening)
+        if not opening.cancelled():
+            opening.exception()  # the client is gone already

@@ -1,48 +1,81 @@
 """Runs the gateway on its port, in this process or in several workers. On its own, so that `cli` only reads options."""
 
+import asyncio
 import os
+import socket
+import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import uvicorn
+from prometheus_client.registry import CollectorRegistry
 
 from gateway.app import create_app, freeze_startup_objects, validate
+from gateway.compat.uvicorn import ConnectionServer
+from gateway.server.accepting import ListeningSource
 from gateway.server.config import serving_config
 from gateway.server.listeners import bind, serve_metrics
 from gateway.server.signals import exit_with_0_on_stop_signals
-from gateway.server.supervisor import serve_with_workers
-from gateway.settings import PREFIX, InboundAuth, Settings, UpstreamIdentity
-from gateway.telemetry import configure_logging, logger
+from gateway.server.supervisor import Supervisor
+from gateway.settings import PREFIX, InboundAuth, Settings, TelemetrySettings, UpstreamIdentity, UpstreamSettings
+from gateway.telemetry import configure_logging, descriptor_problem, logger
+from gateway.telemetry.descriptors import OWN_DESCRIPTORS
 from gateway.telemetry.tracing_setup import build_tracing
+from gateway.telemetry.workers import WorkersCollector
+
+_STOP_MARGIN_SECONDS = 10.0  # closing connections to Redis, traces that are still to be sent
 
 
 def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     """Run the gateway until a signal stops it.
 
     ``overrides`` are the settings from the command line; workers get them through the environment. Raises
-    ConfigurationError before anything starts.
+    ConfigurationError before anything starts. Exits with status 2 if the workers cannot start.
     """
     exit_with_0_on_stop_signals()
     configure_logging(settings.telemetry.log_level)
     validate(settings)
     _warn_if_callers_are_not_authenticated(settings)
-    with (
-        bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener,
-        ExitStack() as metrics,
-    ):
-        logger.info("listening on http://%s:%d/graphql", *listener.getsockname()[:2])
+    if problem := descriptor_problem(descriptors_needed(settings.upstream)):
+        logger.warning(problem)
+    with bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener:
         if settings.server.workers > 1:
             _export(overrides)
-            serve_with_workers(settings, listener)
-            return
-        app = create_app(settings, tracing=build_tracing(os.environ))
-        freeze_startup_objects()
-        if settings.telemetry.metrics_port is not None:
-            registry = app.state.metrics.registry
-            host, port = settings.telemetry.metrics_host, settings.telemetry.metrics_port
-            metrics.enter_context(serve_metrics(host, port, registry))
-        uvicorn.Server(serving_config(app, settings.server, settings.shutdown_timeout)).run(sockets=[listener])
+            _serve_with_workers(settings, listener)
+        else:
+            _serve_alone(settings, listener)
+
+
+def descriptors_needed(settings: UpstreamSettings) -> int:
+    """Return how many a process may need: for as many callers as may have calls in flight or in the queue."""
+    return OWN_DESCRIPTORS + 2 * settings.max_concurrency + settings.max_queue
+
+
+def _serve_alone(settings: Settings, listener: socket.socket) -> None:
+    app = create_app(settings, tracing=build_tracing(os.environ))
+    freeze_startup_objects()
+    config = serving_config(app, settings.server, settings.shutdown_timeout)
+    registry = None if app.state.metrics is None else app.state.metrics.registry
+    with _metrics(settings.telemetry, registry):
+        ConnectionServer(config, ListeningSource(listener)).run()
+
+
+def _serve_with_workers(settings: Settings, listener: socket.socket) -> None:
+    server, registry = settings.server, CollectorRegistry()
+    stop_seconds = server.shutdown_delay + settings.shutdown_timeout + _STOP_MARGIN_SECONDS
+    with_metrics = settings.telemetry.metrics_port is not None
+    supervisor = Supervisor(listener, server.workers, stop_seconds, metrics=with_metrics)
+    registry.register(WorkersCollector(lambda: supervisor.metrics_sockets))
+    with _metrics(settings.telemetry, registry):
+        could_start = asyncio.run(supervisor.run())
+    if not could_start:
+        sys.exit(2)
+
+
+def _metrics(settings: TelemetrySettings, registry: CollectorRegistry | None) -> AbstractContextManager[object]:
+    if settings.metrics_port is None or registry is None:
+        return nullcontext()
+    return serve_metrics(settings.metrics_host, settings.metrics_port, registry)
 
 
 def _export(overrides: Mapping[str, Any]) -> None:

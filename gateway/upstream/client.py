@@ -14,7 +14,8 @@ from typing import Self
 from gateway import __version__
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, InternalError
-from gateway.http1 import CallFailed, HeaderLines, Response
+from gateway.http1 import CallFailed, HeaderLines, OutOfDescriptors, Response
+from gateway.telemetry import Shortage
 from gateway.upstream.call import (
     CANCELLED,
     Call,
@@ -55,6 +56,7 @@ class UpstreamClient:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._shortage = Shortage("REST calls fail")
         self.calls: Counter[tuple[str, ResponseOrigin, str]] = Counter()
         """The number of calls by route, origin and outcome."""
 
@@ -102,6 +104,8 @@ class UpstreamClient:
             outcome, exc.in_doubt = exc.code, call.in_doubt
             raise
         except (CallFailed, TimeoutError) as exc:
+            if isinstance(exc, OutOfDescriptors):
+                self._shortage.report()
             error = translate(exc)
             outcome, error.in_doubt = error.code, call.in_doubt
             raise error from exc

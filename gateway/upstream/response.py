@@ -15,6 +15,7 @@ from gateway.errors import (
     BadUserInput,
     Forbidden,
     GatewayError,
+    NoDescriptorLeft,
     RateLimited,
     Unauthenticated,
     UpstreamError,
@@ -94,7 +95,7 @@ def translate(exc: CallFailed | TimeoutError) -> GatewayError:
         case InvalidResponse():
             return UpstreamInvalidResponse()
         case OutOfDescriptors():
-            return UpstreamUnavailable("The gateway has too many files open.", retry_after=1.0)
+            return NoDescriptorLeft(retry_after=1.0)
         case _:
             return UpstreamUnavailable()
 

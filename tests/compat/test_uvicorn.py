@@ -5,23 +5,23 @@ After an upgrade, each names the borrowed behaviour that is gone.
 
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.compat.uvicorn import HttpConnection, RejectedHead
+from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.sandbox.http.compat import StoppableServer
 from gateway.sandbox.http.exchange import TRANSPORT
+from gateway.server.connection import LingeringConnection
 from tests.harness import NO_CERTIFICATES
 
 
@@ -116,18 +116,48 @@ def test_trailers_are_no_headers() -> None:
     assert seen == [2], "`on_header` is not called for trailers, or after `on_headers_complete` for headers"
 
 
-def test_a_supervisor_stops_when_a_worker_aborts() -> None:
-    listener = "socket.create_server(('127.0.0.1', 0))"
-    program = f"""
-import socket, uvicorn
-from gateway.compat.uvicorn import abort_worker, run_workers
-if __name__ == "__main__":
-    print(run_workers(uvicorn.Config(abort_worker, factory=True, workers=2, log_config=None), {listener}))
-"""
-    done = subprocess.run(  # noqa: S603 - the test's own program
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == "True\n", f"the supervisor does not stop for STARTUP_FAILURE: {done.stderr}"
+class OneConnection:
+    """Gives a server one connection, stops it when that has ended, and passes another one on while it stops."""
+
+    def __init__(self) -> None:
+        self.clients: list[socket.socket] = []
+        self.server: ConnectionServer | None = None
+        self._take: Callable[[socket.socket], None] = socket.socket.close
+
+    def start(self, take: Callable[[socket.socket], None]) -> None:
+        self._take = take
+        self._connect()
+        assert self.server is not None
+        self.server.should_exit = True
+
+    def _connect(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.clients.append(ours)
+        ours.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        self._take(theirs)
+
+    async def stop(self) -> None:
+        self._connect()
+
+
+def test_a_server_serves_connections_from_elsewhere() -> None:
+    source = OneConnection()
+    source.server = ConnectionServer(config(LingeringConnection), source)
+    source.server.run()
+    for client in source.clients:
+        with client:
+            client.settimeout(10)
+            answer = b"".join(iter(lambda each=client: each.recv(1000), b""))  # type: ignore[misc]  # the loop's own
+            assert answer.startswith(b"HTTP/1.1 200"), "`startup`, `shutdown` or `server_state` differ"
+
+
+def test_an_application_that_does_not_start_ends_the_process_with_the_status() -> None:
+    async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError("it does not start")
+
+    with pytest.raises(SystemExit) as caught:
+        ConnectionServer(uvicorn.Config(broken, lifespan="on", log_config=None), OneConnection()).run()
+    assert caught.value.code == CANNOT_START
 
 
 def test_a_server_raises_its_signal_again_after_the_shutdown() -> None:

@@ -7,7 +7,7 @@ import httpx
 
 from gateway.sandbox import Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE
-from tests.programs import Start, serving, until
+from tests.programs import Start, serving, until, workers
 from tests.telemetry.scrape import PREFIX, scrape
 
 THREAD = {"query": '{ thread(id: "th-1") { id } }'}
@@ -23,8 +23,8 @@ def test_each_worker_is_scraped_and_a_replacement_continues_its_series(
 ) -> None:
     settings = {**SERVICE, "upstream_url": upstream, "metrics_port": "0", "shutdown_delay": "0"}
     program = begin("serve", "--port", "0", "--workers", "2", **settings)
-    url = serving(program)
     metrics = program.err.until(r'"metrics on (http://[^"]+)"')[1]
+    url = serving(program)
 
     def processes() -> dict[str, int]:
         """Return the start time of each worker's process, which identifies it."""
@@ -40,8 +40,7 @@ def test_each_worker_is_scraped_and_a_replacement_continues_its_series(
     assert now.value("upstream_request_duration_seconds_count", route="/api/v1/thread/{id}") == sandbox.count("thread")
     assert now.kinds[f"{PREFIX}operations_total"] == "counter"
     before = processes()
-    victim = int(program_children(program.process.pid)[0])
-    os.kill(victim, signal.SIGKILL)
+    os.kill(min(workers(program)), signal.SIGKILL)
     until(lambda: set(processes()) == {"0", "1"} and processes() != before, "another worker replaces it")
     program.interrupt(signal.SIGTERM)
     assert program.end() == 0
@@ -50,15 +49,7 @@ def test_each_worker_is_scraped_and_a_replacement_continues_its_series(
 def test_a_taken_metrics_port_ends_the_start(begin: Start, upstream: str) -> None:
     first = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, metrics_port="0")
     port = first.err.until(r'"metrics on http://127\.0\.0\.1:(\d+)/metrics"')[1]
-    for workers in ("1", "2"):
-        second = begin(
-            "serve", "--port", "0", "--workers", workers, **SERVICE, upstream_url=upstream, metrics_port=port
-        )
+    for number in ("1", "2"):
+        second = begin("serve", "--port", "0", "--workers", number, **SERVICE, upstream_url=upstream, metrics_port=port)
         assert second.end() == 2
         assert "GATEWAY_METRICS_PORT" in second.err.rest()
-
-
-def program_children(pid: int) -> list[str]:
-    """Return the child processes, last first: the workers come before Python's resource tracker."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - procfs
-        return file.read().split()[::-1]

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.app import validate
 from gateway.auth import Viewer
-from gateway.errors import ConfigurationError, UpstreamUnavailable
+from gateway.errors import ConfigurationError, NoDescriptorLeft
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from gateway.upstream.transports.circuit_breaker import CircuitState
@@ -233,7 +233,9 @@ def test_a_file_of_authorities_without_a_certificate_is_refused_at_the_start() -
 # this process
 
 
-async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(upstream: str) -> None:
+async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(
+    upstream: str, caplog: pytest.LogCaptureFixture
+) -> None:
     built = build_upstream(
         settings(upstream_url=upstream, upstream_identity="passthrough", breaker_min_volume=1, upstream_retries=0)
     )
@@ -244,8 +246,12 @@ async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(upstream
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
         try:
             for _ in range(3):
-                with pytest.raises(UpstreamUnavailable, match="too many files"):
+                with pytest.raises(NoDescriptorLeft) as caught:
                     await client.thread(CallContext(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60), "th-1")
+                assert caught.value.extensions == {"code": "OUT_OF_DESCRIPTORS", "retryAfter": 1.0}
+                assert "REST API" not in caught.value.message
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [circuit.state for circuit in built.breaker.circuits] == [CircuitState.CLOSED]
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == ["out of file descriptors: REST calls fail"], "once for all calls"

@@ -24,7 +24,7 @@ import msgspec
 
 from gateway.auth.passthrough import is_sendable
 from gateway.errors import GatewayError
-from gateway.http1 import CallFailed, HeaderLines, Response
+from gateway.http1 import CallFailed, HeaderLines, OutOfDescriptors, Response
 from gateway.telemetry import logger
 from gateway.upstream.call import Call, RestRequest, Transport
 from gateway.upstream.contract import TOKEN
@@ -129,6 +129,8 @@ class TokenLogin:
             started = self._clock()
             try:
                 response = await self._send()
+            except OutOfDescriptors:  # nothing was sent, and the REST API has no part in it
+                raise
             except (CallFailed, TimeoutError):
                 await self._fail(attempt, None)
                 raise
