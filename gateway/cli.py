@@ -20,7 +20,7 @@ from gateway.execution.inspection import inspect
 from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
 from gateway.server.serve import serve as run_server
-from gateway.settings import LogLevel, load_settings, unknown_variables
+from gateway.settings import LogLevel, load_settings
 
 app = typer.Typer(
     name="gochat-gateway",
@@ -65,10 +65,7 @@ def serve(
 ) -> None:
     """Run the gateway with the settings of the environment; options override them."""
     overrides = {"host": host, "port": port, "workers": workers, "log_level": log_level}
-    settings = load_settings(overrides)
-    for line in unknown_variables():
-        typer.echo(f"gochat-gateway: note: {line}", err=True)
-    run_server(settings, overrides)
+    run_server(load_settings(overrides), overrides)
 
 
 @app.command()

@@ -30,7 +30,7 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
 
     Raises ConfigurationError if a port is taken.
     """
-    configure_logging("warning")
+    configure_logging("warning", "auto")
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())

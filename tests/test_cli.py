@@ -197,7 +197,7 @@ def test_serve_passes_on_the_callers_credentials(begin: Start, upstream: str, sa
     """The environment overrides the file, and options override both."""
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_URL={upstream}\nGATEWAY_PORT=1\nGATEWAY_HOST=192.0.2.1\n")
     program = begin("serve", "--port", "0", host="127.0.0.1", wrokers="2", shutdown_delay="0")
-    assert "did you mean GATEWAY_WORKERS?" in program.err.until("note: ").string
+    assert "did you mean GATEWAY_WORKERS?" in program.err.until("is not a setting").string
     url = serving(program)
     (error,) = ask(url)["errors"]
     assert error["extensions"]["code"] == "UNAUTHENTICATED"

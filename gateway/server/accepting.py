@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from gateway.server.listeners import url_of
 from gateway.telemetry import Shortage, is_shortage, logger
 
 BACKLOG: Final = 2048
@@ -110,12 +111,6 @@ class ListeningSource:
     async def stop(self) -> None:
         """Accept what waits, and close the port."""
         self._acceptor.finish()
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the address of a listener as a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _refuse(_connection: socket.socket) -> bool:

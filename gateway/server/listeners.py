@@ -31,6 +31,12 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
     return listener
 
 
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a listener as a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @contextlib.contextmanager
 def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[int]:
     """Serve ``registry`` to Prometheus, and yield the port; ConfigurationError if the port is taken."""
@@ -38,7 +44,7 @@ def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator
         server, thread = start_http_server(port, host, registry)
     except OSError as exc:
         raise _cannot_listen(host, port, "GATEWAY_METRICS_PORT", exc) from exc
-    logger.info("metrics on http://%s:%d/metrics", host, server.server_port)
+    logger.info("metrics on %s/metrics", url_of(server.socket))
     try:
         yield server.server_port
     finally:

@@ -17,7 +17,15 @@ from gateway.server.config import serving_config
 from gateway.server.listeners import bind, serve_metrics
 from gateway.server.signals import exit_with_0_on_stop_signals
 from gateway.server.supervisor import Supervisor
-from gateway.settings import PREFIX, InboundAuth, Settings, TelemetrySettings, UpstreamIdentity, UpstreamSettings
+from gateway.settings import (
+    PREFIX,
+    InboundAuth,
+    Settings,
+    TelemetrySettings,
+    UpstreamIdentity,
+    UpstreamSettings,
+    unknown_variables,
+)
 from gateway.telemetry import configure_logging, descriptor_problem, logger
 from gateway.telemetry.descriptors import OWN_DESCRIPTORS
 from gateway.telemetry.tracing_setup import build_tracing
@@ -33,7 +41,9 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     ConfigurationError before anything starts. Exits with status 2 if the workers cannot start.
     """
     exit_with_0_on_stop_signals()
-    configure_logging(settings.telemetry.log_level)
+    configure_logging(settings.telemetry.log_level, settings.telemetry.log_format)
+    for line in unknown_variables():
+        logger.warning(line)
     validate(settings)
     _warn_if_callers_are_not_authenticated(settings)
     if problem := descriptor_problem(descriptors_needed(settings.upstream)):

@@ -6,7 +6,7 @@ from gateway.settings.graphql import CostMode, GraphQLSettings, LimitSettings, T
 from gateway.settings.group import PREFIX, words
 from gateway.settings.live import LiveSettings
 from gateway.settings.load import load_settings, unknown_variables
-from gateway.settings.server import CsrfMode, HttpSettings, LogLevel, ServerSettings, TelemetrySettings
+from gateway.settings.server import CsrfMode, HttpSettings, LogFormat, LogLevel, ServerSettings, TelemetrySettings
 from gateway.settings.upstream import CacheSettings, UpstreamAuth, UpstreamIdentity, UpstreamSettings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "InboundAuth",
     "LimitSettings",
     "LiveSettings",
+    "LogFormat",
     "LogLevel",
     "ServerSettings",
     "Setting",

@@ -27,6 +27,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
 class HttpSettings(Group):
     """HTTP: pages of other sites, proxies, compression and what GraphiQL needs."""
 
@@ -122,6 +130,11 @@ class TelemetrySettings(Group):
         alias="GATEWAY_LOG_LEVEL",
         default=LogLevel.INFO,
         description="`debug`, `info`, `warning` or `error`.",
+    )
+    log_format: LogFormat = Field(
+        alias="GATEWAY_LOG_FORMAT",
+        default=LogFormat.AUTO,
+        description="`json`, `text`, or `auto`: text where standard error is a terminal, else JSON.",
     )
     slow_operation: float = Field(
         alias="GATEWAY_SLOW_OPERATION",

@@ -85,7 +85,7 @@ def sandbox() -> Sandbox:
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     """Return a function that returns everything logged at level debug, by the gateway and by libraries."""
-    loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn")]
+    loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn", "asyncio")]
     before = [(each.handlers, each.level, each.propagate) for each in loggers]
     configure_logging("debug")
     caplog.set_level(logging.DEBUG)

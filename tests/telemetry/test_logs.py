@@ -1,0 +1,168 @@
+"""Log lines: JSON for machines, text for a person at a terminal, and never longer than a collector takes."""
+
+import json
+import logging
+import os
+import pty
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as some
+
+from gateway.sandbox import Sandbox
+from gateway.telemetry import JsonFormatter, configure_logging
+from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter
+from tests.harness import SERVICE
+from tests.programs import Start
+from tests.selection import PROPERTY_CASES
+
+LOGGERS = ("gateway", "uvicorn", "asyncio", "opentelemetry")
+VALUES = some.recursive(
+    some.none()
+    | some.integers(max_value=2**80)
+    | some.binary(max_size=9)
+    | some.builds(
+        str.__mul__, some.sampled_from(["a", "é", "\x1f", "\x7f", "\ud800", "\n", '"', " "]), some.integers(0, 9000)
+    ),
+    lambda inner: some.lists(inner).map(lambda items: items * 90) | some.dictionaries(some.text(max_size=9), inner),
+    max_leaves=9,
+)
+
+
+def record(message: str = "operation", level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
+    made = logging.LogRecord("gateway", level, __file__, 1, message, None, None)
+    made.fields = fields
+    return made
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def caught(text: str) -> Any:
+    """Return the information of an exception that was raised."""
+    try:
+        fail(text)
+    except ValueError:
+        return sys.exc_info()
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Restore the loggers that `configure_logging` changes."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(each.handlers, each.level, each.propagate) for each in loggers]
+    yield
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.handlers, each.propagate = handlers, propagate
+        each.setLevel(level)
+
+
+def test_a_line_of_600_calls_is_cut_and_says_what_is_missing() -> None:
+    calls = [{"route": "/api/v1/thread/{id}", "status": 200, "ms": 1.5, "attempts": 1} for _ in range(600)]
+    text = JsonFormatter().format(record("slow operation", requestId="mine", explain=calls, ms=2100.5))
+    assert len(text.encode()) <= MAX_LINE_BYTES
+    line = json.loads(text)
+    assert (line["message"], line["requestId"], line["ms"]) == ("slow operation", "mine", 2100.5)
+    assert len(line["explain"]) > 50
+    assert line["cut"] == {"explain": 600 - len(line["explain"])}
+
+
+def test_a_line_that_fits_is_whole() -> None:
+    line = json.loads(JsonFormatter().format(record(explain=[1] * 3000)))
+    assert len(line["explain"]) == 3000
+    assert "cut" not in line
+
+
+def test_of_a_traceback_the_end_is_kept() -> None:
+    made = record(requestId="mine")
+    made.exc_info = caught("x" * 20_000 + " and this is why")
+    line = json.loads(JsonFormatter().format(made))
+    assert line["exception"].endswith("and this is why")
+    assert line["requestId"] == "mine"
+    assert line["cut"].keys() == {"exception"}
+
+
+@settings(max_examples=PROPERTY_CASES // 4, deadline=None, phases=[Phase.generate])
+@given(fields=some.dictionaries(some.text(min_size=1, max_size=12), VALUES, max_size=80))
+def test_any_line_is_short_and_complete(fields: dict[str, Any]) -> None:
+    for formatter in (JsonFormatter(), TextFormatter(colour=True)):
+        text = formatter.format(record(**{f"field {name}": value for name, value in fields.items()}))
+        assert len(text.encode()) <= MAX_LINE_BYTES
+        if type(formatter) is JsonFormatter:
+            assert json.loads(text)["message"] == "operation"
+        else:
+            assert "\n" not in text
+
+
+def test_a_person_reads_one_line_for_each_event() -> None:
+    fields: dict[str, Any] = {"requestId": "r-1", "operation": "Inbox", "errors": [], "caller": None, "ms": 3.1}
+    made = record(upstream=[{"route": "/api", "calls": 1}], **fields)
+    made.created = 1_700_000_000.5
+    assert TextFormatter().format(made) == (
+        '22:13:20.500 info    operation  upstream=[{"route":"/api","calls":1}] requestId=r-1 operation=Inbox ms=3.1'
+    )
+
+
+def test_nothing_in_a_line_controls_the_terminal() -> None:
+    text = TextFormatter().format(record("a\x1b[2Jb\nc", name="d\x1b]0;e\x07\n f"))
+    assert text.isprintable()
+    assert "a\\x1b[2Jb\\nc" in text
+
+
+def test_a_traceback_stands_below_its_line() -> None:
+    made = record("failed", logging.ERROR)
+    made.exc_info = caught("why")
+    first, *others = TextFormatter(colour=True).format(made).splitlines()
+    assert first.endswith("failed")
+    assert "\x1b[31merror  \x1b[0m" in first
+    assert others[0].startswith("Traceback")
+    assert others[-1] == "ValueError: why"
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize(
+    ("kind", "is_terminal", "no_color", "expected"),
+    [
+        ("auto", True, False, r"\x1b[33mwarning\x1b[0m careful"),
+        ("auto", True, True, "warning careful"),
+        ("auto", False, False, '"message":"careful"'),
+        ("json", True, False, '"message":"careful"'),
+        ("text", False, False, "warning careful"),
+    ],
+)
+def test_the_form_follows_the_setting_and_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, kind: str, is_terminal: bool, no_color: bool, expected: str
+) -> None:
+    reading, writing = pty.openpty() if is_terminal else os.pipe()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", stream)
+        configure_logging("info", kind)
+        for name in ("gateway", "uvicorn.error", "asyncio"):
+            logging.getLogger(name).warning("careful")
+        stream.flush()
+        text = ""
+        while text.count("\n") < 3:
+            text += os.read(reading, 4096).decode()
+    os.close(reading)
+    monkeypatch.undo()
+    assert len(text.splitlines()) == 3
+    first = text.splitlines()[0]
+    assert expected.replace(r"\x1b", "\x1b") in first
+
+
+def test_the_programs_lines_have_one_form(begin: Start, upstream: str, sandbox: Sandbox) -> None:
+    """The gateway's own, those of its server, and the note about a misspelt variable."""
+    given = {**SERVICE, "upstream_url": upstream, "log_format": "text", "wrokers": "2"}
+    program = begin("serve", "--port", "0", "--workers", "2", **given)
+    program.err.until(r"^\d\d:\d\d:\d\d\.\d{3} warning GATEWAY_WROKERS is not a setting")
+    program.err.until(r"^\d\d:\d\d:\d\d\.\d{3} info    uvicorn\.error: Started server process")
+    program.err.until(r"^\d\d:\d\d:\d\d\.\d{3} info    listening on http://")
+    program.kill()
+    assert sandbox.count() == 0
