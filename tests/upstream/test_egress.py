@@ -19,7 +19,7 @@ from gateway.errors import ConfigurationError, NoDescriptorLeft
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from gateway.upstream.transports.circuit_breaker import CircuitState
-from tests.harness import Gateway, StartGateway, build_upstream, settings
+from tests.harness import Gateway, StartGateway, build_upstream, settings, with_account
 from tests.http1.raw_server import Authority, RawServer, answer
 
 THREAD = '{ thread(id: "th-1") { id } }'
@@ -233,13 +233,15 @@ def test_a_file_of_authorities_without_a_certificate_is_refused_at_the_start() -
 # this process
 
 
-async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(
-    upstream: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("identity", ["passthrough", "service"])
+async def test_being_out_of_file_descriptors_is_no_failure_of_the_route_or_login(
+    upstream: str, caplog: pytest.LogCaptureFixture, identity: str
 ) -> None:
-    built = build_upstream(
-        settings(upstream_url=upstream, upstream_identity="passthrough", breaker_min_volume=1, upstream_retries=0)
-    )
+    given = {"upstream_identity": identity, "breaker_min_volume": 1, "upstream_retries": 0}
+    built = build_upstream(settings(**{"upstream_url": upstream, **with_account(**given)}))
+    viewer = Viewer("Bearer x" if identity == "passthrough" else None)
     async with built.client as client:
+        caller = CallContext(viewer, asyncio.get_running_loop().time() + 60)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(0)
         os.close(free)
@@ -247,11 +249,13 @@ async def test_being_out_of_file_descriptors_is_no_failure_of_the_route(
         try:
             for _ in range(3):
                 with pytest.raises(NoDescriptorLeft) as caught:
-                    await client.thread(CallContext(Viewer("Bearer x"), asyncio.get_running_loop().time() + 60), "th-1")
+                    await client.thread(caller, "th-1")
                 assert caught.value.extensions == {"code": "OUT_OF_DESCRIPTORS", "retryAfter": 1.0}
                 assert "REST API" not in caught.value.message
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert [circuit.state for circuit in built.breaker.circuits] == [CircuitState.CLOSED]
+        if identity == "service":
+            assert await client.thread(caller, "th-1"), "the login waits for no pause"
+    assert {circuit.state for circuit in built.breaker.circuits} == {CircuitState.CLOSED}
     lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert lines == ["out of file descriptors: REST calls fail"], "once for all calls"
