@@ -41,7 +41,7 @@ class JsonFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__()
         # A field may hold anything: a value without a JSON form is written as its repr.
-        self._encode_json = msgspec.json.Encoder(enc_hook=repr).encode
+        self._encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=repr).encode
         self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
@@ -55,17 +55,15 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", ()))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        encoded = self._encode(line)
-        if len(encoded) > MAX_LINE_BYTES:
-            encoded = self._encode(_shortened(line, self._encode))
-        return encoded.decode()
-
-    def _encode(self, value: Any) -> bytes:
+        encode = self._encode
         try:
-            return self._encode_json(value)
-        except (TypeError, ValueError, OverflowError):  # such as a lone surrogate, which is written as its escape
-            text = json.dumps(value, default=repr, ensure_ascii=False, separators=(",", ":"))
-            return text.encode(errors="backslashreplace")
+            encoded = encode(line)
+        except (TypeError, ValueError, OverflowError):  # such as a lone surrogate, or an integer of 100 bits
+            encode = _encode_anything
+            encoded = encode(line)
+        if len(encoded) > MAX_LINE_BYTES:
+            encoded = encode(_shortened(line, encode))
+        return encoded.decode()
 
     def _time(self, created: float) -> str:
         """Return the time by RFC 3339. The second is formatted once, for all lines in it."""
@@ -75,6 +73,11 @@ class JsonFormatter(logging.Formatter):
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = (second, text)
         return f"{text}.{int((created - second) * 1000):03d}Z"
+
+
+def _encode_anything(value: Any) -> bytes:
+    text = json.dumps(value, default=repr, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")
 
 
 def _shortened(line: dict[str, Any], encode: Callable[[Any], bytes]) -> dict[str, Any]:
