@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,7 +29,8 @@ class Sandbox:
     """Serves the REST API on `app`. All other methods may be called from any thread, also while it serves.
 
     `echo_caller` puts `caller:<username>` into the tags of every thread and the comment of customer details, so that
-    a response shows which user it belongs to. `clock` returns seconds since the epoch. Delays wait with `sleep`.
+    a response shows which user it belongs to. `clock` returns seconds since the epoch. Delays wait with `sleep`. A sent
+    message is in its thread after `outbox_delay` seconds.
     """
 
     def __init__(
@@ -39,15 +41,18 @@ class Sandbox:
         echo_caller: bool = False,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        outbox_delay: float = 0.0,
     ) -> None:
         self.accounts = Accounts(clock=clock) if accounts is None else accounts
         self.faults = Faults()
         self.store = Store(seed() if data is None else data, echo_caller=echo_caller, clock=clock)
+        self.store.outbox_delay = outbox_delay
         self._calls = Calls()
         self._endpoints = Endpoints(self.store, self.accounts, clock)
-        self._control = Control(self.faults, self._calls).app()
+        self._control = Control(self.faults, self._calls, self.store).app()
         self._clock = clock
         self._sleep = sleep
+        self._late: set[asyncio.Task[None]] = set()
 
     @property
     def calls(self) -> list[Call]:
@@ -130,6 +135,12 @@ class Sandbox:
         )
 
     async def _misbehave(self, exchange: Exchange, ticket: int, target: Target, fault: Fault) -> None:
+        respond = partial(self._endpoints.respond, target, exchange)
+        if fault.carry_out:
+            carried_out = respond()
+            respond = partial(lambda: carried_out)
+        if fault.late:
+            self._carry_out_late(fault.late, respond)
         if fault.delay:
             await exchange.pause(self._sleep(fault.delay))
         if fault.hold is not None:
@@ -140,12 +151,18 @@ class Sandbox:
             self._calls.finish(ticket)
             await exchange.reset()
         elif fault.drop == "mid-body":
-            await self._break_off(exchange, ticket, self._response(fault, target, exchange))
+            await self._break_off(exchange, ticket, fault.response(respond))
         else:
-            await self._deliver(exchange, ticket, self._response(fault, target, exchange), fault.trickle)
+            await self._deliver(exchange, ticket, fault.response(respond), fault.trickle)
 
-    def _response(self, fault: Fault, target: Target, exchange: Exchange) -> Response:
-        return fault.response(lambda: self._endpoints.respond(target, exchange))
+    def _carry_out_late(self, seconds: float, respond: Callable[[], Response]) -> None:
+        async def carry_out() -> None:
+            await self._sleep(seconds)
+            respond()
+
+        task = asyncio.get_running_loop().create_task(carry_out())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _deliver(self, exchange: Exchange, ticket: int, response: Response, trickle: float = 0.0) -> None:
         *pieces, last = _cut(response.body, _TRICKLE_PIECES if trickle else 1)
@@ -157,7 +174,10 @@ class Sandbox:
         await exchange.write(response, last, last=True)
 
     async def _break_off(self, exchange: Exchange, ticket: int, response: Response) -> None:
-        await exchange.write(response, response.body[: len(response.body) // 2], last=False)
+        if response.body:
+            await exchange.write(response, response.body[: len(response.body) // 2], last=False)
+        else:
+            exchange.begin_status_line()
         self._calls.finish(ticket, status=response.status)
         await exchange.reset()
 

@@ -1,7 +1,7 @@
 """The sandbox's own routes: the index page, and everything under `/_sandbox`."""
 
 from dataclasses import asdict
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,6 +13,7 @@ from gateway.sandbox.calls import Call, Calls
 from gateway.sandbox.faults import Fault, Faults
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME
 from gateway.sandbox.rest_api.endpoints import ENDPOINTS
+from gateway.sandbox.rest_api.store import Store
 
 PREFIX: Final = "/_sandbox"
 
@@ -30,16 +31,22 @@ The sandbox itself (no login):
   GET    /_sandbox/faults               the faults in force
   POST   /_sandbox/faults               {{"route": "thread", "match": "th-1", "status": 503}}, or a list
   DELETE /_sandbox/faults
+  PUT    /_sandbox/outbox               {{"delay": 30}}: sent messages are in their thread after so many seconds
   POST   /_sandbox/release/{{name}}       let the requests go on that a fault holds under this name
 """
 
 
-class Control:
-    """Lists and sets faults, and lists the calls."""
+class _Outbox(msgspec.Struct, forbid_unknown_fields=True):
+    delay: Annotated[float, msgspec.Meta(ge=0)]
 
-    def __init__(self, faults: Faults, calls: Calls) -> None:
+
+class Control:
+    """Lists and sets faults, lists the calls, and delays the outbox."""
+
+    def __init__(self, faults: Faults, calls: Calls, store: Store) -> None:
         self._faults = faults
         self._calls = calls
+        self._store = store
 
     def app(self) -> Starlette:
         """Return the routes as an ASGI app."""
@@ -52,6 +59,7 @@ class Control:
                 Route(f"{PREFIX}/faults", self._list_faults, methods=["GET"]),
                 Route(f"{PREFIX}/faults", self._add_faults, methods=["POST"]),
                 Route(f"{PREFIX}/faults", self._clear_faults, methods=["DELETE"]),
+                Route(f"{PREFIX}/outbox", self._set_outbox, methods=["PUT"]),
                 Route(f"{PREFIX}/release/{{name:path}}", self._release, methods=["POST"]),
             ]
         )
@@ -85,6 +93,14 @@ class Control:
 
     async def _clear_faults(self, _request: Request) -> Response:
         self._faults.clear()
+        return Response(status_code=204)
+
+    async def _set_outbox(self, request: Request) -> Response:
+        try:
+            outbox = msgspec.json.decode(await request.body(), type=_Outbox)
+        except ValueError as exc:
+            return _json({"error": str(exc)}, 422)
+        self._store.outbox_delay = outbox.delay
         return Response(status_code=204)
 
     async def _release(self, request: Request) -> Response:

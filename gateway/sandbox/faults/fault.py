@@ -28,6 +28,8 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "drop": (str,),
     "trickle": _NUMBER,
     "patch": (Mapping,),
+    "carry_out": (bool,),
+    "late": _NUMBER,
 }
 
 
@@ -41,7 +43,7 @@ class Fault:
 
     `delay` and `hold` come first and can be combined with everything else. A fault with `status` or `body` responds
     as a proxy in between would: the credentials are not checked, and a POST has no effect. The same holds for
-    `drop="before"`.
+    `drop="before"`. With `carry_out` or `late` a POST takes effect nevertheless, also if its client has gone.
 
     Raises `FaultError`: a value is of the wrong type or unknown, or two fields exclude each other.
     """
@@ -61,11 +63,16 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     content_type: str | None = field(default=None, kw_only=True)
     drop: str | None = field(default=None, kw_only=True)
-    """Reset the connection: `before` the first byte, or `mid-body`, after half of the body."""
+    """Reset the connection: `before` the first byte, or `mid-body`, after half of the body, or of the status line where
+    there is no body."""
     trickle: float = field(default=0.0, kw_only=True)
     """Seconds between the pieces of the body, which is sent in ten."""
     patch: Mapping[str, object] = field(default_factory=dict, kw_only=True)
     """Values to set at dotted paths of a 200 body; `ABSENT` deletes."""
+    carry_out: bool = field(default=False, kw_only=True)
+    """Carry the request out first, before `delay`, `hold` and everything else."""
+    late: float = field(default=0.0, kw_only=True)
+    """Carry the request out this many seconds after it arrived, whatever its client was told."""
 
     def __post_init__(self) -> None:
         for name, kinds in _KINDS.items():
@@ -83,8 +90,10 @@ class Fault:
             raise FaultError(f"status is {self.status}; allowed: 200 to 599")
         if self.patch and self.replaces:
             raise FaultError("patch changes the ordinary answer: it excludes status and body")
-        if min(self.delay, self.trickle) < 0:
-            raise FaultError("delay and trickle are seconds, 0 or more")
+        if min(self.delay, self.trickle, self.late) < 0:
+            raise FaultError("delay, trickle and late are seconds, 0 or more")
+        if self.late and (self.carry_out or not (self.replaces or self.drop == "before")):
+            raise FaultError("late needs status, body or drop='before', and excludes carry_out: else it happens twice")
         for name, value in self.headers.items():
             if not all(isinstance(part, str) for part in (name, value)):
                 raise FaultError(f"headers has {name!r}: {value!r}; both must be str")
@@ -128,7 +137,9 @@ class Fault:
 
     def to_json(self) -> dict[str, Any]:
         """Write the JSON form, without defaults; bytes that are not UTF-8 are written in base64."""
-        form = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, 0, {})}
+        form = {
+            f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, 0, False, {})
+        }
         if self.patch:
             form["patch"] = {path: value_to_json(value) for path, value in self.patch.items()}
         if isinstance(self.body, bytes):
@@ -140,7 +151,7 @@ def _check_kind(name: str, value: object, kinds: tuple[Any, ...]) -> None:
     nullable = name in ("match", "times", "hold", "status", "body", "content_type", "drop")
     if value is None and nullable:
         return
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         allowed = " or ".join(kind.__name__ for kind in kinds)
         raise FaultError(f"{name} is {value!r}; allowed: {allowed}{' or None' if nullable else ''}")
 

@@ -52,6 +52,11 @@ class Exchange:
             await self._send({"type": "http.response.start", "status": response.status, "headers": _headers(response)})
         await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
+    def begin_status_line(self) -> None:
+        """Send half of a status line: a response that begins, and that `reset` then breaks off."""
+        transport: asyncio.Transport = self._scope["extensions"][TRANSPORT]["transport"]
+        transport.write(b"HTTP/1.1 20")
+
     async def pause(self, until: Awaitable[object]) -> None:
         """Wait for something while the client is connected.
 

@@ -28,11 +28,15 @@ class Store:
         self._echo_caller = echo_caller
         self._clock = clock
         self._encoded: dict[tuple[str, str, str], bytes] = {}
+        self._outbox: list[tuple[float, NewMessage]] = []
         self._lock = threading.RLock()
+        self.outbox_delay = 0.0
+        """Seconds until a sent message is in its thread."""
 
     def thread(self, ident: str, caller: str) -> bytes:
         """Return the body of a thread; 404 if there is none."""
         with self._lock:
+            self._empty_outbox()
             return self._encode("thread", ident, caller, lambda: self._echo_thread(ident, caller))
 
     def customer(self, external_id: str, caller: str) -> bytes:
@@ -44,6 +48,7 @@ class Store:
         """Return a page of a thread's messages, oldest first; 404 if there is no such thread."""
         with self._lock:
             _found("thread", ident, self._threads)
+            self._empty_outbox()
             messages = self._messages.get(ident, [])
         return msgspec.json.encode({"messages": messages[offset : offset + limit], "total": len(messages)})
 
@@ -80,15 +85,30 @@ class Store:
         with self._lock:
             if new.thread_id is None:
                 return
-            thread = _found("thread", new.thread_id, self._threads)
-            check_recipients(new, thread)
-            messages = self._messages.get(new.thread_id, [])
-            message = message_body(new, f"{new.thread_id}-m{len(messages) + 1}", self._now())
-            self._messages[new.thread_id] = [*messages, message]
-            changes: Body = {"last_message": message, "message_count": len(messages) + 1}
-            if new.set_reminder is not None:
-                changes["reminder"] = {**msgspec.to_builtins(new.set_reminder), "next_date": None}
-            self._replace(new.thread_id, {**thread, **changes, "updated_at": message["created_at"]})
+            check_recipients(new, _found("thread", new.thread_id, self._threads))
+            message_body(new, "", "")  # refuses wrong attachments
+            self._outbox.append((self._clock() + self.outbox_delay, new))
+            self._empty_outbox()
+
+    def _empty_outbox(self) -> None:
+        """Add to their threads the messages whose time has come."""
+        now = self._clock()
+        due = [new for at, new in self._outbox if at <= now]
+        self._outbox = [(at, new) for at, new in self._outbox if at > now]
+        for new in due:
+            self._deliver(new.thread_id or "", new)
+
+    def _deliver(self, ident: str, new: NewMessage) -> None:
+        thread = self._threads[ident]
+        messages = self._messages.get(ident, [])
+        message = message_body(new, f"{ident}-m{len(messages) + 1}", self._now())
+        self._messages[ident] = [*messages, message]
+        changes: Body = {"last_message": message, "message_count": len(messages) + 1}
+        if new.ext_msg_id is not None:
+            changes["external_message_ids"] = [*(thread.get("external_message_ids") or ()), new.ext_msg_id]
+        if new.set_reminder is not None:
+            changes["reminder"] = {**msgspec.to_builtins(new.set_reminder), "next_date": None}
+        self._replace(ident, {**thread, **changes, "updated_at": message["created_at"]})
 
     def _encode(self, kind: str, ident: str, caller: str, body: Callable[[], Body]) -> bytes:
         key = (kind, ident, caller if self._echo_caller else "")
