@@ -29,14 +29,17 @@ from gateway.http1 import Origin
 from gateway.schema import build_schema
 from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
-from gateway.settings import HttpSettings, InboundAuth, Settings
+from gateway.settings import HttpSettings, InboundAuth, Settings, UpstreamIdentity
 from gateway.storage.shared import Shared, shared_by
 from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.metrics import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream, tls_context
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
+from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory, KeyStore
+from gateway.upstream.writes.writer import WRITE_SCOPE, WritePolicy, Writer, writer_metrics
 from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.decode import RequestReader
@@ -78,9 +81,10 @@ def create_app(
     rate_limit = build_rate_limit(settings.auth.rate_limit, shared)
     instrumentation = _around_attempts(metrics, tracing, Origin.of(str(settings.upstream.url)))
     upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
+    writer = _writer(settings, upstream.client, shared, lambda thread_id: changes.announce(thread_id))  # noqa: PLW0108 - it is built later
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
-    contexts = _contexts(settings, upstream)
+    contexts = _contexts(settings, upstream.client, writer)
     subscriptions = _subscriptions(settings, engine, contexts, upstream, shared)
     changes = Changes(_bus(shared, ring), upstream.purge, subscriptions, counts=shared.counts, now=timing.now)
     persisted = build_persisted(settings.graphql, shared, engine.documents, trusted)
@@ -98,8 +102,8 @@ def create_app(
     )
     draining = Draining(settings.server.shutdown_delay)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
-    parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes]
-    measured = partial(_measured, metrics, upstream, engine)
+    parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
+    measured = partial(_measured, metrics, upstream, engine, writer)
     lifespan = _lifespan(parts, changes, measured, draining)
     webhook = build_webhook(settings.live, changes, shared)
     health = Health(upstream, draining)
@@ -147,13 +151,32 @@ def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Traci
 def _page(settings: Settings) -> GraphiQLPage | None:
     if not settings.http.graphiql:
         return None
-    return GraphiQLPage(authorization=settings.auth.inbound is not InboundAuth.NONE, explain=settings.http.explain)
+    return GraphiQLPage(
+        authorization=settings.auth.inbound is not InboundAuth.NONE,
+        explain=settings.http.explain,
+        mutations=settings.graphql.mutations,
+    )
 
 
-def _contexts(settings: Settings, upstream: Upstream) -> ContextFactory:
+def _writer(
+    settings: Settings, client: UpstreamClient, shared: Shared, announce: Callable[[str], Awaitable[object]]
+) -> Writer:
+    """Return what performs mutations. Without Redis only a single worker of a single gateway takes idempotency keys."""
+    store: KeyStore | None = shared.store("idempotency")
+    if store is None and settings.server.workers == settings.server.instances == 1:
+        store = KeyMemory(shared.timing.clock)
+    secret = settings.cache.secret
+    keys = IdempotencyKeys(store, None if secret is None else secret.get_secret_value().encode(), shared.timing)
+    has_scopes = settings.upstream.identity is UpstreamIdentity.SERVICE and settings.auth.inbound != InboundAuth.NONE
+    policy = WritePolicy(settings.graphql.mutations, WRITE_SCOPE if has_scopes else None)
+    return Writer(client, announce, policy=policy, keys=keys, timing=shared.timing)
+
+
+def _contexts(settings: Settings, client: UpstreamClient, writer: Writer) -> ContextFactory:
     limits = settings.limits
     return ContextFactory(
-        upstream.client,
+        client,
+        writer,
         settings.upstream.operation_timeout,
         limits.page_size,
         upstream_bytes=limits.upstream_bytes,
@@ -235,12 +258,15 @@ def _around_attempts(metrics: Metrics | None, tracing: Tracing | None, origin: O
     return wraps
 
 
-def _measured(metrics: Metrics | None, upstream: Upstream, engine: Engine) -> AbstractAsyncContextManager[None]:
+def _measured(
+    metrics: Metrics | None, upstream: Upstream, engine: Engine, writer: Writer
+) -> AbstractAsyncContextManager[None]:
     """Register the metrics of all parts, and measure the event loop's lag while the application runs."""
     if metrics is None:
         return nullcontext()
     metrics.add(partial(upstream_metrics, upstream))
     metrics.add(partial(engine_metrics, engine))
+    metrics.add(partial(writer_metrics, writer))
     metrics.add(partial(auth_metrics, upstream.counts))
     help_text = "How late the event loop is, measured four times a second."
     lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)

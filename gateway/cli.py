@@ -134,8 +134,18 @@ def _require_compatible(old: Path, current: str) -> None:
 
 
 @app.command()
-def check() -> None:
+def check(
+    write: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THREAD_ID",
+            help="Also WRITE a message to this thread, to nobody, and look for it by its id. Use a test thread.",
+        ),
+    ] = None,
+) -> None:
     """Check whether the settings work: reach the REST API, and try the credentials once."""
+    if write is not None:
+        typer.echo(f"note  this writes a message to the thread {write}", err=True)
     findings = check_settings(load_settings())
     for finding in findings:
         typer.echo(str(finding))

@@ -76,6 +76,7 @@ def _settings(upstream_url: str) -> Any:
             "upstream_password": PASSWORD,
             "inbound_auth": "none",
             "field_scopes": False,
+            "mutations": True,
             "graphiql": True,
             "explain": True,
         },

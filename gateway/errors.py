@@ -15,6 +15,9 @@
     │   ├── DocumentSyntaxError     GRAPHQL_PARSE_FAILED        the document is not GraphQL
     │   ├── DocumentInvalid         GRAPHQL_VALIDATION_FAILED   the document does not fit the schema
     │   └── UnknownOperation        BAD_USER_INPUT              the document lacks the requested operation
+    ├── MutationsDisabled           MUTATIONS_DISABLED          this gateway only reads
+    ├── IdempotencyMismatch         IDEMPOTENCY_MISMATCH        the key was used with other input
+    ├── IdempotencyUnavailable      IDEMPOTENCY_UNAVAILABLE     keys cannot be kept here, or not now
     ├── CrossSiteRequest            CSRF_PREVENTED              a page of another site may have sent it
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   the hash is unknown: send the document
@@ -320,6 +323,30 @@ class CrossSiteRequest(GatewayError):
     default_message = (
         "A page of another site may have sent this request. Send it with POST, or with a header such as "
         "`apollo-require-preflight: true`."
+    )
+
+
+class MutationsDisabled(GatewayError):
+    """The operator has not allowed mutations (``GATEWAY_MUTATIONS``). Nothing was sent."""
+
+    code = "MUTATIONS_DISABLED"
+    default_message = "This gateway only reads: mutations are not enabled."
+
+
+class IdempotencyMismatch(GatewayError):
+    """The same idempotency key came with other input within a day. Nothing was sent."""
+
+    code = "IDEMPOTENCY_MISMATCH"
+    default_message = "This idempotency key was used with other input. Use a new key for each change."
+
+
+class IdempotencyUnavailable(GatewayError):
+    """Idempotency keys cannot be kept: workers or gateways share no Redis, or it does not respond. Nothing was sent."""
+
+    code = "IDEMPOTENCY_UNAVAILABLE"
+    default_message = (
+        "Idempotency keys are not supported here: several workers or gateways need a common Redis for them. "
+        "Nothing was sent."
     )
 
 

@@ -35,6 +35,14 @@ CALLS = {
     "Subscription.customerUpdated": "Customer",
     "Subscription.threadChanges": "ThreadChange!",
     "ThreadChange.thread": "Thread",
+    "UpdateThreadPayload.thread": "Thread",
+    "CreateMessagePayload.thread": "Thread",
+    "MessageOutcome.thread": "Thread",
+}
+# What mutations answer; tests/writes/test_inputs.py compares what they take with the contract.
+ANSWERS = {"Mutation", "UpdateThreadPayload", "CreateMessagePayload", "CreateChatTokenPayload"} | {
+    "MessageOutcome",
+    "WriteError",
 }
 CONNECTION = {
     "MessageConnection": {
@@ -146,14 +154,21 @@ def test_a_link_reads_its_value_where_the_contract_has_it(schema: GraphQLSchema)
 
 def test_the_entry_points_are_those_with_a_rest_call(schema: GraphQLSchema) -> None:
     found = {name: str(field.type) for name, field in fields_of(schema, "Query").items() if not name.startswith("_")}
-    assert found == {name.removeprefix("Query."): kind for name, kind in CALLS.items() if name.startswith("Query.")}
+    expected = {name.removeprefix("Query."): kind for name, kind in CALLS.items() if name.startswith("Query.")}
+    assert found == {**expected, "messageOutcome": "MessageOutcome"}
     arguments = {
         f"{name}.{argument}": str(each.type)
         for name, field in fields_of(schema, "Query").items()
         if not name.startswith("_")
         for argument, each in field.args.items()
     }
-    assert arguments == {"thread.id": "ID!", "threads.ids": "[ID!]!", "customer.externalId": "ID!"}
+    assert arguments == {
+        "thread.id": "ID!",
+        "threads.ids": "[ID!]!",
+        "customer.externalId": "ID!",
+        "messageOutcome.threadId": "ID!",
+        "messageOutcome.idempotencyKey": "String!",
+    }
 
 
 def test_the_subscriptions_are_those_of_threads_and_customers(schema: GraphQLSchema) -> None:
@@ -193,7 +208,7 @@ def test_the_arguments_of_messages_have_their_defaults(schema: GraphQLSchema) ->
 def test_there_are_no_further_types(schema: GraphQLSchema) -> None:
     objects = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLObjectType)}
     ours = {name for name in objects if not name.startswith("__")} - FEDERATION
-    assert ours == {"Query", "Subscription", "ThreadChange", *SHOWN, *CONNECTION}
+    assert ours == {"Query", "Subscription", "ThreadChange", *SHOWN, *CONNECTION, *ANSWERS}
     scalars = {name for name, each in schema.type_map.items() if isinstance(each, GraphQLScalarType)}
     open_values = {field.of for name in SHOWN for field in TYPES[name].fields if field.of in ENUMERATIONS}
     assert scalars - FEDERATION == {
@@ -313,4 +328,4 @@ def test_introspection_shows_the_whole_schema(gateway: Gateway, schema: GraphQLS
     assert set(shown) == set(schema.type_map)
     assert {each["name"] for each in shown["Thread"]["fields"]} == set(fields_of(schema, "Thread"))
     assert data["__schema"]["queryType"]["name"] == "Query"
-    assert data["__schema"]["mutationType"] is None
+    assert data["__schema"]["mutationType"]["name"] == "Mutation"

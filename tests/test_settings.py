@@ -19,6 +19,7 @@ BOUNDS = {
     "upstream_read_timeout": (0.001, None),
     "upstream_max_concurrency": (1, 10_000),
     "upstream_max_queue": (0, None),
+    "instances": (1, 10_000),
     "upstream_retries": (0, 5),
     "upstream_connection_max_age": (0.001, None),
     "breaker_failure_rate": (0.001, 1),

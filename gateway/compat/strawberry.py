@@ -1,5 +1,6 @@
 """What the schema uses of Strawberry's undocumented behaviour. Apart, so that an upgrade is checked in one place."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
 
 DeclareField: TypeAlias = Callable[[StrawberryField], StrawberryField]
 ResolveEntities: TypeAlias = Callable[[Any, list[Any]], Awaitable[list[Any]]]
@@ -90,6 +92,15 @@ def has_resolver(definition: StrawberryField) -> bool:
 def field_name(definition: StrawberryField) -> str:
     """Return the Python name of a field, which is its key in the REST API. ``python_name`` is not documented."""
     return definition.python_name
+
+
+def input_names(kind: type) -> dict[str, str]:
+    """Return the names that the fields of an input type have in the schema, by their Python names.
+
+    That the fields of such a class are StrawberryFields with these two names is not documented.
+    """
+    fields = [each for each in dataclasses.fields(kind) if isinstance(each, StrawberryField)]
+    return {each.python_name: each.graphql_name or to_camel_case(each.python_name) for each in fields}
 
 
 def with_directive(definition: StrawberryField, directive: object) -> StrawberryField:

@@ -3,6 +3,7 @@
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.schema.federation import FederatedSchema
+from gateway.schema.mutations import Mutation
 from gateway.schema.queries import Query
 from gateway.schema.scalars import SCALARS
 from gateway.schema.subscriptions import Subscription
@@ -18,5 +19,10 @@ def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> Fe
     """
     config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
     return FederatedSchema(
-        field_scopes=field_scopes, query=Query, subscription=Subscription, federation_version="2.5", config=config
+        field_scopes=field_scopes,
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        federation_version="2.5",
+        config=config,
     )

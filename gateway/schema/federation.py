@@ -26,11 +26,11 @@ from gateway.compat.graphql_core import resolve_by_typename
 from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
-from gateway.schema.queries import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.links import Link, Load, Loads
 from gateway.schema.resolvers.records import attach_readers
 from gateway.schema.scalars import is_int64
+from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
 
 Representation = dict[str, Any]
 

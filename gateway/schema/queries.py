@@ -4,18 +4,15 @@ from typing import Annotated, Any
 
 import strawberry
 
+from gateway.schema.payloads import MESSAGE_CALLS, MessageOutcome, outcome_of_message
 from gateway.schema.resolvers.context import GatewayInfo
-from gateway.schema.resolvers.links import Link, Load, RestSource
-from gateway.schema.types import Customer, Thread
-from gateway.upstream.contract import CUSTOMER, THREAD
+from gateway.schema.resolvers.links import Link, Load, makes_calls
+from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE, Customer, Thread
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]
 _ThreadIds = Annotated[list[strawberry.ID], strawberry.argument(description="The threads' ids.")]
 _ExternalId = Annotated[strawberry.ID, strawberry.argument(description="The id the customer has in your own systems.")]
-
-
-THREAD_SOURCE = RestSource("Thread", THREAD)
-CUSTOMER_SOURCE = RestSource("Customer", CUSTOMER, part="customer")
+_Key = Annotated[str, strawberry.argument(description="The `idempotencyKey` that `createMessage` was given.")]
 
 _THREAD = Link(lambda _context, _parent, id: Load(THREAD_SOURCE, id), (THREAD_SOURCE,))  # noqa: A006 - the argument's GraphQL name
 _THREADS = Link(lambda _context, _parent, ids: [Load(THREAD_SOURCE, each) for each in ids], (THREAD_SOURCE,))
@@ -37,6 +34,11 @@ async def _customer(info: GatewayInfo, external_id: _ExternalId) -> Any:
     return await _CUSTOMER.follow(info.context, external_id=external_id)
 
 
+async def _message_outcome(info: GatewayInfo, thread_id: _ThreadId, idempotency_key: _Key) -> Any:
+    """``GET /api/v1/thread/{id}`` and the newest messages."""
+    return await outcome_of_message(info.context, thread_id, idempotency_key)
+
+
 @strawberry.type(description="What can be read.")
 class Query:
     """The root of every query."""
@@ -51,4 +53,9 @@ class Query:
     )
     customer: Customer | None = strawberry.field(
         resolver=_customer, metadata=_CUSTOMER.metadata, description="One customer; null where there is none."
+    )
+    message_outcome: MessageOutcome | None = strawberry.field(
+        resolver=_message_outcome,
+        metadata=makes_calls(MESSAGE_CALLS),
+        description="What is known by now of a message that was created with an idempotency key.",
     )

@@ -13,12 +13,11 @@ import strawberry
 from graphql import GraphQLField
 
 from gateway.compat.strawberry import definition_of
-from gateway.schema.queries import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext, Update
 from gateway.schema.resolvers.links import Link, Load, RestSource
 from gateway.schema.resolvers.records import Record
 from gateway.schema.scalars import DateTime
-from gateway.schema.types import Customer, Thread
+from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE, Customer, Thread
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]
 _ThreadIds = Annotated[list[strawberry.ID], strawberry.argument(description="The threads' ids.")]

@@ -26,7 +26,7 @@ from gateway.schema.scalars import (
     MessageOrigin,
     ThreadStatus,
 )
-from gateway.upstream.contract import CUSTOMER, MESSAGES
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
 
 DEFAULT_PAGE_SIZE = 20
 
@@ -37,6 +37,10 @@ def _field(
     return strawberry.field(description=description, name=name, deprecation_reason=deprecated, metadata=needs(scope))
 
 
+THREAD_SOURCE = RestSource("Thread", THREAD)
+"""The body of a thread."""
+CUSTOMER_SOURCE = RestSource("Customer", CUSTOMER, part="customer")
+"""The customer in the body of its details."""
 _PROFILE_SOURCE = RestSource("CustomerProfile", CUSTOMER)
 _MESSAGES_SOURCE = RestSource("MessageConnection", MESSAGES, items="messages", item_type="Message")
 

@@ -96,4 +96,5 @@ def _export(overrides: Mapping[str, Any]) -> None:
 
 def _warn_if_callers_are_not_authenticated(settings: Settings) -> None:
     if settings.upstream.identity is UpstreamIdentity.SERVICE and settings.auth.inbound is InboundAuth.NONE:
-        logger.warning("GATEWAY_INBOUND_AUTH=none: every caller reads with the gateway's own account")
+        does = "reads and writes" if settings.graphql.mutations else "reads"
+        logger.warning("GATEWAY_INBOUND_AUTH=none: every caller %s with the gateway's own account", does)

@@ -166,6 +166,11 @@ class GraphQLSettings(Group):
         default=False,
         description="Offer `@defer` and `@stream`: responses in parts, the slow ones later.",
     )
+    mutations: bool = Field(
+        alias="GATEWAY_MUTATIONS",
+        default=False,
+        description="Let mutations run. In service mode a caller needs the scope `chat:write` for them.",
+    )
     introspection: bool = Field(
         alias="GATEWAY_INTROSPECTION",
         default=True,

@@ -103,6 +103,14 @@ class ServerSettings(Group):
         le=256,
         description="Worker processes.",
     )
+    instances: int = Field(
+        alias="GATEWAY_INSTANCES",
+        default=1,
+        ge=1,
+        le=10_000,
+        description="How many gateways answer the same callers. Several workers or gateways without a common Redis "
+        "take no idempotency keys.",
+    )
     keep_alive: int = Field(
         alias="GATEWAY_KEEP_ALIVE",
         default=75,

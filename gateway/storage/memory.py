@@ -47,6 +47,10 @@ class MemoryStore:
         await self.set(key, value, lifetime)
         return value
 
+    async def delete(self, key: str) -> None:
+        """Forget ``key``."""
+        self._entries.pop(key, None)
+
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries.clear()

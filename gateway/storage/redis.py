@@ -1,9 +1,9 @@
 """Redis, for several processes: one client for all its users in a worker.
 
-Its users are the response cache, persisted documents, the login lock and the rate limits. The timeout, the retry, the
-pause after a failure and the counting stand here once. Each user has connections and a pause of its own: a burst of
-look-ups in the cache must not switch off a rate limit. Importing redis takes a tenth of a second, so this module is
-imported only where a Redis is configured.
+Its users are the response cache, persisted documents, the login lock, the rate limits and idempotency keys. The
+timeout, the retry, the pause after a failure and the counting stand here once. Each user has connections and a pause of
+its own: a burst of look-ups in the cache must not switch off a rate limit. Importing redis takes a tenth of a second,
+so this module is imported only where a Redis is configured.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _KEY_PREFIX = "gochat-gateway:"
 _PAUSE_SECONDS = 1.0
 # Per user. A thousand look-ups at once take as long with 128 connections, and opening those takes longer.
 _MAX_CONNECTIONS = 32
-_USERS = 4
+_USERS = 5
 
 
 class RedisConnection:
@@ -135,6 +135,10 @@ class RedisStore:
         _ = pipeline.mget([_KEY_PREFIX + key])
         results: Any = await self._connection.run(self._user, pipeline.execute)
         return None if results is None else _bytes(results[-1][0])
+
+    async def delete(self, key: str) -> None:
+        """Forget ``key`` if Redis responds."""
+        await self._connection.run(self._user, lambda: self._client.delete(_KEY_PREFIX + key), during_pause=True)
 
     async def aclose(self) -> None:
         """Close the worker's connections to Redis."""

@@ -26,10 +26,12 @@ from gateway.upstream.call import (
     Transport,
     outcome_of,
 )
-from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read, Write
 from gateway.upstream.response import body_or_error, translate
 
 _HEADERS = HeaderLines.of({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"}.items())
+
+_JSON_HEADERS = _HEADERS + HeaderLines.of([("content-type", "application/json")])
 
 NO_QUERY: Mapping[str, int] = {}
 
@@ -89,6 +91,27 @@ class UpstreamClient:
             fresh=caller.fresh,
         )
         return body_or_error(await self._send(request, caller.reports))
+
+    async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes) -> Response:
+        """Send JSON to a route of the contract, and return the response, whatever its status.
+
+        ``in_doubt`` of the GatewayError that is raised for a call without a response says whether it may have arrived.
+        """
+        viewer = caller.viewer
+        call = Call(caller.deadline, _timeout(caller))
+        request = RestRequest(
+            "POST",
+            route.path(identifier),
+            viewer.authorization,
+            _JSON_HEADERS,
+            content,
+            on_send=call.note_sent,
+            new_connection=True,
+            route=route,
+            call=call,
+            caller=viewer.caller,
+        )
+        return await self._send(request, caller.reports)
 
     async def _send(self, request: RestRequest, reports: CallReports) -> Response:
         """Return the response before the deadline of the call, and report the call."""

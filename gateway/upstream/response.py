@@ -101,28 +101,30 @@ def translate(exc: CallFailed | TimeoutError) -> GatewayError:
 
 
 def error_codes(body: bytes) -> tuple[str, ...]:
-    """Return the codes of the documented error body, without repeats; deprecated ones only if there are no others.
+    """Return the codes of the documented error body, without repeats; deprecated ones only if there are no others."""
+    return tuple(dict.fromkeys(code for code, _ in error_entries(body)))[:_MAX_CODES]
+
+
+def error_entries(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the entries of the documented error body with their codes; deprecated ones only if there are no others.
 
     A body of more than 64 KB is no such body: decoding a large one takes seconds.
     """
     if len(body) > _MAX_ERROR_BYTES:
-        return ()
+        return []
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ()
+        return []
     entries = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        return ()
-    entries = [entry for entry in entries if isinstance(entry, dict)]
-    current = _codes(entry for entry in entries if entry.get("deprecated") is not True)
-    return current or _codes(iter(entries))
-
-
-def _codes(entries: Any) -> tuple[str, ...]:
-    codes = (entry.get("code") for entry in entries)
-    shown = [code for code in codes if isinstance(code, str) and _CODE.fullmatch(code)]
-    return tuple(dict.fromkeys(shown))[:_MAX_CODES]
+        return []
+    shown: list[tuple[str, Mapping[str, Any]]] = []
+    for entry in entries:
+        code = entry.get("code") if isinstance(entry, dict) else None
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            shown.append((code, entry))
+    return [(code, entry) for code, entry in shown if entry.get("deprecated") is not True] or shown
 
 
 def parse_retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:

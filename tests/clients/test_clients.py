@@ -27,7 +27,7 @@ def reports(built: Project) -> Iterator[dict[str, Report]]:
     sandbox.faults.add(Fault("thread", "th-101", status=500))
     sandbox.faults.add(Fault("customer", "cu-5", patch={"custom_fields.0.value": "of cu-5"}))
     with BackgroundServer(sandbox_config(sandbox.app)) as upstream:
-        app = create_app(settings(upstream_url=upstream.url))
+        app = create_app(settings(upstream_url=upstream.url, mutations=True))
         with BackgroundServer(gateway_config(app)) as gateway:
             yield json.loads(built.run("build/main.js", f"{gateway.url}/graphql", AUTHORIZATION))
 
@@ -76,3 +76,32 @@ def test_a_client_sees_why_an_operation_could_not_begin(report: Report) -> None:
 def test_a_client_without_credentials_sees_that_it_needs_them(report: Report) -> None:
     """The HTTP status is 401: a client that reads no body of it has nothing to show."""
     assert report["anonymous"] == [{"code": "UNAUTHENTICATED", "path": ""}]
+
+
+def test_a_client_sends_all_three_mutations(reports: dict[str, Report]) -> None:
+    for name in CLIENTS:
+        writes = reports[name]["writes"]
+        assert {write: told["outcome"] for write, told in writes.items()} == {
+            "update": "APPLIED",
+            "send": "APPLIED",
+            "refused": "NOT_APPLIED",
+            "token": "APPLIED",
+        }
+        assert writes["update"]["thread"]["tags"] == [name]
+        assert writes["send"]["message"]["content"] == f"from {name}"
+        assert [error["code"] for error in writes["refused"]["userErrors"]] == ["recipient_not_allowed"]
+        assert writes["token"]["token"]
+
+
+def test_a_client_repeats_no_mutation(built: Project) -> None:
+    """The response to each is lost, and each is UNKNOWN: that is data, which nothing repeats."""
+    sandbox = Sandbox()
+    sandbox.faults.add(*(Fault(route, status=502) for route in ("update_thread", "message", "chat_token")))
+    with BackgroundServer(sandbox_config(sandbox.app)) as upstream:
+        app = create_app(settings(upstream_url=upstream.url, mutations=True))
+        with BackgroundServer(gateway_config(app)) as gateway:
+            reports = json.loads(built.run("build/main.js", f"{gateway.url}/graphql", AUTHORIZATION))
+    for name in CLIENTS:
+        assert {told["outcome"] for told in reports[name]["writes"].values()} == {"UNKNOWN"}
+    counts = {route: sandbox.count(route) for route in ("update_thread", "message", "chat_token")}
+    assert counts == {"update_thread": 3, "message": 6, "chat_token": 3}

@@ -82,7 +82,7 @@ def test_the_route_table_has_every_route_and_no_other() -> None:
 def test_the_sandboxs_table_has_every_control_route_with_its_methods() -> None:
     sandbox = Sandbox()
     methods: dict[str, set[str]] = {}
-    for each in Control(sandbox.faults, sandbox._calls).app().routes:  # noqa: SLF001 - the log has no public name
+    for each in Control(sandbox.faults, sandbox._calls, sandbox.store).app().routes:  # noqa: SLF001 - the log has no public name
         if isinstance(each, Route) and each.path != "/":
             methods.setdefault(each.path.replace(":path", ""), set()).update((each.methods or set()) - {"HEAD"})
     shown = {code_of(row[0]): set(row[1].split(", ")) for row in table(Page("docs/contributing/sandbox.md").text)}

@@ -16,6 +16,8 @@ from gateway.schema.resolvers.context import ContextFactory
 from gateway.schema.resolvers.cooperative import LARGE_BYTES
 from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory
+from gateway.upstream.writes.writer import WritePolicy, Writer
 from tests.harness import rest_response
 
 Reply = Response | CallFailed
@@ -55,6 +57,10 @@ def engine(*, plans: bool = True, schema: FederatedSchema = SCHEMA) -> Engine:
     return Engine(schema, EngineOptions(plans=plans))
 
 
+async def no_purge(_subject: str) -> None:
+    """There is no cache."""
+
+
 async def run(
     engine: Engine,
     operation: Operation,
@@ -71,7 +77,8 @@ async def run(
     """
     upstream = Upstream(answer)
     client = UpstreamClient(transport or upstream)
-    contexts = ContextFactory(client, 10, 100, large_bytes, response=response, slice_seconds=0)
+    writer = Writer(client, no_purge, policy=WritePolicy(enabled=True), keys=IdempotencyKeys(KeyMemory(), b"secret"))
+    contexts = ContextFactory(client, writer, 10, 100, large_bytes, response=response, slice_seconds=0)
     context = contexts.build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))

@@ -134,11 +134,15 @@ class Writer:
                 return f"(ids: {self.argument('[ID!]!', st.lists(st.sampled_from(IDS), max_size=3))})"
             case "_entities":
                 return f"(representations: {self.argument('[_Any!]!', st.lists(REPRESENTATIONS, max_size=3))})"
-            case "messages":
-                return self.page_arguments()
+            case "messages" | "messageOutcome":
+                return self.page_arguments() if name == "messages" else self.key_arguments()
         if of.args:
             raise LookupError(f"say here which values the arguments of {name} have")
         return ""
+
+    def key_arguments(self) -> str:
+        thread, key = self.argument("ID!", st.sampled_from(IDS)), self.argument("String!", st.just("key"))
+        return f"(threadId: {thread}, idempotencyKey: {key})"
 
     def page_arguments(self) -> str:
         given = []

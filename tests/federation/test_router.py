@@ -81,7 +81,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     sandbox = Sandbox(accounts=Accounts({OTHER_USER: PASSWORD}), echo_caller=True)
     with ExitStack() as stack:
         upstream = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
-        app = create_app(settings(upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY))
+        app = create_app(settings(upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY, mutations=True))
         gateway = stack.enter_context(BackgroundServer(gateway_config(app))).url
         second = stack.enter_context(federation.running("subgraph.mjs", until="http://"))
         sdl = SECOND.read_text(encoding="utf-8")
@@ -201,3 +201,24 @@ def test_a_caller_without_credentials_is_told_so_and_the_other_subgraph_answers(
 def test_an_error_carries_the_routers_request_id(graph: Graph) -> None:
     answer = graph.ask('{ thread(id: "th-1") { id } }', headers={"x-request-id": "from-the-client"})
     assert answer["errors"][0]["extensions"]["requestId"] == "from-the-client"
+
+
+def test_the_router_passes_mutations_through_once_each_and_in_their_order(graph: Graph) -> None:
+    data = graph.data(
+        """mutation ($message: CreateMessageInput!) {
+          updateThread(input: {id: "th-3", tagCodes: ["a", "b"], idempotencyKey: "router"}) {
+            outcome userErrors { code } thread { id tags risk }
+          }
+          createMessage(input: $message) { outcome message { content } thread { messageCount risk } }
+          createChatToken(input: {externalId: "cu-1"}) { outcome token expiresAt }
+        }""",
+        message={"threadId": "th-3", "content": "Through the router", "setReminder": {"delay": 1}},
+    )
+    assert data["updateThread"]["outcome"] == "APPLIED"
+    assert data["updateThread"]["thread"]["tags"][:2] == ["a", "b"]
+    assert data["updateThread"]["thread"]["risk"] == "risk of th-3"
+    assert data["createMessage"]["message"] == {"content": "Through the router"}
+    assert data["createMessage"]["thread"]["risk"] == "risk of th-3"
+    assert data["createChatToken"]["outcome"] == "APPLIED"
+    posts = [call.route for call in graph.sandbox.calls if call.method == "POST"]
+    assert posts == ["update_thread", "message", "chat_token"]

@@ -19,7 +19,9 @@ from gateway.sandbox import Sandbox
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import CostMode
 from gateway.upstream.client import UpstreamClient
-from tests.execution.comparison import SCHEMA, Upstream
+from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory
+from gateway.upstream.writes.writer import Writer
+from tests.execution.comparison import SCHEMA, Upstream, no_purge
 from tests.execution.operations import operations
 from tests.execution.worlds import World, worlds
 from tests.harness import Gateway, StartGateway
@@ -223,7 +225,8 @@ async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[
     """Return the cost that the engine reports, and the number of calls that arrived."""
     upstream = Upstream(world)
     client = UpstreamClient(upstream)
-    context = ContextFactory(client, 10, 100).build(Viewer("Bearer token"), "request")
+    writer = Writer(client, no_purge, keys=IdempotencyKeys(KeyMemory(), b"secret"))
+    context = ContextFactory(client, writer, 10, 100).build(Viewer("Bearer token"), "request")
     return (await engine.execute(operation, context)).cost, len(upstream.calls)
 
 

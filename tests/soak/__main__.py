@@ -1,7 +1,7 @@
 """Two gateways under load for minutes, while all around them fails and recovers: `uv run python -m tests.soak`.
 
 The promises: every request is answered with status 200 and GraphQL, also while a gateway or Redis is killed (but for
-what that gateway had begun to send); nobody is told another caller's data; no error comes while all is well, and none
+what that gateway was working on); nobody is told another caller's data; no error comes while all is well, and none
 that blames the gateway at any time; no traceback in a log; memory stays flat. It prints a report; status 1 where a
 promise was broken.
 """

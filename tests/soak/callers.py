@@ -43,7 +43,7 @@ class Answer:
     broken: str = ""
     stale: bool = False
     cut_off: bool = False
-    """It had begun when its gateway was killed: nobody can send the rest."""
+    """It had begun when its gateway was killed, or was not begun: nobody can send it, and no proxy repeats a POST."""
 
 
 class Caller:
@@ -86,6 +86,8 @@ class Caller:
         others = set(_NAMED.findall(response.text)) - ({self._name} if self._knows else set())
         if others:
             return Answer(phase, seconds, (), f"another caller's data: {sorted(others)} told to {self._name}")
+        if response.status_code == httpx.codes.BAD_GATEWAY:
+            return Answer(phase, seconds, (), cut_off=True)
         if response.status_code != httpx.codes.OK:
             return Answer(phase, seconds, (), f"HTTP {response.status_code}")
         answer = response.json()

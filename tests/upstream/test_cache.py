@@ -55,6 +55,9 @@ class RecordingStore:
         self.values.append(value)
         return await self._following.claim(key, value, lifetime)
 
+    async def delete(self, key: str) -> None:
+        await self._following.delete(key)
+
     async def aclose(self) -> None:
         await self._following.aclose()
 

@@ -95,6 +95,22 @@ def test_the_page_gets_the_settings_that_it_needs(built: Path) -> None:
     assert 'data-authorization="true" data-explain="true"' in text_of(graphiql(built, **passthrough))
 
 
+def test_the_page_has_a_tab_for_each_mutation_where_they_run(built: Path, start: StartGateway) -> None:
+    def tabs(page: GraphiQL) -> list[dict[str, str]]:
+        (text,) = re.findall(r'data-tabs="([^"]*)"', text_of(page))
+        return list(json.loads(html.unescape(text)))
+
+    assert tabs(build_graphiql(False, False, built)) == []
+    gateway = start(mutations=True)
+    names = set()
+    for tab in tabs(build_graphiql(False, False, built, mutations=True)):
+        data = gateway.data(tab["query"], **json.loads(tab["variables"]))
+        (payload,) = data.values()
+        assert payload["outcome"] == "APPLIED"
+        names |= set(data)
+    assert names == {"updateThread", "createMessage", "createChatToken"}
+
+
 def test_the_policy_allows_nothing_from_other_sites(built: Path) -> None:
     policy = policy_of(graphiql(built))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]

@@ -26,7 +26,6 @@ from graphql import (
     GraphQLSchema,
     ListValueNode,
     OperationDefinitionNode,
-    OperationType,
     Visitor,
     VisitorAction,
     get_named_type,
@@ -41,7 +40,7 @@ from gateway.execution.documents.incremental_directives import without_increment
 from gateway.execution.selection import ConditionalOperation, Conditions, NotPlannable, Selection, select
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Link, Load, RestSource, link_of, python_arguments
+from gateway.schema.resolvers.links import Link, Load, RestSource, calls_of, link_of, python_arguments
 
 # Each variable in a @skip or an @include can double the number of variants.
 _MAX_VARIANTS = 4
@@ -92,7 +91,9 @@ class OperationCost:
         if values is None:
             return 0  # the operation does not begin
         variant = self._only or self._variant(self._operation.conditions(values))
-        return _Counter(context, values, limit).count(variant.fields) if variant.total is None else variant.total
+        if variant.total is not None:
+            return variant.total
+        return variant.own + _Counter(context, values, limit - variant.own).count(variant.fields)
 
     def _variant(self, conditions: Conditions) -> "_Variant":
         variant: _Variant | None = self._variants.get(conditions)
@@ -101,22 +102,22 @@ class OperationCost:
         return variant
 
     def _search(self, conditions: Conditions) -> "_Variant":
-        if self._operation.node.operation is OperationType.MUTATION:
-            return _Variant((), 0)
         selection = self._operation.select(conditions)
+        finder = _Finder(selection, self._list_size)
         try:
-            fields = _Finder(selection, self._list_size).root()
+            fields = finder.root()
         except _TooManyFieldsError:
-            return _Variant((), TOO_LARGE)
+            return _Variant((), 0, TOO_LARGE)
         except GraphQLError:
-            return _Variant((), 0)  # a condition without a value at the root: the operation fails
-        return _Variant(fields, _sum(fields) if _are_all_different(fields) else None)
+            return _Variant((), 0, 0)  # a condition without a value at the root: the operation fails
+        return _Variant(fields, finder.own, finder.own + _sum(fields) if _are_all_different(fields) else None)
 
 
 class _Variant(NamedTuple):
-    """The fields that cost calls, and the number of calls where it does not depend on the variables."""
+    """The fields that cost calls, the calls of resolvers beside those, and the sum where it is constant."""
 
     fields: tuple[CallField, ...]
+    own: int
     total: int | None
 
 
@@ -127,13 +128,12 @@ def most_calls(
 
     A list that is a variable has ``items`` items. Nothing is skipped, and no two calls are the same.
     """
-    if operation.operation is OperationType.MUTATION:
-        return 0
     node: DocumentNode = visit(document, _WithoutDirectives())
     index = _operations(document).index(operation)
     selection = select(schema, node, _operations(node)[index], {})
+    finder = _Finder(selection, list_size)
     try:
-        return _sum(_Finder(selection, list_size).root(), items=items)
+        return _sum(finder.root(), items=items) + finder.own
     except _TooManyFieldsError:
         return TOO_LARGE
 
@@ -158,6 +158,8 @@ class _Finder:
     selection: Selection
     list_size: int
     left: int = _MAX_FIELDS
+    own: int = 0
+    """How many calls the resolvers of fields make by themselves."""
 
     def root(self) -> tuple[CallField, ...]:
         """Return the fields that cost a call in the whole operation."""
@@ -172,15 +174,18 @@ class _Finder:
         if self.left < 0:
             raise _TooManyFieldsError
         found: list[CallField] = []
-        for selected in grouped.values():
+        for key, selected in grouped.items():
             name = selected[0].node.name.value
             if name in of.fields:
-                found.extend(self._field(name, of.fields[name], selected, place, times))
+                # Two aliases of a mutation are two writes; two of any other field are the same object.
+                at = key if of is self.selection.schema.mutation_type else name
+                found.extend(self._field(at, of.fields[name], selected, place, times))
         return tuple(found)
 
     def _field(
         self, name: str, of: GraphQLField, selected: Any, place: tuple[str, ...], times: int
     ) -> tuple[CallField, ...]:
+        self.own += times * calls_of(of)
         link = link_of(of)
         if link is not None and all(source.route is None for source in link.sources):
             return tuple(each for source in link.sources for each in self._source(source, selected))

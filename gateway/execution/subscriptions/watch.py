@@ -21,11 +21,11 @@ from gateway.errors import Forbidden, GatewayError, InternalError, Unauthenticat
 from gateway.events import Event
 from gateway.execution.subscriptions.feed import Feed
 from gateway.execution.subscriptions.subscription import EndReason
-from gateway.schema.queries import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
 from gateway.schema.resolvers.links import Load
 from gateway.schema.resolvers.records import RestBody
 from gateway.schema.subscriptions import Kind
+from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.telemetry import logger
 from gateway.upstream.call import ResponseOrigin
 

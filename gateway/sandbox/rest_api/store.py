@@ -4,6 +4,7 @@ Bodies are replaced and never changed in place, so the seed can be shared. An en
 write, so that a benchmark measures the gateway and not this encoder.
 """
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -90,9 +91,14 @@ class Store:
             self._outbox.append((self._clock() + self.outbox_delay, new))
             self._empty_outbox()
 
-    def _empty_outbox(self) -> None:
+    def empty_outbox(self) -> None:
+        """Let every message leave the outbox now."""
+        with self._lock:
+            self._empty_outbox(math.inf)
+
+    def _empty_outbox(self, now: float | None = None) -> None:
         """Add to their threads the messages whose time has come."""
-        now = self._clock()
+        now = self._clock() if now is None else now
         due = [new for at, new in self._outbox if at <= now]
         self._outbox = [(at, new) for at, new in self._outbox if at > now]
         for new in due:

@@ -12,6 +12,7 @@ from gateway.schema.resolvers.cooperative import LARGE_BYTES, SLICE_SECONDS, Pac
 from gateway.schema.resolvers.loaders import Intake, Loaders
 from gateway.upstream.call import CallReports
 from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.writes.writer import Writer
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class Execution:
     """``plan`` or ``reference``; ``none`` where the operation could not begin."""
     reason: str | None = None
     """Why no plan executed it."""
+    writes: list[tuple[str, str]] = field(default_factory=list)
+    """Each mutation that was answered, with its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class OperationContext:
     request_id: str
     loaders: Loaders
     max_page_size: int
-    reports: CallReports
-    """A report of each REST call is added here."""
+    call: CallContext
+    """The deadline and the reports of its REST calls."""
+    writer: Writer
     pace: Pace
     budget: Budget
     """Counts the response that the reference executor builds."""
@@ -58,6 +62,11 @@ class OperationContext:
     """By the id of a list of representations, the list and what it loads."""
     update: Update | None = None
     """What a subscription is executed for; None for any other operation."""
+
+    @property
+    def reports(self) -> CallReports:
+        """A report of each REST call."""
+        return self.call.reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class ContextFactory:
     """
 
     client: UpstreamClient
+    writer: Writer
     timeout: float
     max_page_size: int
     large_bytes: int = LARGE_BYTES
@@ -84,7 +94,7 @@ class ContextFactory:
         pace = Pace(self.slice_seconds)
         loaders = Loaders(self.client, call, Intake(pace, self.large_bytes, self.upstream_bytes))
         budget = Budget(self.response)
-        return OperationContext(viewer, request_id, loaders, self.max_page_size, call.reports, pace, budget)
+        return OperationContext(viewer, request_id, loaders, self.max_page_size, call, self.writer, pace, budget)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -21,6 +21,7 @@ from gateway.schema.resolvers.records import Record, RestBody, read_integer, rea
 from gateway.upstream.contract import Read
 
 _METADATA = "gateway.link"
+_CALLS = "gateway.calls"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +117,17 @@ def link_of(field: GraphQLField) -> Link | None:
     definition = definition_of(field)
     link = None if definition is None else definition.metadata.get(_METADATA)
     return link if isinstance(link, Link) else None
+
+
+def makes_calls(most: int) -> dict[str, int]:
+    """Return the metadata of a field whose resolver makes REST calls by itself, ``most`` at most."""
+    return {_CALLS: most}
+
+
+def calls_of(field: GraphQLField) -> int:
+    """Return how many REST calls the resolver of a field makes by itself, beside those of its link."""
+    definition = definition_of(field)
+    return 0 if definition is None else int(definition.metadata.get(_CALLS, 0))
 
 
 def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:

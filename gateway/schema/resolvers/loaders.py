@@ -6,9 +6,10 @@ Cancelling one of them must not cancel the others: hence the shield.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -73,6 +74,10 @@ class RestLoader(Generic[KeyT]):
             raise outcome.error
         return outcome
 
+    def put(self, key: KeyT, body: RestBody) -> None:
+        """Give the body for a key that was not loaded yet."""
+        self._loader.prime(key, body)
+
     def close(self) -> None:
         """Cancel every call that is still running, and drop the bodies: errors refer to this loader for a while."""
         for call in self._loader.running:
@@ -124,6 +129,7 @@ class Loaders:
         self._client = client
         self._call = call
         self._intake = intake
+        self._renewed: list[RestLoader[Any]] = []
 
         self._by_route: dict[Read, RestLoader[RestKey]] = {}
 
@@ -141,8 +147,19 @@ class Loaders:
         graphql-core's executor is part of a reference cycle, and refers to these through the context. Otherwise a large
         body would stay until the next garbage collection, and make that take half a second.
         """
-        while self._by_route:
-            self._by_route.popitem()[1].close()
+        self.renew()
+        while self._renewed:
+            self._renewed.pop().close()
+
+    def renew(self) -> None:
+        """Load everything again from now on: something was written."""
+        self._renewed += self._by_route.values()
+        self._by_route = {}
+
+    async def put(self, route: Read, key: RestKey, content: bytes) -> None:
+        """Give a body that was read with a write. One that is refused is loaded, and refused, when it is needed."""
+        with suppress(GatewayError):
+            self.of(route).put(key, await self._intake.take(content))
 
 
 def _fetch(client: UpstreamClient, call: CallContext, route: Read, key: RestKey) -> Awaitable[bytes | None]:

@@ -16,6 +16,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -196,7 +197,7 @@ def token_lifetime(expires_in: object) -> float:
 
 
 class TokenAccount:
-    """Sends the gateway's own token with every request, and after a 401 once more with a new token."""
+    """Sends the gateway's own token with every request, and a read after a 401 once more with a new token."""
 
     def __init__(
         self,
@@ -213,13 +214,18 @@ class TokenAccount:
         self._no_renewal_before: dict[str, float] = {}
 
     async def send(self, request: RestRequest) -> Response:
-        """Send the request with a token. A 401 means that nothing was done, so repeating it is safe."""
+        """Send the request with a token. After a 401 a read is sent again; a write is not: the next has a new token."""
         route = request.route.template
         token = await self._login.token()
         response = await self._send(request, token)
         if response.status != HTTPStatus.UNAUTHORIZED:
             return response
         if self._clock() < self._no_renewal_before.get(route, -math.inf):
+            return response
+        if not request.is_safe:
+            self._no_renewal_before[route] = self._clock() + _RENEWAL_PAUSE_SECONDS
+            with suppress(GatewayError, CallFailed, TimeoutError):
+                await self._login.token(refused=token)
             return response
         renewed = await self._login.token(refused=token)
         response = await self._send(request, renewed)

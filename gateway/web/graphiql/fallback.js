@@ -18,12 +18,13 @@ addEventListener('DOMContentLoaded', () => {
     return;
   }
   const { React, ReactDOM, GraphiQL } = globalThis;
-  const { query, authorization, explain } = root.dataset;
+  const { query, tabs, authorization, explain } = root.dataset;
   const headers = explain === 'true' ? { 'Gateway-Explain': '1' } : {};
   const properties = {
     defaultEditorToolsVisibility: authorization === 'true' ? 'headers' : undefined,
     defaultHeaders: authorization === 'true' ? '{\n  "Authorization": ""\n}' : undefined,
     defaultQuery: query,
+    defaultTabs: [{ query }, ...JSON.parse(tabs)],
     fetcher: GraphiQL.createFetcher({ url: location.pathname, headers }),
     inputValueDeprecation: true,
     storage: null, // this GraphiQL would keep credentials with its history

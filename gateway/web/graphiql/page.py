@@ -7,6 +7,7 @@ are not built, the page loads an older GraphiQL from a CDN, checks the hash of e
 import json
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -30,6 +31,41 @@ EXAMPLE = """{
   }
 }"""
 """The query that the page opens with; its thread is in the sandbox."""
+
+WRITES = (
+    (
+        """mutation UpdateThread($input: UpdateThreadInput!) {
+  updateThread(input: $input) {
+    outcome
+    userErrors { field code message }
+    thread { status tags reminder { delay numberLeft } }
+  }
+}""",
+        {"input": {"id": "th-1", "status": 3, "tagCodes": ["urgent"], "idempotencyKey": "a random UUID"}},
+    ),
+    (
+        """mutation CreateMessage($input: CreateMessageInput!) {
+  createMessage(input: $input) {
+    outcome
+    userErrors { field code message }
+    message { id subject content }
+  }
+}""",
+        {"input": {"threadId": "th-1", "subject": "Hello", "content": "How are you?"}},
+    ),
+    (
+        """mutation CreateChatToken($input: CreateChatTokenInput!) {
+  createChatToken(input: $input) {
+    outcome
+    userErrors { field code message }
+    token
+    expiresAt
+  }
+}""",
+        {"input": {"externalId": "cu-1", "emails": ["customer@sandbox.example"]}},
+    ),
+)
+"""Where mutations run: a tab for each of them, with its variables."""
 
 BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
 _CDN = "https://unpkg.com/"
@@ -60,6 +96,8 @@ class GraphiQL:
     authorization: bool
     """Whether a request without ``Authorization`` is refused."""
     explain: bool
+    mutations: bool = False
+    """Whether the page opens with a tab for each mutation as well."""
 
     def response(self) -> HTMLResponse:
         """Return the page, with a new nonce."""
@@ -76,6 +114,7 @@ class GraphiQL:
     def _html(self, nonce: str) -> str:
         settings = {
             "query": print_ast(parse(EXAMPLE)),
+            "tabs": json.dumps(_tabs() if self.mutations else []),
             "authorization": _flag(self.authorization),
             "explain": _flag(self.explain),
         }
@@ -129,15 +168,13 @@ class GraphiQL:
 class GraphiQLPage:
     """The current page: loaded at the start, and again after a build."""
 
-    def __init__(self, *, authorization: bool, explain: bool, sources: Path = SOURCES) -> None:
-        self._authorization = authorization
-        self._explain = explain
-        self._sources = sources
-        self._current = build_graphiql(authorization, explain, sources)
+    def __init__(self, *, authorization: bool, explain: bool, mutations: bool = False, sources: Path = SOURCES) -> None:
+        self._build = partial(build_graphiql, authorization, explain, sources, mutations=mutations)
+        self._current = self._build()
 
     def refresh(self) -> None:
         """Load the page again."""
-        self._current = build_graphiql(self._authorization, self._explain, self._sources)
+        self._current = self._build()
 
     def response(self) -> HTMLResponse:
         """Return the page."""
@@ -148,13 +185,21 @@ class GraphiQLPage:
         return assets_route(lambda: self._current.assets)
 
 
-def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES) -> GraphiQL:
+def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES, *, mutations: bool = False) -> GraphiQL:
     """Return the page; log that it needs a CDN if the assets are not built."""
     assets = built_assets(sources)
     if assets is not None:
-        return GraphiQL(assets, (), authorization, explain)
+        return GraphiQL(assets, (), authorization, explain, mutations)
     logger.info("GraphiQL's assets are not built: its page loads an older one from %s (to build: %s)", _CDN, BUILD)
-    return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, explain)
+    return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, explain, mutations)
+
+
+def _tabs() -> list[dict[str, str]]:
+    """Return the further tabs, in the form of GraphiQL's ``defaultTabs``."""
+    return [
+        {"query": print_ast(parse(document)), "variables": json.dumps(variables, indent=2)}
+        for document, variables in WRITES
+    ]
 
 
 def _cdn_files(sources: Path) -> tuple[CdnFile, ...]:

@@ -176,6 +176,8 @@ def _fields(operation: Operation, context: OperationContext, codes: tuple[str, .
     }
     if execution.reason is not None:
         fields["reason"] = execution.reason
+    if execution.writes:
+        fields["writes"] = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
     return fields
 
 

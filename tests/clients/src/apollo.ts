@@ -1,14 +1,25 @@
 import { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache } from "@apollo/client/core";
 import type { ErrorLike } from "@apollo/client/core";
 import { relayStylePagination } from "@apollo/client/utilities";
-import { MessagesDocument, ThreadDocument, ThreadsDocument } from "./generated.js";
+import { RetryLink } from "@apollo/client/link/retry";
+import {
+  MessagesDocument,
+  SendDocument,
+  ThreadDocument,
+  ThreadsDocument,
+  TokenDocument,
+  UpdateDocument,
+} from "./generated.js";
 import type { MessagesQuery } from "./generated.js";
-import { NONE, PAGED, THREE, problems } from "./report.js";
-import type { Client, Problem } from "./report.js";
+import { NONE, PAGED, THREE, inputs, problems } from "./report.js";
+import type { Client, Problem, Writes } from "./report.js";
 
 function connect(uri: string, headers: Record<string, string>): ApolloClient {
   return new ApolloClient({
-    link: new HttpLink({ uri, headers }),
+    link: new RetryLink({
+      // A mutation that got no answer may have been carried out.
+      attempts: (count, { operationType }) => operationType === "query" && count < 3,
+    }).concat(new HttpLink({ uri, headers })),
     cache: new InMemoryCache({
       typePolicies: {
         Thread: { fields: { messages: relayStylePagination() } },
@@ -35,6 +46,20 @@ async function pages(client: ApolloClient): Promise<string[][]> {
   }
 }
 
+async function writes(client: ApolloClient): Promise<Writes> {
+  const given = inputs("apollo");
+  const update = await client.mutate({ mutation: UpdateDocument, variables: { input: given.update } });
+  const send = await client.mutate({ mutation: SendDocument, variables: { input: given.send } });
+  const refused = await client.mutate({ mutation: SendDocument, variables: { input: given.refused } });
+  const token = await client.mutate({ mutation: TokenDocument, variables: { input: given.token } });
+  return {
+    update: update.data?.updateThread,
+    send: send.data?.createMessage,
+    refused: refused.data?.createMessage,
+    token: token.data?.createChatToken,
+  };
+}
+
 export const apollo: Client = async ({ url, authorization }) => {
   const client = connect(url, { authorization });
   const { data } = await client.query({ query: ThreadDocument, variables: { id: "th-1" } });
@@ -51,5 +76,6 @@ export const apollo: Client = async ({ url, authorization }) => {
     partial: { threads: partial.data?.threads, problems: shown(partial.error) },
     wrong: shown(wrong.error),
     anonymous: shown(anonymous.error),
+    writes: await writes(client),
   };
 };

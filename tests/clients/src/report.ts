@@ -1,4 +1,14 @@
-import type { MessagesQuery, ThreadQuery, ThreadsQuery } from "./generated.js";
+import type {
+  CreateChatTokenInput,
+  CreateMessageInput,
+  MessagesQuery,
+  SendMutation,
+  ThreadQuery,
+  ThreadsQuery,
+  TokenMutation,
+  UpdateMutation,
+  UpdateThreadInput,
+} from "./generated.js";
 
 /** An error as a client shows it to its application. */
 export interface Problem {
@@ -18,6 +28,31 @@ export interface Report {
   wrong: Problem[];
   /** The call carries no credentials. */
   anonymous: Problem[];
+  /** The three mutations, and one whose recipient is refused. */
+  writes: Writes;
+}
+
+export interface Writes {
+  update: UpdateMutation["updateThread"] | undefined;
+  send: SendMutation["createMessage"] | undefined;
+  refused: SendMutation["createMessage"] | undefined;
+  token: TokenMutation["createChatToken"] | undefined;
+}
+
+/** What a client writes; `name` is the client's. */
+export function inputs(name: string): {
+  update: UpdateThreadInput;
+  send: CreateMessageInput;
+  refused: CreateMessageInput;
+  token: CreateChatTokenInput;
+} {
+  const idempotencyKey = crypto.randomUUID();
+  return {
+    update: { id: "th-1", tagCodes: [name], reminder: { delay: 3, numberLeft: 1 } },
+    send: { threadId: "th-2", content: `from ${name}`, delivery: 1, idempotencyKey },
+    refused: { threadId: "th-1", to: "nobody@nowhere.example" },
+    token: { externalId: "cu-1", emails: ["customer@sandbox.example"] },
+  };
 }
 
 export interface Service {

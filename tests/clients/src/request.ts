@@ -1,8 +1,15 @@
 import { ClientError, GraphQLClient } from "graphql-request";
-import { MessagesDocument, ThreadDocument, ThreadsDocument } from "./generated.js";
+import {
+  MessagesDocument,
+  SendDocument,
+  ThreadDocument,
+  ThreadsDocument,
+  TokenDocument,
+  UpdateDocument,
+} from "./generated.js";
 import type { ThreadsQuery } from "./generated.js";
-import { NONE, PAGED, THREE, follow, problems } from "./report.js";
-import type { Client } from "./report.js";
+import { NONE, PAGED, THREE, follow, inputs, problems } from "./report.js";
+import type { Client, Writes } from "./report.js";
 
 /** Returns what a call that fails is refused with; the data that came all the same is in it too. */
 async function refusal(call: Promise<unknown>): Promise<ClientError["response"]> {
@@ -13,6 +20,16 @@ async function refusal(call: Promise<unknown>): Promise<ClientError["response"]>
     throw error;
   }
   throw new Error("the call did not fail");
+}
+
+async function writes(client: GraphQLClient): Promise<Writes> {
+  const given = inputs("request");
+  return {
+    update: (await client.request(UpdateDocument, { input: given.update })).updateThread,
+    send: (await client.request(SendDocument, { input: given.send })).createMessage,
+    refused: (await client.request(SendDocument, { input: given.refused })).createMessage,
+    token: (await client.request(TokenDocument, { input: given.token })).createChatToken,
+  };
 }
 
 export const request: Client = async ({ url, authorization }) => {
@@ -27,5 +44,6 @@ export const request: Client = async ({ url, authorization }) => {
     partial: { threads: (partial.data as ThreadsQuery | undefined)?.threads, problems: problems(partial.errors) },
     wrong: problems(wrong.errors),
     anonymous: problems(anonymous.errors),
+    writes: await writes(client),
   };
 };

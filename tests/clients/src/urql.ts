@@ -1,8 +1,15 @@
 import { Client as UrqlClient, cacheExchange, fetchExchange } from "@urql/core";
 import type { CombinedError } from "@urql/core";
-import { MessagesDocument, ThreadDocument, ThreadsDocument } from "./generated.js";
-import { NONE, PAGED, THREE, follow, problems } from "./report.js";
-import type { Client, Problem } from "./report.js";
+import {
+  MessagesDocument,
+  SendDocument,
+  ThreadDocument,
+  ThreadsDocument,
+  TokenDocument,
+  UpdateDocument,
+} from "./generated.js";
+import { NONE, PAGED, THREE, follow, inputs, problems } from "./report.js";
+import type { Client, Problem, Writes } from "./report.js";
 
 function connect(url: string, headers: Record<string, string>): UrqlClient {
   return new UrqlClient({ url, fetchOptions: { headers }, exchanges: [cacheExchange, fetchExchange] });
@@ -11,6 +18,20 @@ function connect(url: string, headers: Record<string, string>): UrqlClient {
 function shown(error: CombinedError | undefined): Problem[] {
   if (error?.networkError !== undefined) throw error;
   return problems(error?.graphQLErrors);
+}
+
+async function writes(client: UrqlClient): Promise<Writes> {
+  const given = inputs("urql");
+  const update = await client.mutation(UpdateDocument, { input: given.update }).toPromise();
+  const send = await client.mutation(SendDocument, { input: given.send }).toPromise();
+  const refused = await client.mutation(SendDocument, { input: given.refused }).toPromise();
+  const token = await client.mutation(TokenDocument, { input: given.token }).toPromise();
+  return {
+    update: update.data?.updateThread,
+    send: send.data?.createMessage,
+    refused: refused.data?.createMessage,
+    token: token.data?.createChatToken,
+  };
 }
 
 export const urql: Client = async ({ url, authorization }) => {
@@ -28,5 +49,6 @@ export const urql: Client = async ({ url, authorization }) => {
     partial: { threads: partial.data?.threads, problems: shown(partial.error) },
     wrong: shown(wrong.error),
     anonymous: shown(anonymous.error),
+    writes: await writes(client),
   };
 };

@@ -15,7 +15,7 @@ import { LateSchema } from './schema.jsx';
 import { openStorage } from './storage.js';
 
 const root = document.getElementById('graphiql');
-const { query, ...flags } = root.dataset;
+const { query, tabs, ...flags } = root.dataset;
 const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
 
 const fetcher = fetcherFor(settings);
@@ -26,6 +26,7 @@ createRoot(root).render(
     defaultEditorToolsVisibility={settings.authorization ? 'headers' : undefined}
     defaultHeaders={settings.authorization ? '{\n  "Authorization": ""\n}' : undefined}
     defaultQuery={query}
+    defaultTabs={[{ query }, ...JSON.parse(tabs)]}
     fetcher={fetcher}
     inputValueDeprecation
     plugins={plugins}

@@ -1,0 +1,248 @@
+"""The same key gets the first answer again, and nothing is sent twice."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyedWrite, KeyMemory, Subject
+from gateway.upstream.writes.outcome import Answer, ChatToken, Outcome
+from tests.harness import Clock, Gateway, StartGateway
+from tests.upstream.redis_server import RedisServer
+from tests.writes.conftest import SECOND
+from tests.writes.documents import SEND, TOKEN, UPDATE, ask, send, token, update, writes
+
+DAY = 86_400
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def begin_keyed(request: pytest.FixtureRequest, start: StartGateway) -> Start:
+    """Start a gateway that takes keys, with either store."""
+
+    def begin(**options: Any) -> Gateway:
+        if request.param == "redis":
+            server: RedisServer = request.getfixturevalue("server")
+            options = {"cache_url": server.url, "cache_secret": "a secret of the tests", "cache_timeout": 5, **options}
+        return start(mutations=True, **options)
+
+    return begin
+
+
+def test_the_same_key_gets_the_first_answer_again(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    for run, given in ((update, {"tagCodes": ["a"]}), (send, {"content": "Hello"})):
+        first = run(gateway, idempotencyKey=run.__name__, **given)
+        assert first["outcome"] == "APPLIED"
+        assert [run(gateway, idempotencyKey=run.__name__, **given) for _ in range(3)] == [first] * 3
+    assert writes(sandbox) == 2
+
+
+def test_of_a_token_only_the_fact_is_kept(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    first, again = (token(gateway, externalId="cu-1", idempotencyKey="k") for _ in range(2))
+    assert (first["outcome"], again["outcome"]) == ("APPLIED", "APPLIED")
+    assert first["token"]
+    assert (again["token"], again["expiresAt"]) == (None, None)
+    assert writes(sandbox) == 1
+
+
+def test_other_input_under_the_same_key_is_refused(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    update(gateway, tagCodes=["a"], idempotencyKey="k")
+    for document, given in (
+        (UPDATE, {"id": "th-1", "tagCodes": ["b"]}),
+        (UPDATE, {"id": "th-2", "tagCodes": ["a"]}),
+        (SEND, {"threadId": "th-1"}),
+        (TOKEN, {}),
+    ):
+        assert gateway.code(document, input={**given, "idempotencyKey": "k"}) == "IDEMPOTENCY_MISMATCH"
+    assert writes(sandbox) == 1
+
+
+def test_a_refusal_is_an_answer_too(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    first, again = (send(gateway, to="nobody@nowhere.example", idempotencyKey="k") for _ in range(2))
+    assert first["outcome"] == "NOT_APPLIED"
+    assert again == first
+    assert writes(sandbox) == 1
+
+
+def test_unknown_stays_the_answer_and_is_asked_for_otherwise(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.store.outbox_delay = 60
+    sandbox.faults.add(Fault("message", times=1, drop="before", carry_out=True))
+    for _ in range(2):
+        assert send(gateway, content="Hello", idempotencyKey="k")["outcome"] == "UNKNOWN"
+    assert ask(gateway, "k") == {"outcome": "UNKNOWN", "message": None, "thread": {"id": "th-1"}}
+    sandbox.store.empty_outbox()
+    assert ask(gateway, "k") == {"outcome": "APPLIED", "message": {"content": "Hello"}, "thread": {"id": "th-1"}}
+    assert writes(sandbox) == 1
+
+
+def test_the_outcome_of_a_message_is_known_at_once_where_it_was_answered(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.store.outbox_delay = 60
+    send(gateway, content="Hello", idempotencyKey="k")
+    send(gateway, to="nobody@nowhere.example", idempotencyKey="refused")
+    assert ask(gateway, "k")["outcome"] == "APPLIED"
+    assert ask(gateway, "refused")["outcome"] == "NOT_APPLIED"
+    assert ask(gateway, "k", thread="th-2")["outcome"] == "UNKNOWN"
+    assert ask(gateway, "another")["outcome"] == "UNKNOWN"
+
+
+def test_a_key_can_be_used_again_if_nothing_was_written(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.faults.add(Fault("update_thread", times=1, status=403))
+    assert gateway.code(UPDATE, input={"id": "th-1", "tagCodes": ["a"], "idempotencyKey": "k"}) == "FORBIDDEN"
+    assert update(gateway, tagCodes=["a"], idempotencyKey="k")["outcome"] == "APPLIED"
+
+
+def test_who_comes_meanwhile_waits_for_the_same_answer(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.faults.add(Fault("message", hold="gate"))
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(send(gateway, content="Hello", idempotencyKey="k")))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    sandbox.wait_for_calls(1, route="message")
+    sandbox.release("gate")
+    for thread in threads:
+        thread.join()
+    assert [answer["outcome"] for answer in answers] == ["APPLIED"] * 5
+    assert writes(sandbox) == 1
+
+
+def test_who_waits_takes_over_if_nothing_was_written(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.faults.add(Fault("message", times=1, hold="gate", status=403))
+    outcomes: list[Any] = []
+    given = {"threadId": "th-1", "content": "Hello", "idempotencyKey": "k"}
+
+    def run() -> None:
+        answer = gateway.query(SEND, input=given)
+        outcomes.append((answer["data"]["createMessage"] or {}).get("outcome"))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    sandbox.wait_for_calls(1, route="message")
+    sandbox.release("gate")
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes, key=str) == ["APPLIED", "APPLIED", None]
+    assert sandbox.count("message") == 2
+
+
+def test_who_cannot_wait_any_longer_gets_unknown(begin_keyed: Start, sandbox: Sandbox) -> None:
+    gateway = begin_keyed()
+    sandbox.faults.add(Fault("update_thread", hold="gate"))
+    first = threading.Thread(target=lambda: update(gateway, tagCodes=["a"], idempotencyKey="k"))
+    first.start()
+    sandbox.wait_for_calls(1, route="update_thread")
+    gateway.http.headers["gateway-timeout"] = "1"
+    assert update(gateway, tagCodes=["a"], idempotencyKey="k")["outcome"] == "UNKNOWN"
+    sandbox.release("gate")
+    first.join()
+    assert writes(sandbox) == 1
+
+
+def test_keys_of_two_callers_have_nothing_in_common(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough", inbound_auth=None, mutations=True)
+    for auth in ((USERNAME, PASSWORD), SECOND):
+        gateway.http.auth = auth
+        assert send(gateway, content=auth[0], idempotencyKey="k")["outcome"] == "APPLIED"
+        assert ask(gateway, "k")["message"] == {"content": auth[0]}
+    assert writes(sandbox) == 2
+
+
+def test_a_key_is_forgotten_after_a_day(start: StartGateway, sandbox: Sandbox, clock: Clock) -> None:
+    gateway = start(mutations=True, timing=clock.timing)
+    for later, sent in ((0, 1), (DAY - 1, 1), (1, 2)):
+        clock.now += later
+        update(gateway, tagCodes=["a"], idempotencyKey="k")
+        assert writes(sandbox) == sent
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"instances": 2}])
+def test_several_workers_or_gateways_without_redis_take_no_keys(
+    start: StartGateway, sandbox: Sandbox, options: dict[str, int]
+) -> None:
+    gateway = start(mutations=True, **options)
+    for document, given in ((UPDATE, {"id": "th-1"}), (SEND, {}), (TOKEN, {})):
+        assert gateway.code(document, input={**given, "idempotencyKey": "k"}) == "IDEMPOTENCY_UNAVAILABLE"
+    assert gateway.code('{ messageOutcome(threadId: "th-1", idempotencyKey: "k") { outcome } }') == (
+        "IDEMPOTENCY_UNAVAILABLE"
+    )
+    assert writes(sandbox) == 0
+    assert update(gateway)["outcome"] == "APPLIED"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_a_key_that_is_none_is_refused(start: StartGateway, sandbox: Sandbox, key: str) -> None:
+    gateway = start(mutations=True)
+    assert gateway.code(UPDATE, input={"id": "th-1", "idempotencyKey": key}) == "BAD_USER_INPUT"
+    assert writes(sandbox) == 0
+
+
+def test_a_redis_that_does_not_respond_refuses_keys(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(mutations=True, cache_url="redis://127.0.0.1:1", cache_secret="a secret of the tests")
+    given = {"id": "th-1", "tagCodes": ["a"]}
+    assert gateway.code(UPDATE, input={**given, "idempotencyKey": "k"}) == "IDEMPOTENCY_UNAVAILABLE"
+    assert writes(sandbox) == 0
+    assert update(gateway, tagCodes=["a"])["outcome"] == "APPLIED"
+
+
+async def test_memory_refuses_new_keys_once_it_is_full(clock: Clock) -> None:
+    memory = KeyMemory(clock, most=2)
+    assert await memory.claim("a", b"1", 10) == b"1"
+    clock.now += 5
+    assert await memory.claim("b", b"1", 10) == b"1"
+    assert await memory.claim("c", b"1", 10) is None
+    assert await memory.claim("a", b"2", 10) == b"1"
+    await memory.set("a", b"3", 10)
+    clock.now += 5
+    assert await memory.get(["a", "b"]) == [None, b"1"]
+    assert await memory.claim("c", b"1", 10) == b"1"
+
+
+async def test_a_write_whose_worker_died_is_read_back_and_never_sent_again(clock: Clock) -> None:
+    memory = KeyMemory(clock)
+    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
+    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
+    calls: list[str] = []
+
+    async def dies() -> Answer:
+        calls.append("sent")
+        raise asyncio.CancelledError
+
+    async def read_back() -> Answer:
+        calls.append("read back")
+        return Answer(Outcome.APPLIED)
+
+    with pytest.raises(asyncio.CancelledError):
+        await keys.perform(write, 10, dies, read_back)
+    for _ in range(2):
+        assert (await keys.perform(write, 10, dies, read_back)).outcome is Outcome.APPLIED
+    assert calls == ["sent", "read back"]
+    assert sum(clock.slept) == pytest.approx(15, abs=0.1)  # the write's own time, and some grace
+
+
+async def test_a_store_holds_no_text_of_a_caller(clock: Clock) -> None:
+    memory = KeyMemory(clock)
+    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
+    write = KeyedWrite("secret-key", Subject("secret-caller", "updateThread", "secret-thread"), b"secret-content")
+
+    async def work() -> Answer:
+        return Answer(Outcome.APPLIED, token=ChatToken("secret-token", 1))
+
+    await keys.perform(write, 10, work, work)
+    assert "secret" not in repr(memory.__dict__)
+    assert keys.ext_msg_id("caller", "th-1", "k") == keys.ext_msg_id("caller", "th-1", "k")
+    assert len({keys.ext_msg_id(*each) for each in (("a", "b", "k"), ("a", "bk", "k"), ("ab", "", "k"))}) == 3

@@ -1,0 +1,97 @@
+"""A write that is under way is neither cancelled by a client that hangs up nor by a worker that drains."""
+
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox import Fault, Sandbox
+from tests.harness import NO_CERTIFICATES, SERVICE, Gateway
+from tests.programs import Start, is_open, serving, until
+from tests.writes.documents import SEND, ask, send
+
+THREAD = {"threadId": "th-1"}
+
+
+def hang_up(sandbox: Sandbox, url: str, document: str = SEND, **given: Any) -> None:
+    """Send a mutation whose message is held, and close the connection once that has arrived."""
+    with httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=httpx.Timeout(30, read=0.3)) as client:
+        body = {"query": document, "variables": {"input": {**THREAD, **given}}}
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(f"{url}/graphql", json=body)
+    sandbox.wait_for_calls(1, route="message")
+
+
+def test_a_client_that_hangs_up_does_not_cancel_its_write(
+    gateway: Gateway, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    sandbox.faults.add(Fault("message", hold="gate"))
+    hang_up(sandbox, gateway.url, idempotencyKey="k", content="Hello")
+    sandbox.release("gate")
+    answer = send(gateway, content="Hello", idempotencyKey="k")
+    assert (answer["outcome"], answer["message"]["content"]) == ("APPLIED", "Hello")
+    (call,) = [call for call in sandbox.calls if call.route == "message"]
+    assert (call.status, call.cancelled) == (204, False)
+    lines = [vars(record)["fields"] for record in caplog.records if record.message == "write without client"]
+    assert [(line["mutation"], line["outcome"]) for line in lines] == [("createMessage", "APPLIED")]
+
+
+def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("message", times=1, carry_out=True, hold="gate", drop="before"))
+    hang_up(sandbox, gateway.url, idempotencyKey="k", content="Hello")
+    sandbox.release("gate")
+    assert send(gateway, content="Hello", idempotencyKey="k")["outcome"] == "APPLIED"
+    assert sandbox.count("message") == 1
+
+
+def test_what_follows_in_the_operation_is_not_sent_after_a_hang_up(gateway: Gateway, sandbox: Sandbox) -> None:
+    document = """
+    mutation M($input: CreateMessageInput!) {
+      a: createMessage(input: $input) { outcome }
+      b: createChatToken(input: {}) { outcome }
+    }
+    """
+    sandbox.faults.add(Fault("message", hold="gate"))
+    hang_up(sandbox, gateway.url, document, idempotencyKey="k")
+    sandbox.release("gate")
+    ask(gateway, "k")
+    sandbox.wait_until_idle()
+    assert (sandbox.count("message"), sandbox.count("chat_token")) == (1, 0)
+
+
+OPTIONS = {**SERVICE, "mutations": "true", "shutdown_delay": "0", "operation_timeout": "60"}
+
+
+def test_a_gateway_that_drains_waits_for_a_write_without_a_client(
+    begin: Start, sandbox: Sandbox, upstream: str
+) -> None:
+    program = begin("serve", "--port", "0", upstream_url=upstream, **OPTIONS)
+    url = serving(program)
+    sandbox.faults.add(Fault("message", hold="gate"))
+    hang_up(sandbox, url.removesuffix("/graphql"), content="Hello")
+    program.interrupt(signal.SIGTERM)
+    until(lambda: not is_open(url), "the listener is closed")
+    assert program.process.poll() is None
+    sandbox.release("gate")
+    program.err.until('"write without client".*"createMessage".*"APPLIED"')
+    assert program.end() == 0
+    assert [call.status for call in sandbox.calls if call.route == "message"] == [204]
+
+
+def test_a_gateway_that_drains_answers_the_client_of_a_write(begin: Start, sandbox: Sandbox, upstream: str) -> None:
+    program = begin("serve", "--port", "0", upstream_url=upstream, **OPTIONS)
+    url = serving(program)
+    sandbox.faults.add(Fault("message", hold="gate"))
+    body = {"query": SEND, "variables": {"input": THREAD}}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, url, json=body, trust_env=False, timeout=60)
+        sandbox.wait_for_calls(1, route="message", timeout=30)
+        program.interrupt(signal.SIGTERM)
+        until(lambda: not is_open(url), "the listener is closed")
+        sandbox.release("gate")
+        assert answer.result().json()["data"]["createMessage"]["outcome"] == "APPLIED"
+    assert program.end() == 0
