@@ -215,7 +215,12 @@ class Engine:
         )
         if isawaitable(outcome):
             outcome = await outcome
-        return completed(outcome.data, outcome.errors, context.request_id)
+        errors = outcome.errors
+        if context.budget.exceeded is not None:
+            for error in errors or ():
+                release(error)
+            errors = None  # `_encoded` returns the only one
+        return completed(outcome.data, errors, context.request_id)
 
 
 def _is_subscription(document: ValidDocument, name: str | None) -> bool:

@@ -27,7 +27,7 @@ from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entit
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Link, Load, Loads
+from gateway.schema.resolvers.links import Link, Load, Loads, SeveralLoads
 from gateway.schema.resolvers.records import attach_readers
 from gateway.schema.scalars import is_int64
 from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
@@ -92,10 +92,12 @@ def distinct_entities(representations: list[Any]) -> int:
 
 def _loads(context: OperationContext, _parent: None, representations: list[Any]) -> Loads:
     """Return what the representations load. Aliases of ``_entities`` that share them share the result."""
-    known = context.entities.get(id(representations))
+    key = tuple(map(id, representations))
+    known = context.entities.get(key)
     if known is None:
-        # The list is kept beside its loads, so that no other list gets its id.
-        known = context.entities[id(representations)] = representations, [_load(each) for each in representations]
+        # The representations are kept beside their loads, so that no others get their ids.
+        loads = SeveralLoads(map(_load, representations))
+        known = context.entities[key] = representations, loads
     return known[1]
 
 

@@ -6,7 +6,7 @@ import strawberry
 
 from gateway.schema.payloads import MESSAGE_CALLS, MessageOutcome, outcome_of_message
 from gateway.schema.resolvers.context import GatewayInfo
-from gateway.schema.resolvers.links import Link, Load, makes_calls
+from gateway.schema.resolvers.links import Link, Load, SeveralLoads, makes_calls
 from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE, Customer, Thread
 
 _ThreadId = Annotated[strawberry.ID, strawberry.argument(description="The thread's id.")]
@@ -15,7 +15,9 @@ _ExternalId = Annotated[strawberry.ID, strawberry.argument(description="The id t
 _Key = Annotated[str, strawberry.argument(description="The `idempotencyKey` that `createMessage` was given.")]
 
 _THREAD = Link(lambda _context, _parent, id: Load(THREAD_SOURCE, id), (THREAD_SOURCE,))  # noqa: A006 - the argument's GraphQL name
-_THREADS = Link(lambda _context, _parent, ids: [Load(THREAD_SOURCE, each) for each in ids], (THREAD_SOURCE,))
+_THREADS = Link(
+    lambda _context, _parent, ids: SeveralLoads(Load(THREAD_SOURCE, each) for each in ids), (THREAD_SOURCE,)
+)
 _CUSTOMER = Link(lambda _context, _parent, external_id: Load(CUSTOMER_SOURCE, external_id), (CUSTOMER_SOURCE,))
 
 

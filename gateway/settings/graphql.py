@@ -116,7 +116,7 @@ class LimitSettings(Group):
     )
     response: int = Field(
         alias="GATEWAY_MAX_RESPONSE",
-        default=16 * 1024 * 1024,
+        default=8 * 1024 * 1024,
         ge=1024,
         description="Largest `data` in the response of an operation, in bytes before compression.",
     )

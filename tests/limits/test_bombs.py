@@ -17,14 +17,13 @@ from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.server.config import gateway_config
 from tests.harness import SERVICE, Gateway, settings
 from tests.limits.bombs import DOCUMENTS, VARIABLES, Body
+from tests.limits.watch import slowness
 
 pytestmark = pytest.mark.slow
 
 MOST_CPU = 0.050
 TRIES = 10
 """The number of measurements: on a busy machine, at least one of them is undisturbed."""
-YARDSTICK = 0.006
-"""The CPU seconds of the work in `slowness` on the machine where the bound was measured, without other load."""
 BODY = settings().limits.body
 _LIMITS = limits_of(settings().limits)
 _PADS = itertools.count()
@@ -72,17 +71,6 @@ def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_C
             break
     connection.close()
     return best
-
-
-def slowness() -> float:
-    """Return how much slower this machine is now, at least 1: other processes use its caches as well."""
-
-    def work() -> float:
-        started = time.process_time()
-        sum(number * number % 7 for number in range(100_000))
-        return time.process_time() - started
-
-    return max(1.0, min(work() for _ in range(5)) / YARDSTICK)
 
 
 def padded(document: str) -> Callable[[int], bytes]:

@@ -285,8 +285,9 @@ class _Counter:
             found = call_field.link.ask(self.context, text, **arguments)
         except (GatewayError, GraphQLError):
             return []
-        loads = [found] if isinstance(found, Load) else found or []
-        return [each for each in loads if isinstance(each, Load)]
+        if found is None or isinstance(found, Load):
+            return [] if found is None else [found]
+        return [each for each in found.places if isinstance(each, Load)]
 
     def _coerced(self, call_field: CallField) -> dict[str, Any] | None:
         try:

@@ -124,7 +124,7 @@ def require_comparable(errors: list[GraphQLError], limits: Limits) -> None:
 ENTITIES_MULTIPLE = 5
 """How many times ``GATEWAY_MAX_LIST`` different entities a list of representations may have."""
 
-REPRESENTATIONS_MULTIPLE = 25
+REPRESENTATIONS_MULTIPLE = 10
 """How many times ``GATEWAY_MAX_LIST`` representations it may have: a router may repeat an entity."""
 
 

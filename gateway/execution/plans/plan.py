@@ -146,12 +146,9 @@ class _Run:
             return []
         if isinstance(loads, Load):
             return [(step, into, at, loads)]
-        values: list[Any] = [None] * len(loads)
+        values: list[Any] = [None] * loads.size
         setattr(into, at, values)
-        places: dict[Load, list[int]] = {}  # what is requested several times is built once
-        for index, each in enumerate(loads):
-            places.setdefault(_accepted(each), []).append(index)
-        return [(step, values, indexes, load) for load, indexes in places.items()]
+        return [(step, values, places, _accepted(load)) for load, places in loads.places.items()]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load, times: int) -> None:
         body = await load.body(self._context.loaders)

@@ -10,7 +10,7 @@ from gateway.errors import ResponseTooLarge
 
 UNLIMITED = 2**62
 
-MAX_ERRORS = 2_000
+MAX_ERRORS = 1_000
 """How many errors a response may have. Each takes 2 KB while the response is built, and 25 microseconds at its end."""
 
 

@@ -58,8 +58,8 @@ class OperationContext:
     budget: Budget
     """Counts the response that the reference executor builds."""
     execution: Execution = field(default_factory=Execution)
-    entities: dict[int, tuple[list[Any], list[Any]]] = field(default_factory=dict)
-    """By the id of a list of representations, the list and what it loads."""
+    entities: dict[tuple[int, ...], tuple[list[Any], Any]] = field(default_factory=dict)
+    """By the ids of the representations in a list, the list and what it loads."""
     update: Update | None = None
     """What a subscription is executed for; None for any other operation."""
 

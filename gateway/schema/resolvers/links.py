@@ -5,7 +5,7 @@ reads the loads that `ask` returns in its own way. So the call of a field is dec
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -63,8 +63,21 @@ class Load(NamedTuple):
         return await loaders.of(self.source.route).load((self.identifier, self.page))
 
 
-Loads: TypeAlias = Load | Sequence[Load | GatewayError] | None
-"""What a link loads for one parent: one value, none, or a list of values, some of which may be refused."""
+class SeveralLoads:
+    """What a link loads for a list: each load with its places in the list. Some of them may be refused."""
+
+    __slots__ = ("places", "size")
+
+    def __init__(self, loads: Iterable[Load | GatewayError]) -> None:
+        self.places: dict[Load | GatewayError, list[int]] = {}
+        self.size = 0
+        for load in loads:
+            self.places.setdefault(load, []).append(self.size)
+            self.size += 1
+
+
+Loads: TypeAlias = Load | SeveralLoads | None
+"""What a link loads for one parent: one value, a list of values, or none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,18 +109,20 @@ class Link:
             return value
         return await self._all(context, loads)
 
-    async def _all(self, context: OperationContext, loads: Sequence[Load | GatewayError]) -> Any:
+    async def _all(self, context: OperationContext, loads: SeveralLoads) -> Any:
         """Return the value of each load; of those that are the same, one is loaded."""
-        distinct = dict.fromkeys(each for each in loads if isinstance(each, Load))
-        values = await asyncio.gather(*(_value(context, each) for each in distinct), return_exceptions=True)
-        found: dict[Any, Any] = dict(zip(distinct, values, strict=True))
+        accepted = [each for each in loads.places if isinstance(each, Load)]
+        found = await asyncio.gather(*(_value(context, each) for each in accepted), return_exceptions=True)
+        by_load = dict(zip(accepted, found, strict=True))
+        values: list[Any] = [None] * loads.size
+        for load, places in loads.places.items():
+            for place in places:
+                values[place] = by_load[load] if isinstance(load, Load) else load
         # graphql-core reports an exception in a list as the error of that item, and keeps the others.
-        return iterate_cooperatively(lambda: (found.get(each, each) for each in loads), context.pace)
+        return iterate_cooperatively(lambda: values, context.pace)
 
 
-async def _value(context: OperationContext, load: Load | GatewayError) -> Record | None:
-    if isinstance(load, GatewayError):
-        raise load
+async def _value(context: OperationContext, load: Load) -> Record | None:
     body = await load.body(context.loaders)
     return None if body is None else load.source.value(body.record(), load.page)
 

@@ -1,0 +1,218 @@
+"""Hostile clients and a hostile REST API: what they send, each kind as large as the limits allow or larger."""
+
+import json
+import socket
+import socketserver
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+MEGABYTE = 1024 * 1024
+LARGEST = 8 * MEGABYTE - 4096
+"""As large as a REST body may be by default, with a little room for what is around it."""
+
+_SECONDS = 2
+"""How long a client sends what nobody reads."""
+
+
+def listed(item: bytes, size: int) -> bytes:
+    """Return a JSON list of about ``size`` bytes."""
+    return b"[" + b",".join([item] * (size // (len(item) + 1))) + b"]"
+
+
+# What is sent before authentication
+
+_CHUNKED = b"POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+_SIZED = b"POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+def _request(body: bytes) -> bytes:
+    return _SIZED % len(body) + body
+
+
+REQUESTS: dict[str, Callable[[], bytes]] = {
+    "many trailers": lambda: _CHUNKED + b"1\r\n{\r\n0\r\n" + b"a: b\r\n" * (20 * MEGABYTE // 6),
+    "one trailer": lambda: _CHUNKED + b"1\r\n{\r\n0\r\na: " + b"b" * 60 * MEGABYTE,
+    "a chunk extension": lambda: _CHUNKED + b"1;a=" + b"b" * 20 * MEGABYTE,
+    "chunks of one byte": lambda: _CHUNKED + b"1\r\n \r\n" * MEGABYTE,
+    "pipelined requests": lambda: _GET * (8 * MEGABYTE // len(_GET)),
+    "pipelined operations": lambda: _request(b'{"query": "{ __typename }"}') * 20_000,
+    "a header without an end": lambda: b"GET / HTTP/1.1\r\nX: " + b"x" * 20 * MEGABYTE,
+    "many headers": lambda: b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (20 * MEGABYTE // 6),
+    "a body above the limit": lambda: _request(b" " * 20 * MEGABYTE),
+    "long numbers": lambda: _request(b'{"query": "{ a }", "variables": {"a": %b}}' % listed(b"1" * 4_290, 10**6)),
+    "lists in lists": lambda: _request(b'{"query": "{ a }", "variables": {"a": %b}}' % listed(b"[[]]", 10**6)),
+}
+"""The bytes that a client without credentials sends, by what is large in them."""
+
+
+def send(url: str, data: bytes) -> None:
+    """Send the bytes until the server has them all, does not take more, or closes the connection; then hang up."""
+    address = urlsplit(url)
+    with closing(socket.create_connection((address.hostname or "", address.port or 0), 10)) as connection:
+        connection.settimeout(_SECONDS)
+        with suppress(ConnectionError, TimeoutError):
+            connection.sendall(data)
+            connection.recv(65_536)
+
+
+# What the REST API answers
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the REST API. ``head`` comes before it, and its body may be compressed."""
+
+    body: bytes = b"{}"
+    status: int = 200
+    head: bytes = b""
+    encoding: bytes = b"identity"
+
+    @property
+    def content(self) -> bytes:
+        """The bytes on the wire."""
+        head = b"%bHTTP/1.1 %d Any\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+        return head % (self.head, self.status, self.encoding, len(self.body)) + self.body
+
+
+class HostileServer:
+    """A REST API that has an answer for each id of a thread."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes] = {}
+        answers = self.answers
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with suppress(ConnectionError):
+                    while line := self.rfile.readline():
+                        while self.rfile.readline().strip():
+                            pass
+                        self.request.sendall(answers[line.split()[1].decode().rpartition("/")[2]])
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+# Operations, with what the REST API answers
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation, and the REST API's answer for each thread."""
+
+    query: str
+    variables: Mapping[str, Any]
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """The body of the request."""
+        return json.dumps({"query": self.query, "variables": self.variables}).encode()
+
+
+def _aliases(count: int, text: str) -> str:
+    return " ".join(f"a{number}: {text}" for number in range(count))
+
+
+def _thread(body: bytes, selection: str = "", **answer: Any) -> Operation:
+    everything = (
+        "id tags status attachments { id attachmentMovements { total movements { agentId customerId fileId } } }"
+        " customers { id customFields } lastMessage { id content }"
+    )
+    query = "query ($a: ID!) { thread(id: $a) { " + (selection or everything) + " } }"
+    return Operation(query, {"a": "x"}, {"x": Answer(body, **answer)})
+
+
+def _customer(custom_fields: bytes) -> Operation:
+    return _thread(b'{"id": "x", "customers": [{"id": "1", "custom_fields": %b}]}' % custom_fields)
+
+
+def _moved(movements: bytes) -> Operation:
+    return _thread(b'{"id": "x", "attachments": [{"id": "1", "attachment_movements": {"movements": %b}}]}' % movements)
+
+
+def _text(text: bytes, selection: str = "") -> Operation:
+    return _thread(b'{"id": "x", "last_message": {"id": "1", "content": "%b"}}' % text, selection)
+
+
+_CUSTOMER = json.dumps(
+    {"id": "1", "first_name": "F" * 20, "contacts": "c" * 50, "custom_fields": {"a": [1, 2]}}
+).encode()
+_BIG = b'{"id": "x", "tags": %b, "customers": %b}' % (listed(b'"tag"', 6_000), listed(_CUSTOMER, 60_000))
+_PARTS = "id tags customers { id firstName contacts customFields }"
+_DEEP = b"[" * 400 + b"]" * 400
+_SPACES = b'{"id": "x", "status": %b}'
+
+OPERATIONS: dict[str, Callable[[], Operation]] = {
+    "repeated ids": lambda: Operation(
+        "query ($a: [ID!]!) {" + _aliases(20, f"threads(ids: $a) {{ {_PARTS} }}") + "}",
+        {"a": ["x"] * 100},
+        {"x": Answer(_BIG)},
+    ),
+    "repeated ids, and one that fails": lambda: Operation(
+        "query ($a: [ID!]!) {" + _aliases(20, f"threads(ids: $a) {{ {_PARTS} }}") + "}",
+        {"a": ["x"] * 5 + ["y"]},
+        {"x": Answer(_BIG), "y": Answer(status=500)},
+    ),
+    "repeated text": lambda: Operation(
+        "query ($a: [ID!]!) {" + _aliases(20, "threads(ids: $a) { lastMessage { content } }") + "}",
+        {"a": ["x"] * 100},
+        {"x": Answer(b'{"id": "x", "last_message": {"id": "1", "content": "%b"}}' % (b"x" * 100_000))},
+    ),
+    "aliases of a long text": lambda: _text(b"x" * MEGABYTE, f"lastMessage {{ {_aliases(49, 'content')} }}"),
+    "a long alias": lambda: _thread(
+        b'{"id": "x", "customers": %b}' % listed(b'{"id": "1"}', 200_000), f"customers {{ {'a' * 30_000}: id }}"
+    ),
+    "entities that are none": lambda: Operation(
+        "query ($a: [_Any!]!) {" + _aliases(20, "_entities(representations: $a) { __typename }") + "}",
+        {"a": [{"__typename": "Thread", "id": 2**70}] * 2_000},
+    ),
+    "repeated entities": lambda: Operation(
+        "query ($a: [_Any!]!) {" + _aliases(20, "_entities(representations: $a) { __typename }") + "}",
+        {"a": [{"__typename": "Thread", "id": "x"}] * 2_000},
+        {"x": Answer(b'{"id": "x"}')},
+    ),
+    "errors": lambda: _thread(b'{"errors": %b}' % listed(b"{}", LARGEST), status=400),
+    "small errors": lambda: _thread(b'{"errors": %b}' % listed(b"{}", 60_000), status=400),
+    "a list of long integers": lambda: _customer(b'{"a": %b}' % listed(b"1" * 4_290, LARGEST)),
+    "members with long integers": lambda: _customer(
+        b"{" + b",".join(b'"%d":%b' % (number, b"1" * 4_290) for number in range(1_900)) + b"}"
+    ),
+    "long integers in a small body": lambda: _customer(b'{"a": %b}' % listed(b"1" * 4_290, 250_000)),
+    "movements": lambda: _moved(listed(b"{}", LARGEST)),
+    "movements within the limit of values": lambda: _moved(listed(b"{}", 350_000)),
+    "movements in a small body": lambda: _moved(listed(b"{}", 250_000)),
+    "attachments": lambda: _thread(b'{"id": "x", "attachments": %b}' % listed(b'{"id":"1"}', LARGEST)),
+    "tags": lambda: _thread(b'{"id": "x", "tags": %b}' % listed(b'""', LARGEST)),
+    "a nested scalar": lambda: _thread(_SPACES % listed(_DEEP, LARGEST)),
+    "a nested scalar in a small body": lambda: _thread(_SPACES % listed(_DEEP, 250_000)),
+    "nested custom fields": lambda: _customer(listed(_DEEP, LARGEST)),
+    "nested, and not selected": lambda: _thread(b'{"id": "x", "unknown": %b}' % listed(_DEEP, LARGEST), "id"),
+    "keys": lambda: _thread(b'{"id": "x", %b}' % b",".join(b'"%d":1' % number for number in range(600_000)), "id"),
+    "a long text": lambda: _text(b"x" * LARGEST),
+    "a long text that is not ASCII": lambda: _text("\u00e9".encode() * (LARGEST // 2)),
+    "a text of wide characters": lambda: _text("\U0001f600".encode() + b"x" * (LARGEST * 3 // 4)),  # all of it: 110 MB
+    "a compressed body": lambda: _thread(zlib.compress(_SPACES % (b" " * LARGEST)), encoding=b"deflate"),
+    "a compressed body above the limit": lambda: _thread(zlib.compress(b" " * 20 * LARGEST), encoding=b"deflate"),
+    "interim responses": lambda: _thread(b"{}", head=b"HTTP/1.1 100 Continue\r\n\r\n" * 300_000),
+    "trailers": lambda: _thread(b"{}", head=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (LARGEST // 6)),
+}
+"""Operations whose response would be large or whose REST answers are hostile, by what is large."""

@@ -1,0 +1,113 @@
+"""Whoever sends what: nobody else waits for more than 50 ms, and a worker takes no more than 100 MB.
+
+A hostile client or a hostile REST API talks to a gateway that runs as a process. Meanwhile `Watch` asks it for its
+health, and looks at its memory.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.limits.hostile import OPERATIONS, REQUESTS, Answer, HostileServer, Operation, send
+from tests.limits.watch import Watch, slowness
+from tests.programs import MODULE, Program, free_port, serving
+
+pytestmark = pytest.mark.slow
+
+LONGEST_BLOCKED = 0.050
+MOST_MEGABYTES = 100
+TRIES = 4
+"""The number of measurements: on a busy machine, at least one of them is undisturbed."""
+
+
+class Gateway:
+    """A gateway in a process of its own, and the memory it took before anything hostile happened."""
+
+    def __init__(self, program: Program, rest_api: HostileServer) -> None:
+        self.url = serving(program)
+        self.pid = program.process.pid
+        self.rest_api = rest_api
+        for _ in range(20):
+            assert self.post(Operation('{ thread(id: "warm") { id } }', {}, {"warm": Answer(b'{"id": "warm"}')})) == 200
+        self.usual = Watch(self.url, self.pid).memory()
+
+    def post(self, operation: Operation) -> int:
+        """Send an operation, read the whole response, and return its status."""
+        self.rest_api.answers.update({name: answer.content for name, answer in operation.answers.items()})
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=60)) as connection:
+            connection.request("POST", "/graphql", operation.body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            while response.read(1024 * 1024):
+                pass
+            return response.status
+
+    def watch(self, happens: Callable[[], object]) -> tuple[float, float]:
+        """Return for how many seconds others were blocked, and how many MB the process took more than usual."""
+        with Watch(self.url, self.pid) as watch:
+            happens()
+        assert watch.probes > 1
+        return watch.blocked, watch.memory(peak=True) - self.usual
+
+
+@pytest.fixture(scope="module", params=["plans", "reference"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bytecode: dict[str, str]
+) -> Iterator[Gateway]:
+    """A gateway for all tests with this executor. What one of them leaves behind counts for the next."""
+    with HostileServer() as rest_api:
+        settings = {
+            "upstream_url": rest_api.url,
+            "upstream_identity": "service",
+            "upstream_auth": "basic",
+            "upstream_username": "user",
+            "upstream_password": "password",
+            "upstream_retries": 0,
+            "breaker_min_volume": 1_000_000,
+            "inbound_auth": "none",
+            "port": free_port(),
+            "plans": request.param == "plans",
+            # The reference executor takes seconds for the default. The time of its slices does not depend on that.
+            **({} if request.param == "plans" else {"max_response_fields": 20_000}),
+        }
+        env = {f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
+        program = Program((*MODULE, "serve"), tmp_path_factory.mktemp("gateway"), {**bytecode, **env})
+        try:
+            yield Gateway(program, rest_api)
+        finally:
+            program.kill()
+
+
+def is_nobody_elses_problem(gateway: Gateway, happens: Callable[[], object]) -> None:
+    for left in reversed(range(TRIES)):
+        blocked, megabytes = gateway.watch(happens)
+        assert megabytes < MOST_MEGABYTES, f"after {blocked:.3f} s"
+        if blocked < LONGEST_BLOCKED * slowness():
+            return
+        assert left, f"others waited {blocked:.3f} s"
+
+
+@pytest.mark.parametrize("gateway", ["plans"], indirect=True)
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_client_without_credentials(gateway: Gateway, kind: str) -> None:
+    data = REQUESTS[kind]()
+    is_nobody_elses_problem(gateway, lambda: send(gateway.url, data))
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_an_operation_and_the_answers_of_the_rest_api(gateway: Gateway, kind: str) -> None:
+    operation = OPERATIONS[kind]()
+
+    def happens() -> None:
+        assert gateway.post(operation) in {200, 400}
+
+    is_nobody_elses_problem(gateway, happens)
+
+
+def test_a_problem_is_noticed(gateway: Gateway) -> None:
+    """The watch measures what it should: the largest response within the limits takes time and memory."""
+    blocked, megabytes = gateway.watch(lambda: gateway.post(OPERATIONS["a long text"]()))
+    assert blocked > 0.001
+    assert megabytes > 16
