@@ -1,11 +1,31 @@
-"""What the loaders use of aiodataloader's undocumented behaviour. Apart, so that an upgrade is checked in one place."""
+"""What the loaders use of aiodataloader's undocumented behaviour: the method that decides when a key is loaded.
+
+Apart, so that an upgrade is checked in one place. Canary: tests/compat/test_aiodataloader.py.
+"""
 
 import asyncio
+from typing import Generic, TypeVar
+
+from aiodataloader import DataLoader
+
+KeyT = TypeVar("KeyT")
+ResultT = TypeVar("ResultT")
 
 
-def dispatch_task() -> asyncio.Task[None] | None:
-    """Return the task that runs the current ``batch_load_fn``, to cancel the call that it makes.
+class UndispatchedLoader(DataLoader[KeyT, ResultT], Generic[KeyT, ResultT]):
+    """A DataLoader that begins what it loads at once, for each key alone.
 
-    aiodataloader runs each dispatch in a task of its own, does not return it, and keeps no reference to it.
+    aiodataloader would run each dispatch in a task of its own, beside the one in which the REST call runs anyway.
     """
-    return asyncio.current_task()
+
+    def do_resolve_reject(self, key: KeyT, future: "asyncio.Future[ResultT]") -> None:
+        """Begin to load a key that is not in the cache."""
+        self.begin(key, future)
+
+    def begin(self, key: KeyT, outcome: "asyncio.Future[ResultT]") -> None:
+        """Begin to load a key; its result is set in ``outcome``."""
+        raise NotImplementedError
+
+    async def batch_load_fn(self, keys: list[KeyT]) -> list[ResultT]:
+        """Never called: there are no batches."""
+        raise NotImplementedError

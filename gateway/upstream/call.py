@@ -1,5 +1,6 @@
 """One REST call: the frozen request, the call's state while it passes the layers, and the report afterwards."""
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -52,6 +53,17 @@ class Call(msgspec.Struct):
     """Called once an attempt has its slot, immediately before it is sent; if it raises, nothing is sent."""
     on_status: Callable[[int], None] | None = None
     """Called with the status of an attempt's response before its slot is released: the next call may depend on it."""
+
+    task: "asyncio.Task[None] | None" = None
+    """The task in which it passes the layers. It outlives the caller if others share the call."""
+    waiting: int = 1
+    """How many wait for its response: its own caller, and those that share it."""
+
+    def leave(self) -> None:
+        """Note that one of those who wait has gone; the last one cancels the call."""
+        self.waiting -= 1
+        if not self.waiting and self.task is not None:
+            self.task.cancel()
 
     def note_sent(self) -> None:
         """Note that the request leaves now: the `on_send` of a request that is not safe."""

@@ -6,10 +6,11 @@ Bodies are returned as bytes: the caller knows which fields are selected, and de
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from gateway import __version__
 from gateway.auth import Viewer
@@ -32,6 +33,8 @@ from gateway.upstream.response import body_or_error, translate
 _HEADERS = HeaderLines.of({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"}.items())
 
 _JSON_HEADERS = _HEADERS + HeaderLines.of([("content-type", "application/json")])
+
+T = TypeVar("T")
 
 NO_QUERY: Mapping[str, int] = {}
 
@@ -74,10 +77,13 @@ class UpstreamClient:
         """``GET /api/v1/customers/{customer_external_id}``: the body with ``customer``, ``custom_fields``, …."""
         return await self.get(caller, CUSTOMER, external_id)
 
-    async def get(
+    def get(
         self, caller: CallContext, route: Read, identifier: str, query: Mapping[str, int] = NO_QUERY
-    ) -> bytes | None:
-        """Return the body of a route of the contract for one id, None for a 404; ``query`` is its query string."""
+    ) -> "asyncio.Future[bytes | None]":
+        """Begin a call of a route of the contract for one id; ``query`` is its query string.
+
+        The future has the body, None for a 404. Cancelling it gives the call up, unless others share it.
+        """
         viewer = caller.viewer
         request = RestRequest(
             "GET",
@@ -90,7 +96,7 @@ class UpstreamClient:
             caller=viewer.caller,
             fresh=caller.fresh,
         )
-        return body_or_error(await self._send(request, caller.reports))
+        return self._begin(request, caller.reports, body_or_error)
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.
@@ -111,35 +117,21 @@ class UpstreamClient:
             call=call,
             caller=viewer.caller,
         )
-        return await self._send(request, caller.reports)
+        return await self._begin(request, caller.reports, _whole)
 
-    async def _send(self, request: RestRequest, reports: CallReports) -> Response:
-        """Return the response before the deadline of the call, and report the call."""
+    def _begin(self, request: RestRequest, reports: CallReports, read: Callable[[Response], T]) -> "asyncio.Future[T]":
+        report = partial(self._report, request, reports)
+        return _Pending(self._transport, request, read, self._translated, report).result
+
+    def _translated(self, exc: Exception) -> Exception:
+        if isinstance(exc, OutOfDescriptors):
+            self._shortage.report()
+        return translate(exc) if isinstance(exc, (CallFailed, TimeoutError)) else exc
+
+    def _report(self, request: RestRequest, reports: CallReports, status: int | None, outcome: str, ms: float) -> None:
         call, route = request.call, request.route.template
-        started = time.perf_counter()
-        status, outcome = None, CANCELLED
-        try:
-            async with asyncio.timeout_at(call.deadline):
-                response = await self._transport.send(request)
-            status = response.status
-            outcome = outcome_of(status)
-        except GatewayError as exc:
-            outcome, exc.in_doubt = exc.code, call.in_doubt
-            raise
-        except (CallFailed, TimeoutError) as exc:
-            if isinstance(exc, OutOfDescriptors):
-                self._shortage.report()
-            error = translate(exc)
-            outcome, error.in_doubt = error.code, call.in_doubt
-            raise error from exc
-        except Exception:
-            outcome = InternalError.code
-            raise
-        finally:
-            milliseconds = (time.perf_counter() - started) * 1000
-            self.calls[route, call.origin, outcome] += 1
-            reports.append(CallReport(route, status, milliseconds, call.attempts, call.origin, call.age, outcome))
-        return response
+        self.calls[route, call.origin, outcome] += 1
+        reports.append(CallReport(route, status, ms, call.attempts, call.origin, call.age, outcome))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -154,7 +146,89 @@ class UpstreamClient:
         await self.aclose()
 
 
+def _whole(response: Response) -> Response:
+    return response
+
+
 def _timeout(caller: CallContext) -> float:
     if caller.timeout is not None:
         return caller.timeout
     return caller.deadline - asyncio.get_running_loop().time()
+
+
+class _Pending(Generic[T]):
+    """A call under way, in a task of its own; ``result`` is done at the call's deadline at the latest.
+
+    ``read`` makes the result of a response, ``translated`` the error of a failure, and ``report`` gets status, outcome
+    and milliseconds, once.
+    """
+
+    __slots__ = ("_call", "_is_over", "_read", "_report", "_started", "_timer", "_translated", "_transport", "result")
+
+    def __init__(
+        self,
+        transport: Transport,
+        request: RestRequest,
+        read: Callable[[Response], T],
+        translated: Callable[[Exception], Exception],
+        report: Callable[[int | None, str, float], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._read = read
+        self._translated = translated
+        self._report = report
+        self._call = request.call
+        self._is_over = False
+        self._started = time.perf_counter()
+        self.result: asyncio.Future[T] = loop.create_future()
+        self.result.add_done_callback(self._left)
+        self._timer = loop.call_at(self._call.deadline, self._late)
+        self._call.task = loop.create_task(self._run(request))
+
+    async def _run(self, request: RestRequest) -> None:
+        try:
+            response = await self._transport.send(request)
+        except asyncio.CancelledError:
+            self.result.cancel()
+            raise
+        except Exception as exc:  # noqa: BLE001 - it is raised where the result is awaited
+            self._fail(exc)
+        else:
+            self._answer(response)
+
+    def _answer(self, response: Response) -> None:
+        if self._is_over:
+            return
+        self._end(response.status, outcome_of(response.status))
+        try:
+            self.result.set_result(self._read(response))
+        except GatewayError as exc:
+            self.result.set_exception(exc)
+
+    def _fail(self, exc: Exception) -> None:
+        if self._is_over:
+            return
+        error = self._translated(exc)
+        outcome = InternalError.code
+        if isinstance(error, GatewayError):
+            outcome, error.in_doubt = error.code, self._call.in_doubt
+        if error is not exc:
+            error.__cause__ = exc
+        self._end(None, outcome)
+        self.result.set_exception(error)
+
+    def _late(self) -> None:
+        """Answer the caller at its deadline; the call goes on for others who share it."""
+        self._fail(TimeoutError())
+        self._call.leave()
+
+    def _left(self, result: "asyncio.Future[T]") -> None:
+        if result.cancelled() and not self._is_over:
+            self._end(None, CANCELLED)
+            self._call.leave()
+
+    def _end(self, status: int | None, outcome: str) -> None:
+        self._is_over = True
+        self._timer.cancel()
+        self._report(status, outcome, (time.perf_counter() - self._started) * 1000)

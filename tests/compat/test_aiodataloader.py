@@ -2,25 +2,23 @@
 
 import asyncio
 
-from aiodataloader import DataLoader
-
-from gateway.compat.aiodataloader import dispatch_task
+from gateway.compat.aiodataloader import UndispatchedLoader
 
 
-class Loader(DataLoader[str, str]):
-    batch = False
-
+class Loader(UndispatchedLoader[str, str]):
     def __init__(self) -> None:
         super().__init__(loop=asyncio.get_running_loop())
-        self.tasks: list[asyncio.Task[None] | None] = []
+        self.begun: list[str] = []
 
-    async def batch_load_fn(self, keys: list[str]) -> list[str]:
-        self.tasks.append(dispatch_task())
-        return keys
+    def begin(self, key: str, outcome: "asyncio.Future[str]") -> None:
+        self.begun.append(key)
+        outcome.set_result(key.upper())
 
 
-async def test_each_dispatch_runs_in_a_task_of_its_own() -> None:
+async def test_each_key_is_begun_once_at_once_and_without_a_task() -> None:
+    """If it fails, aiodataloader does not leave the dispatch to ``do_resolve_reject`` any more."""
     loader = Loader()
-    await asyncio.gather(loader.load("a"), loader.load("b"))
-    tasks = {*loader.tasks, asyncio.current_task()}
-    assert len(tasks) == 3, "aiodataloader does not run each dispatch in a task of its own any more"
+    loaded = [loader.load(key) for key in ("a", "b", "a")]
+    assert loader.begun == ["a", "b"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert await asyncio.gather(*loaded) == ["A", "B", "A"]

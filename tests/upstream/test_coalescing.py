@@ -12,7 +12,10 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.schema.resolvers.cooperative import Pace
+from gateway.schema.resolvers.loaders import Intake, Loaders
 from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.contract import THREAD
 from tests.harness import Gateway, StartGateway, build_client, settings
 
 USERS = {f"user{number}@sandbox.example": f"password-{number}" for number in range(5)}
@@ -105,6 +108,29 @@ async def test_the_shared_call_runs_until_the_latest_deadline(client: UpstreamCl
     sandbox.release("one")
     assert (await patient)["id"] == "th-1"
     assert sandbox.count("thread") == 1
+
+
+@pytest.mark.parametrize("coalescing", [True, False])
+async def test_a_call_that_a_loader_makes_is_one_task(upstream: str, sandbox: Sandbox, coalescing: bool) -> None:
+    """Neither aiodataloader nor coalescing adds one; all that share the call wait for futures."""
+    created: list[object] = []
+
+    def create(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
+        created.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    configured = settings(upstream_url=upstream, upstream_identity="passthrough", coalescing=coalescing)
+    loop = asyncio.get_running_loop()
+    async with build_client(configured) as client:
+        caller = CallContext(viewers(sandbox)[0], loop.time() + 20)
+        await client.thread(caller, "th-1")  # opens the connection
+        loop.set_task_factory(create)
+        loader = Loaders(client, caller, Intake(Pace())).of(THREAD)
+        body = await loader.load(("th-1", None))
+        assert body is not None
+        assert await loader.load(("th-1", None)) is body
+        loop.set_task_factory(None)
+    assert len(created) == 1
 
 
 async def test_it_can_be_switched_off(upstream: str, sandbox: Sandbox) -> None:

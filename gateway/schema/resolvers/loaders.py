@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from aiodataloader import DataLoader
-
-from gateway.compat.aiodataloader import dispatch_task
+from gateway.compat.aiodataloader import UndispatchedLoader
 from gateway.errors import GatewayError, TooManyUpstreamBytes, UpstreamUnavailable
 from gateway.schema.resolvers.cooperative import LARGE_BYTES, Pace, run_cooperatively
 from gateway.schema.resolvers.large_bodies import inspect
@@ -23,6 +21,7 @@ from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
 from gateway.upstream.contract import Read
 
 KeyT = TypeVar("KeyT")
+ResultT = TypeVar("ResultT")
 
 RestKey: TypeAlias = tuple[str, Page | None]
 """What is loaded of a route: the id in its path, and the part of the list if the route has pages."""
@@ -32,7 +31,10 @@ RestKey: TypeAlias = tuple[str, Page | None]
 class _Failure:
     """A failed call, as a value: asyncio would log the exception of a future that is no longer awaited."""
 
-    error: Exception
+    error: BaseException
+
+
+_Outcome: TypeAlias = RestBody | _Failure | None
 
 
 @dataclass(slots=True)
@@ -48,17 +50,19 @@ class Intake:
     """How many bytes all bodies together may have."""
     _taken: int = 0
 
-    async def take(self, content: bytes) -> RestBody:
-        """Return the body; raise UpstreamInvalidResponse if it has too many values, TooManyUpstreamBytes."""
+    def take(self, content: bytes) -> RestBody:
+        """Return the body, of which a large one has to be inspected; raise TooManyUpstreamBytes."""
         self._taken += len(content)
         if self._taken > self.max_bytes:
             raise TooManyUpstreamBytes(
                 f"The operation needs more than {self.max_bytes} bytes of the REST API; request less in one operation."
             )
-        is_large = len(content) >= self.large_bytes
-        if is_large:
-            await run_cooperatively(inspect(content), self.pace)
-        return RestBody(content, is_large=is_large)
+        return RestBody(content, is_large=len(content) >= self.large_bytes)
+
+    async def inspect(self, body: RestBody) -> RestBody:
+        """Return the body; raise UpstreamInvalidResponse if it has too many values."""
+        await run_cooperatively(inspect(body.content), self.pace)
+        return body
 
 
 class RestLoader(Generic[KeyT]):
@@ -80,46 +84,77 @@ class RestLoader(Generic[KeyT]):
 
     def close(self) -> None:
         """Cancel every call that is still running, and drop the bodies: errors refer to this loader for a while."""
-        for call in self._loader.running:
+        for call in list(self._loader.running):
             call.cancel()
         self._loader.clear_all()
 
 
-class _Calls(DataLoader[KeyT, RestBody | _Failure | None]):
+class _Calls(UndispatchedLoader[KeyT, _Outcome]):
     """The calls of one loader. It holds no reference cycle, so that its bodies are freed with the operation."""
-
-    batch = False  # the REST API has no call for several keys
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], intake: Intake) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._fetch = fetch
         self._intake = intake
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: set[asyncio.Future[Any]] = set()
+        """The calls, and the inspections of large bodies."""
 
-    async def batch_load_fn(self, keys: list[KeyT]) -> list[RestBody | _Failure | None]:
-        """Return the outcome for each key."""
-        call = dispatch_task()
-        if call is not None:
-            self.running.add(call)
-            call.add_done_callback(self.running.discard)
-        return [await self._outcome(key) for key in keys]
+    def begin(self, key: KeyT, outcome: "asyncio.Future[_Outcome]") -> None:
+        """Begin the call for a key."""
+        try:
+            call = asyncio.ensure_future(self._fetch(key))
+        except Exception as exc:  # noqa: BLE001 - it is raised again for each load of the key
+            outcome.set_result(_Failure(exc))
+            return
+        self.running.add(call)
+        call.add_done_callback(partial(_called, self.running, self._intake, outcome))
 
     def get_cache_key(self, key: KeyT) -> KeyT:
         """Return the key itself."""
         return key
 
-    async def _outcome(self, key: KeyT) -> RestBody | _Failure | None:
-        try:
-            content = await self._fetch(key)
-            return None if content is None else await self._intake.take(content)
-        except asyncio.CancelledError:
-            return _Failure(UpstreamUnavailable("The call was given up."))
-        except GatewayError as exc:
-            # The frames of its traceback, and what caused it, hold the response.
-            exc.__traceback__ = exc.__cause__ = exc.__context__ = None
-            return _Failure(exc)
-        except Exception as exc:  # noqa: BLE001 - it is raised again for each load of the key
-            return _Failure(exc)
+
+def _called(
+    running: set[asyncio.Future[Any]],
+    intake: Intake,
+    outcome: asyncio.Future[_Outcome],
+    call: asyncio.Future[bytes | None],
+) -> None:
+    """Set the outcome of a call that ended, or begin to inspect its body."""
+    running.discard(call)
+    content = _result(call)
+    if not isinstance(content, bytes):
+        outcome.set_result(content)
+        return
+    try:
+        body = intake.take(content)
+    except GatewayError as exc:
+        outcome.set_result(_Failure(exc))
+        return
+    if not body.is_large:
+        outcome.set_result(body)
+        return
+    inspection = asyncio.ensure_future(intake.inspect(body))
+    running.add(inspection)
+    inspection.add_done_callback(running.discard)
+    inspection.add_done_callback(partial(_inspected, outcome))
+
+
+def _inspected(outcome: asyncio.Future[_Outcome], inspection: asyncio.Future[RestBody]) -> None:
+    body = _result(inspection)
+    outcome.set_result(body)
+
+
+def _result(done: asyncio.Future[ResultT]) -> ResultT | _Failure:
+    if done.cancelled():
+        return _Failure(UpstreamUnavailable("The call was given up."))
+    exc = done.exception()
+    if exc is None:
+        return done.result()
+    if isinstance(exc, GatewayError):
+        # The frames of its traceback, and what caused it, hold the response.
+        exc.__traceback__ = exc.__cause__ = exc.__context__ = None
+    return _Failure(exc)
 
 
 class Loaders:
@@ -159,7 +194,8 @@ class Loaders:
     async def put(self, route: Read, key: RestKey, content: bytes) -> None:
         """Give a body that was read with a write. One that is refused is loaded, and refused, when it is needed."""
         with suppress(GatewayError):
-            self.of(route).put(key, await self._intake.take(content))
+            body = self._intake.take(content)
+            self.of(route).put(key, await self._intake.inspect(body) if body.is_large else body)
 
 
 def _fetch(client: UpstreamClient, call: CallContext, route: Read, key: RestKey) -> Awaitable[bytes | None]:

@@ -4,8 +4,8 @@ Calls are identical if the credential that is sent, the method and the target ar
 after the credentials: callers with different credentials never share a response. A call that must be fresh shares none
 either, because the running one may have been answered before.
 
-The shared call runs in a task of its own. A waiting caller who is cancelled does not cancel it for the others; when the
-last one is cancelled, so is the call.
+The first of them is sent in its own task, which the client keeps apart from its caller: a caller who leaves does not
+cancel it for the others. When the last one has left, the call is cancelled.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ _Key = tuple[str | None, str]
 
 @dataclass(slots=True)
 class _SharedCall:
-    task: asyncio.Task[Response]
     request: RestRequest
-    waiting: int = 0
+    response: asyncio.Future[Response] | None = None
+    """For those that share it; None while there are none."""
 
 
 class Coalescing:
@@ -37,17 +37,30 @@ class Coalescing:
             return await self._following.send(request)
         key = (request.authorization, request.target)
         shared = self._in_flight.get(key)
-        if shared is None:
-            return await self._wait(key, self._start(key, request))
-        return await self._join(key, shared, request)
+        if shared is None or not shared.request.call.waiting:  # the second is being cancelled
+            return await self._lead(key, request)
+        return await self._share(shared, request)
 
-    def _start(self, key: _Key, request: RestRequest) -> _SharedCall:
-        task = asyncio.ensure_future(self._following.send(request))
-        shared = self._in_flight[key] = _SharedCall(task, request)
-        task.add_done_callback(lambda done: self._ended(key, shared, done))
-        return shared
+    async def _lead(self, key: _Key, request: RestRequest) -> Response:
+        shared = self._in_flight[key] = _SharedCall(request)
+        try:
+            response = await self._following.send(request)
+        except asyncio.CancelledError:
+            if shared.response is not None:
+                shared.response.cancel()
+            raise
+        except Exception as exc:
+            if shared.response is not None and not shared.response.done():
+                shared.response.set_exception(exc)
+                shared.response.exception()  # marks it as retrieved: all who share it may be gone
+            raise
+        finally:
+            self._close(key, shared)
+        if shared.response is not None and not shared.response.done():
+            shared.response.set_result(response)
+        return response
 
-    async def _join(self, key: _Key, shared: _SharedCall, request: RestRequest) -> Response:
+    async def _share(self, shared: _SharedCall, request: RestRequest) -> Response:
         call, leader = request.call, shared.request.call
         # The shared call runs until the latest deadline of all who wait for it.
         leader.deadline = max(leader.deadline, call.deadline)
@@ -55,22 +68,16 @@ class Coalescing:
         if leader.join_line is not None:
             leader.join_line(request.caller)  # else this caller would wait in the other's line
         call.origin = ResponseOrigin.COALESCED
+        if shared.response is None:
+            shared.response = asyncio.get_running_loop().create_future()
+        leader.waiting += 1
         try:
-            return await self._wait(key, shared)
+            return await asyncio.shield(shared.response)
         finally:
+            leader.leave()
             call.attempts, call.age = leader.attempts, leader.age
             if leader.origin is ResponseOrigin.STALE:
                 call.origin = ResponseOrigin.STALE
-
-    async def _wait(self, key: _Key, shared: _SharedCall) -> Response:
-        shared.waiting += 1
-        try:
-            return await asyncio.shield(shared.task)
-        finally:
-            shared.waiting -= 1
-            if not shared.waiting and not shared.task.done():
-                self._close(key, shared)  # the next identical call must not join one that is being cancelled
-                shared.task.cancel()
 
     def _close(self, key: _Key, shared: _SharedCall) -> None:
         """Let no further call join."""
@@ -91,13 +98,9 @@ class Coalescing:
         for key, shared in list(self._in_flight.items()):
             self._close(key, shared)
 
-    def _ended(self, key: _Key, shared: _SharedCall, done: asyncio.Task[Response]) -> None:
-        self._close(key, shared)
-        if not done.cancelled():
-            done.exception()  # marks it as retrieved: every waiting caller may be gone
-
     async def aclose(self) -> None:
         """Cancel the running calls, and close the transport that follows."""
         for shared in list(self._in_flight.values()):
-            shared.task.cancel()
+            if shared.request.call.task is not None:
+                shared.request.call.task.cancel()
         await self._following.aclose()
