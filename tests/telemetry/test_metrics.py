@@ -1,5 +1,6 @@
 """Each metric changes with the events that it counts, and client input adds no series."""
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.auth.api_keys import generate_api_key
 from gateway.sandbox import Fault, Sandbox
+from gateway.telemetry.metrics import watched_loop
 from tests.harness import Clock
 from tests.programs import until
 from tests.telemetry.conftest import Watch, Watched
@@ -267,6 +269,16 @@ def test_the_event_loop_the_process_and_the_version_are_exported(watch: Watch) -
     assert now.value("build_info") == 1
     assert {"process_resident_memory_bytes", "python_gc_collections_total"} <= {each.name for each in now.samples}
     assert not [each.name for each in now.samples if each.name.endswith("_created")]
+
+
+async def test_the_lag_of_the_event_loop_is_how_long_it_was_blocked() -> None:
+    measured: asyncio.Queue[float] = asyncio.Queue()
+    async with watched_loop(measured.put_nowait, interval=0.001):
+        await asyncio.sleep(0)  # the watch begins
+        blocked = time.perf_counter() + 0.2
+        while time.perf_counter() < blocked:
+            pass
+        assert 0.15 < await measured.get() < 60
 
 
 @pytest.mark.parametrize(("hangs_up", "code"), [(False, "OK"), (True, "CLIENT_DISCONNECTED")])

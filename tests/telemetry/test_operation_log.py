@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from gateway.sandbox import PASSWORD, Fault, Sandbox
 from gateway.telemetry import JsonFormatter
 from tests.harness import Gateway, StartGateway
+from tests.programs import until
 
 THREAD = 'query Inbox { thread(id: "th-1") { id } }'
 ROUTE = "/api/v1/thread/{id}"
@@ -119,6 +122,24 @@ def test_a_slow_operation_is_logged_at_warning_with_its_calls(start: StartGatewa
     assert line["level"] == "warning"
     (call,) = line["explain"]
     assert (call["route"], call["status"], call["attempts"], call["source"]) == (ROUTE, 200, 1, "fetched")
+
+
+def test_an_operation_is_slow_from_the_threshold_on(start: StartGateway, sandbox: Sandbox, written: Written) -> None:
+    """The REST API holds the call for as long as the threshold."""
+    gateway = start(slow_operation=0.5)
+    gateway.data('{ customer(externalId: "c0000") { id } }')  # logs in
+    sandbox.clear()
+    written.lines.clear()
+    sandbox.faults.add(Fault("thread", hold="a while"))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(gateway.data, THREAD)
+        sandbox.wait_for_calls(1, "thread")
+        arrived = time.perf_counter()
+        until(lambda: time.perf_counter() > arrived + 0.5, "the call is held for a while")
+        sandbox.release("a while")
+        asked.result()
+    (line,) = written.of("slow operation")
+    assert 500 <= line["ms"] < 60_000
 
 
 def test_no_operation_is_slow_when_the_threshold_is_off(start: StartGateway, written: Written) -> None:

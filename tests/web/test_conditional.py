@@ -46,6 +46,7 @@ def test_an_unchanged_response_is_304(gateway: Gateway) -> None:
     assert is_304(again)
     for name in ("etag", "cache-control", "vary"):
         assert again.headers[name] == first.headers[name], "304 has the headers that 200 would have"
+    assert again.headers["vary"] == "accept, accept-encoding"
     assert "x-request-id" in again.headers
 
 
