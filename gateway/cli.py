@@ -1,7 +1,10 @@
 """The command line: serve, demo, schema, check, api-key, documents."""
 
 import difflib
+import json
+import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +13,7 @@ import typer
 
 from gateway import __version__
 from gateway.auth.api_keys import generate_api_key
+from gateway.check import Finding, Level
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
@@ -21,6 +25,7 @@ from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
 from gateway.server.serve import serve as run_server
 from gateway.settings import LogLevel, load_settings
+from gateway.telemetry import discard_logs
 
 app = typer.Typer(
     name="gochat-gateway",
@@ -135,6 +140,7 @@ def _require_compatible(old: Path, current: str) -> None:
 
 @app.command()
 def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for a program.")] = False,
     write: Annotated[
         str | None,
         typer.Option(
@@ -143,14 +149,33 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check whether the settings work: reach the REST API, and try the credentials once."""
+    """Check whether the settings work: reach the REST API, Redis and the token issuer, and try the credentials once.
+
+    Exits with 0 if all is well or there are only warnings, with 1 if something failed, and with 2 if the settings are
+    wrong, as `serve` would.
+    """
     if write is not None:
         typer.echo(f"note  this writes a message to the thread {write}", err=True)
-    findings = check_settings(load_settings())
-    for finding in findings:
-        typer.echo(str(finding))
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
+    discard_logs()  # what they would say is in the findings
+    try:
+        findings = check_settings(load_settings(), write)
+    except ConfigurationError as exc:
+        findings = [Finding(Level.FAIL, "settings", problem) for problem in exc.problems]
+    _show(findings, as_json=as_json)
+    failed = {finding.subject for finding in findings if not finding.ok}
+    if failed:
+        raise typer.Exit(2 if "settings" in failed else 1)
+
+
+def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        ok = all(finding.ok for finding in findings)
+        typer.echo(json.dumps({"ok": ok, "findings": [finding.as_dict() for finding in findings]}, indent=2))
+        return
+    colours = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"} if "NO_COLOR" not in os.environ else {}
+    for finding in findings:  # `echo` removes the colours where the output is no terminal
+        level, rest = str(finding)[:5], str(finding)[5:]
+        typer.echo(typer.style(level, fg=colours.get(finding.level)) + rest)
 
 
 @app.command("api-key")

@@ -113,12 +113,14 @@ def test_check_succeeds_with_settings_that_work(begin: Start, upstream: str, san
     code, out, err = outcome(passthrough)
     assert (code, err) == (0, "")
     note, *others = out.splitlines()
-    assert note.endswith("did you mean GATEWAY_INBOUND_AUTH?")
+    assert note.startswith("WARN  settings: GATEWAY_INBOUND_AUHT is not a setting")
+    assert "did you mean GATEWAY_INBOUND_AUTH?" in note
     assert others[-1] == "ok    credentials: callers send their own (passthrough)"
     code, out, err = outcome(service)
     assert (code, err) == (0, "")
     assert [line.split(":")[0] for line in out.splitlines()[1:]] == [
         "ok    settings",
+        "WARN  port" if "in use" in out else "ok    port",
         "ok    upstream",
         "ok    credentials",
     ]
@@ -151,7 +153,7 @@ def test_check_reports_an_unreachable_upstream_and_missing_settings(
         begin("check", upstream_identity="service", port=str(taken_port)),
     )
     code, out, _ = outcome(closed)
-    assert code == 1
+    assert code == 2
     assert "FAIL  settings: GATEWAY_INBOUND_AUTH is not set" in out
     assert "FAIL  upstream: http://127.0.0.1:1/: The REST API cannot be reached." in out
     assert "credentials" not in out.splitlines()[-1], "credentials are not tried when the upstream is unreachable"
@@ -160,8 +162,8 @@ def test_check_reports_an_unreachable_upstream_and_missing_settings(
     assert "FAIL  upstream: " in out
     assert sandbox.count("token") == 0
     code, out, err = outcome(unset)
-    assert (code, out) == (2, "")
-    assert "GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set" in err
+    assert (code, err) == (2, "")
+    assert "FAIL  settings: GATEWAY_UPSTREAM_USERNAME and GATEWAY_UPSTREAM_PASSWORD must be set" in out
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,9 @@ def test_check_reports_an_unreachable_upstream_and_missing_settings(
     [
         ("rate_limit", "abc"),
         ("trusted_proxies", "0.0.0.0/0"),
+        ("upstream_ca_file", "keys.txt"),
         ("trusted_documents", "keys.txt"),
+        ("field_scopes", "true"),
     ],
 )
 def test_check_fails_where_serve_does_not_start(
@@ -181,8 +185,8 @@ def test_check_fails_where_serve_does_not_start(
     code, _, err = outcome(served)
     assert code == 2
     problems = [line.removeprefix("gochat-gateway: ") for line in err.splitlines() if line.startswith("gochat-")]
-    code, out, _ = outcome(checked)
-    assert code == 1
+    code, out, err = outcome(checked)
+    assert (code, err) == (2, "")
     assert [line for line in out.splitlines() if line.startswith("FAIL")] == [
         f"FAIL  settings: {problem}" for problem in problems
     ]

@@ -162,6 +162,12 @@ def configure_logging(level: str, kind: str = "json") -> None:
     traces.setLevel(logging.WARNING)
 
 
+def discard_logs() -> None:
+    """Write no log at all: for a command whose output says what there is to say."""
+    for name in ("gateway", "uvicorn", "asyncio", "opentelemetry"):
+        logging.getLogger(name).handlers, logging.getLogger(name).propagate = [logging.NullHandler()], False
+
+
 def _formatter(kind: str, stream: TextIO) -> logging.Formatter:
     is_terminal = stream.isatty()
     if kind == "json" or (kind == "auto" and not is_terminal):

@@ -195,7 +195,7 @@ class Authority:
     """A certificate authority for tests, with a server's and a client's certificate."""
 
     folder: Path
-    """Has ``root.pem``, and ``server.pem`` and ``client.pem``: each a private key and its certificate."""
+    """Has ``root.pem``, and ``server.pem``, ``client.pem`` and ``expired.pem``: each a key and its certificate."""
     server: ssl.SSLContext
     client: ssl.SSLContext
     server_that_asks: ssl.SSLContext
@@ -207,7 +207,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         root = _certificate("test root", key, None, key)
         (folder / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
-        for name in ("server", "client"):
+        for name in ("server", "client", "expired"):
             own = ec.generate_private_key(ec.SECP256R1())
             certificate = _certificate(name, own, root, key)
             (folder / f"{name}.pem").write_bytes(
@@ -252,7 +252,7 @@ def _certificate(
         .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1, hours=-25 if name == "expired" else 0))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)

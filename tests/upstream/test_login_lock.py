@@ -51,8 +51,6 @@ def test_the_workers_of_a_gateway_try_a_wrong_password_once(
     settings = {**WRONG, "upstream_url": upstream, "upstream_auth": auth, "shutdown_delay": "0"}
     program = begin("serve", "--port", "0", "--workers", "3", **settings)
     url = serving(program)
-    for _ in range(3):
-        program.err.until("Application startup complete")
     seen = ask_from_everywhere(url)
     assert set(seen) == {"UNAUTHENTICATED"}
     assert sandbox.accounts.wrong_logins() == 1
@@ -72,8 +70,6 @@ def test_the_workers_of_a_gateway_share_a_login_that_failed_otherwise(
     sandbox.faults.add(Fault("token", status=429, headers={"retry-after": "600"}))
     program = begin("serve", "--port", "0", "--workers", "3", upstream_url=upstream, shutdown_delay="0", **SERVICE)
     url = serving(program)
-    for _ in range(3):
-        program.err.until("Application startup complete")
     assert set(ask_from_everywhere(url)) == {"RATE_LIMITED"}
     assert sandbox.count("token") == 1
     program.process.terminate()
@@ -86,8 +82,6 @@ def test_workers_with_a_new_password_try_it(begin: Start, upstream: str, sandbox
     settings = {name: value for name, value in SERVICE.items() if name != "upstream_password"}
     program = begin("serve", "--port", "0", "--workers", "2", upstream_url=upstream, shutdown_delay="0", **settings)
     url = serving(program)
-    for _ in range(2):
-        program.err.until("Application startup complete")
     assert set(ask_from_everywhere(url)) == {"UNAUTHENTICATED"}
     (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_PASSWORD={PASSWORD}\n")
     os.kill(program.process.pid, signal.SIGHUP)
