@@ -175,7 +175,8 @@ def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
     colours = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"} if "NO_COLOR" not in os.environ else {}
     for finding in findings:  # `echo` removes the colours where the output is no terminal
         level, rest = str(finding)[:5], str(finding)[5:]
-        typer.echo(typer.style(level, fg=colours.get(finding.level)) + rest)
+        colour = colours.get(finding.level)
+        typer.echo((typer.style(level, fg=colour) if colour else level) + rest)
 
 
 @app.command("api-key")
