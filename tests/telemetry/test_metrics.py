@@ -23,6 +23,15 @@ def batch(gateway: Watched, *documents: str) -> Any:
     return gateway.http.post("/graphql", json=[{"query": each} for each in documents]).json()
 
 
+def test_what_alerts_count_exists_before_the_first_event(watch: Watch) -> None:
+    """Prometheus sees no increase in a series that begins with its first event."""
+    series = watch().scrape().series
+    for code in ("OK", "INTERNAL_ERROR"):
+        assert ("gochat_gateway_operations_total", (("code", code), ("type", "query"))) in series
+    for result in ("ok", "failed"):
+        assert ("gochat_gateway_jwks_fetches_total", (("result", result),)) in series
+
+
 def test_operations_are_counted_by_type_and_code_and_timed(watch: Watch) -> None:
     gateway = watch()
     for document in (THREAD, THREAD, "{ nothing }", "{", '{ thread(id: "..") { id } }'):

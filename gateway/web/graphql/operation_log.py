@@ -30,6 +30,8 @@ DISCONNECTED = "CLIENT_DISCONNECTED"
 
 _OK = "OK"
 _MAX_NAME_CHARACTERS = 100
+# Prometheus sees no increase in a series that begins with its first event.
+_FROM_THE_START: dict[tuple[str, ...], int] = {("query", _OK): 0, ("query", InternalError.code): 0}
 
 Payload = dict[str, Any]
 
@@ -151,7 +153,7 @@ class OperationReporter:
             "operations",
             "Operations by type, and by the code of their first error or OK.",
             ("type", "code"),
-            self._operations,
+            {**_FROM_THE_START, **self._operations.copy()},
         )
         yield gauge("operations_in_flight", "Operations that are under way.", (), {(): self._in_flight})
         responses: Counter[tuple[str, ...]] = Counter()
