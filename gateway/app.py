@@ -16,7 +16,7 @@ from gateway.auth import auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.compat.starlette import without_slash_redirects
 from gateway.errors import ConfigurationError
-from gateway.events import Bus, Changes, LocalBus
+from gateway.events import Bus, Changes, LocalBus, event_metrics
 from gateway.events.stream import RedisBus
 from gateway.events.workers import WorkersBus, WorkersRing
 from gateway.execution.cost.policy import cost_policy
@@ -53,7 +53,7 @@ from gateway.web.rate_limit import build_rate_limit
 from gateway.web.security.csrf import build_csrf_protection, cors_middleware
 from gateway.web.security.trusted_proxies import proxy_middleware
 from gateway.web.shutdown import Draining
-from gateway.web.webhook.endpoint import build_webhook, build_webhook_rate
+from gateway.web.webhook.endpoint import build_webhook, build_webhook_rate, webhook_metrics
 
 GRAPHQL_PATH = "/graphql"
 _GC_THRESHOLDS = (10_000, 2, 10)
@@ -85,7 +85,7 @@ def create_app(
     trusted = build_trusted(settings.graphql, settings.limits.document)
     engine = _engine(settings, trusted, tracing)
     contexts = _contexts(settings, upstream.client, writer)
-    subscriptions = _subscriptions(settings, engine, contexts, upstream, shared)
+    subscriptions = _subscriptions(settings, engine, contexts, upstream, metrics, timing)
     changes = Changes(_bus(shared, ring), upstream.purge, subscriptions, counts=shared.counts, now=timing.now)
     persisted = build_persisted(settings.graphql, shared, engine.documents, trusted)
     reporter = OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing)
@@ -191,7 +191,12 @@ def _bus(shared: Shared, ring: WorkersRing | None) -> Bus:
 
 
 def _subscriptions(
-    settings: Settings, engine: Engine, contexts: ContextFactory, upstream: Upstream, shared: Shared
+    settings: Settings,
+    engine: Engine,
+    contexts: ContextFactory,
+    upstream: Upstream,
+    metrics: Metrics | None,
+    timing: Timing,
 ) -> Subscriptions:
     live = settings.live
     limits = SubscriptionLimits(
@@ -207,7 +212,11 @@ def _subscriptions(
         await upstream.purge.own([subject])
 
     pace = Pace(live.resync_interval)
-    return Subscriptions(engine, contexts, purge, limits=limits, pace=pace, timing=shared.timing)
+    subscriptions = Subscriptions(engine, contexts, purge, limits=limits, pace=pace, timing=timing)
+    if metrics is not None:
+        help_text = "From a webhook's arrival until its result was given to a subscriber's connection."
+        subscriptions.lag = metrics.durations("event_delivery_seconds", help_text, ())
+    return subscriptions
 
 
 def _application(
@@ -268,6 +277,8 @@ def _measured(
     metrics.add(partial(engine_metrics, engine))
     metrics.add(partial(writer_metrics, writer))
     metrics.add(partial(auth_metrics, upstream.counts))
+    metrics.add(partial(event_metrics, upstream.counts))
+    metrics.add(partial(webhook_metrics, upstream.counts))
     help_text = "How late the event loop is, measured four times a second."
     lag = metrics.durations("event_loop_lag_seconds", help_text, (), LAGS)
     return watched_loop(lag.observe)

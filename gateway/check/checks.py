@@ -4,6 +4,7 @@ import asyncio
 import errno
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from gateway.storage.shared import shared_by
 from gateway.telemetry import descriptor_problem
 from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
+from gateway.web.webhook.endpoint import UnknownEvents
 
 # An id that no thread has, so that the response to an accepted caller is 404.
 _NO_THREAD = "gochat-gateway-check"
@@ -59,10 +61,23 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     yield _port(settings)
     if settings.cache.redis_url is not None:
         yield await _reach_redis(settings.cache.redis_url)
+        async for finding in _unknown_webhooks(settings):
+            yield finding
     if settings.auth.jwt_jwks_url is not None and InboundAuth.JWT in (settings.auth.inbound or "").split(","):
         yield await _fetch_keys(str(settings.auth.jwt_jwks_url), settings)
     async for finding in _upstream(settings):
         yield finding
+
+
+async def _unknown_webhooks(settings: Settings) -> AsyncIterator[Finding]:
+    """Report the shapes of webhooks that were not understood, as the gateways at the same Redis have kept them."""
+    if settings.live.webhook_authorization is None:
+        return
+    async with aclosing(shared_by(settings.cache)) as shared:
+        found = await UnknownEvents(shared).kept()
+    for (code, shape), times in (found or {}).items():
+        text = f"{times} of the last events that were not understood ({code}) have these keys: {', '.join(shape)}."
+        yield Finding(Level.WARN, "webhook", text, "Everything is purged after each of them.")
 
 
 async def _upstream(settings: Settings) -> AsyncIterator[Finding]:

@@ -6,14 +6,19 @@ The shared cache is purged before the bus has the event: a process that reads on
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
+
+from prometheus_client.core import Metric
 
 from gateway.events.bus import Bus
 from gateway.events.event import SOURCE_GATEWAY, Event
 from gateway.telemetry import Counts, logger
+from gateway.telemetry.metrics import counter
 
 _EVERYTHING_AT_MOST_EVERY_SECONDS = 5.0
+_GAP = "event_gaps: "
+_GAPS = ("overtaken", "place gone", "redis")
 
 
 class Purge(Protocol):
@@ -106,7 +111,7 @@ class Changes:
 
     async def resynchronise(self, reason: str) -> bool:
         """Purge everything, and let all subscribers read again: events may have been missed."""
-        self._counts[f"event_gaps: {reason}"] += 1
+        self._counts[_GAP + reason] += 1
         logger.warning("events may have been missed (%s): everything is purged and read again", reason)
         return await self._everything()
 
@@ -131,3 +136,16 @@ class Changes:
         if self._later is not None:
             self._later.cancel()
         await self._bus.aclose()
+
+
+def event_metrics(counts: Counts) -> Iterator[Metric]:
+    """Yield the metrics of events in this process. They are read at each scrape."""
+    yield counter(
+        "events_applied", "Events that were applied: purged, and read again.", (), {(): counts["events_applied"]}
+    )
+    yield counter(
+        "event_gaps",
+        "Times that events may have been missed, so that everything was purged and read again, by reason.",
+        ("reason",),
+        {(reason,): counts[_GAP + reason] for reason in _GAPS},
+    )

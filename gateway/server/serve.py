@@ -46,6 +46,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
         logger.warning(line)
     validate(settings)
     _warn_if_callers_are_not_authenticated(settings)
+    _warn_if_events_reach_one_gateway(settings)
     if problem := descriptor_problem(descriptors_needed(settings.upstream)):
         logger.warning(problem)
     with bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener:
@@ -98,3 +99,11 @@ def _warn_if_callers_are_not_authenticated(settings: Settings) -> None:
     if settings.upstream.identity is UpstreamIdentity.SERVICE and settings.auth.inbound is InboundAuth.NONE:
         does = "reads and writes" if settings.graphql.mutations else "reads"
         logger.warning("GATEWAY_INBOUND_AUTH=none: every caller %s with the gateway's own account", does)
+
+
+def _warn_if_events_reach_one_gateway(settings: Settings) -> None:
+    if settings.live.webhook_authorization is not None and settings.cache.redis_url is None:
+        logger.warning(
+            "GATEWAY_WEBHOOK_AUTHORIZATION is set without a Redis in GATEWAY_CACHE_URL: a webhook reaches only the "
+            "gateway that gets it. Where there are several, let them share a Redis"
+        )

@@ -8,9 +8,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
-from gateway.sandbox import Sandbox
-from tests.harness import Gateway, StartGateway
+from gateway.app import create_app
+from gateway.check import check
+from gateway.sandbox import BackgroundServer, Sandbox
+from gateway.server.config import gateway_config
+from tests.harness import SERVICE, Gateway, StartGateway, settings
 from tests.programs import until
 from tests.upstream.redis_server import RedisServer
 
@@ -149,3 +153,32 @@ def test_an_event_reaches_every_gateway_at_the_same_redis(
     assert post(one, event({"thread_id": "a"}, event_id="1")).status_code == 204
     assert other.data(QUERY, id="a")["thread"]["status"] == "new"
     assert post(other, event({"thread_id": "a"}, event_id="1")).status_code == 204, "it is a duplicate there too"
+
+
+def test_check_reports_the_shapes_that_were_not_understood(
+    start: StartGateway, redis: RedisServer, upstream: str
+) -> None:
+    chosen = {"cache_url": redis.url, "webhook_authorization": SECRET, **SHARED}
+    gateway = start(**chosen)
+    for title in ("alpha", "beta"):
+        assert post(gateway, event({"conversation": {"title": title}})).status_code == 204
+    found = [each.text for each in check(settings(**{"upstream_url": upstream, **SERVICE, **chosen}))]
+    (line,) = (text for text in found if "not understood" in text)
+    assert line.startswith("2 of the last events that were not understood (thread_updated)")
+    assert "data.conversation.title" in line
+    assert "alpha" not in line
+
+
+def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
+    chosen = settings(**{"upstream_url": upstream, **SERVICE, "webhook_authorization": SECRET, "metrics_port": 0})
+    app = create_app(chosen)
+    with BackgroundServer(gateway_config(app)) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+        gateway = Gateway(http, server.url)
+        for authorization, body in ((SECRET, event({"thread_id": "a"}, event_id="1")), ("wrong", {})):
+            for _ in range(2):
+                post(gateway, body, authorization)
+    text = generate_latest(app.state.metrics.registry).decode()
+    for outcome, number in (("taken", 1), ("duplicate", 1), ("authorization", 2), ("bus", 0)):
+        assert f'gochat_gateway_webhooks_total{{outcome="{outcome}"}} {number}.0' in text
+    assert "gochat_gateway_events_applied_total 1.0" in text
+    assert 'gochat_gateway_event_gaps_total{reason="redis"} 0.0' in text

@@ -11,12 +11,14 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import msgspec
 from cachetools import LRUCache
+from prometheus_client.core import Metric
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,6 +30,7 @@ from gateway.events import Changes
 from gateway.settings import LiveSettings, words
 from gateway.storage.shared import Shared, Store
 from gateway.telemetry import Counts, log_fields
+from gateway.telemetry.metrics import counter
 from gateway.web.request import ClientDisconnected, HttpRequest, retry_after_header
 from gateway.web.webhook.body import Reading, read_event
 
@@ -37,8 +40,14 @@ _MAX_BODY_BYTES = 256 * 1024
 _REMEMBERED_SECONDS = 72 * 3600.0
 _MAX_REMEMBERED = 100_000
 _MAX_SHAPES = 1000
+_MAX_KEPT = 1000
+_KEPT = "gochat-gateway:webhooks-not-understood"
 _RETRY_AFTER_SECONDS = 5.0
 _COUNT = "webhook: "
+_OUTCOMES = (
+    *("taken", "duplicate", "unknown"),
+    *("method", "network", "authorization", "too large", "rate", "bus"),
+)
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -82,17 +91,36 @@ class _SharedMemory:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvents:
-    """Logs each shape of events that were not understood once, and keeps the last of them in Redis for `check`."""
+    """Logs each shape of events that were not understood once, and keeps the last of them in Redis for `check`.
+
+    Without Redis there is nowhere that another program could read them: then there is only the log.
+    """
 
     shared: Shared
     shapes: LRUCache[tuple[str, ...], bool] = field(default_factory=lambda: LRUCache(_MAX_SHAPES))
 
-    def note(self, reading: Reading) -> None:
-        """Log the shape if it is new."""
+    async def note(self, reading: Reading) -> None:
+        """Log the shape if it is new, and keep it."""
         shape = reading.unknown or ()
         if shape not in self.shapes:
             self.shapes[shape] = True
             log_fields(logging.WARNING, "webhook not understood", {"code": reading.event.code, "shape": shape})
+        redis = self.shared.redis
+        if redis is not None:
+            entry = msgspec.json.encode({"code": reading.event.code, "shape": shape})
+            pipeline = redis.client.pipeline(transaction=False).lpush(_KEPT, entry).ltrim(_KEPT, 0, _MAX_KEPT - 1)
+            await redis.run("webhook", pipeline.execute)
+
+    async def kept(self) -> Counter[tuple[str, tuple[str, ...]]] | None:
+        """Return how often each code and shape is among the last thousand; None without Redis or its response."""
+        redis = self.shared.redis
+        if redis is None:
+            return None
+        entries = await redis.run("webhook", lambda: redis.client.lrange(_KEPT, 0, -1))
+        if entries is None:
+            return None
+        decoded = (msgspec.json.decode(each) for each in entries)
+        return Counter((str(each["code"]), tuple(each["shape"])) for each in decoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +171,7 @@ class WebhookEndpoint:
         if standing is not None and not standing.allowed:
             return self._refuse(503, "rate", "Too many events.", retry_after_header(standing.retry_after))
         if reading.unknown is not None:
-            self.unknown.note(reading)
+            await self.unknown.note(reading)
         if (event.subjects or event.everything) and not await self.changes.publish(event):
             retry = retry_after_header(_RETRY_AFTER_SECONDS)
             return self._refuse(503, "bus", "The event cannot be passed on at the moment.", retry)
@@ -189,6 +217,16 @@ def build_webhook(settings: LiveSettings, changes: Changes, shared: Shared) -> W
         UnknownEvents(shared),
         shared.counts,
         shared.timing.now,
+    )
+
+
+def webhook_metrics(counts: Counts) -> Iterator[Metric]:
+    """Yield the metrics of webhooks. They are read at each scrape."""
+    yield counter(
+        "webhooks",
+        "Webhooks: taken, duplicate, unknown (taken, but not understood), or the reason why they were refused.",
+        ("outcome",),
+        {(outcome,): counts[_COUNT + outcome] for outcome in _OUTCOMES},
     )
 
 
