@@ -32,8 +32,10 @@ _APPLIED = "gochat-gateway:applied:"
 _MAX_ENTRIES = 10_000
 _ENTRIES_PER_READ = 100
 _BLOCK_SECONDS = 1.0
-# A command may take so long: a webhook has to be answered within a second.
-_COMMAND_SECONDS = 0.8
+# An event may take so long to be added: a webhook has to be answered within a second.
+_ADD_SECONDS = 0.8
+# A reader may wait longer: on a busy machine its event loop can be late.
+_COMMAND_SECONDS = 3.0
 _CONNECT_AGAIN_SECONDS = 0.05
 _WAIT_SECONDS = 1.0
 _WAIT_POLL_SECONDS = 0.002
@@ -73,7 +75,8 @@ class RedisBus:
         return True
 
     async def _add(self, fields: dict[str, Any]) -> str:
-        place = await _within(self._client.xadd(_STREAM, fields, maxlen=_MAX_ENTRIES, approximate=True))
+        adding = self._client.xadd(_STREAM, fields, maxlen=_MAX_ENTRIES, approximate=True)
+        place = await _within(adding, _ADD_SECONDS)
         return str(place.decode())
 
     async def _applied(self, key: str, place: str) -> None:
