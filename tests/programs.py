@@ -52,6 +52,11 @@ class Lines:
             pass
         return "".join(self._seen[start:])
 
+    def all(self) -> str:
+        """Return everything from the beginning to the end of the stream."""
+        self.rest()
+        return "".join(self._seen)
+
     def _next(self, deadline: float) -> str | None:
         try:
             line = self._arriving.get(timeout=max(0.0, deadline - time.monotonic()))

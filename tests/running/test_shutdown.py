@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE
@@ -89,6 +90,26 @@ def test_ctrl_c_ends_the_delay_at_once(begin: Start, upstream: str) -> None:
         assert http.get("/health").status_code == 200, "a second SIGTERM changes nothing"
     program.interrupt(signal.SIGINT)
     assert program.end() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_answered_operation_is_in_the_log_when_the_program_has_ended(
+    begin: Start, upstream: str, workers: str
+) -> None:
+    """Lines wait for others of the same moment. None may still wait when the process ends."""
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="0", workers=workers)
+    url = serving(program)
+
+    def ask(_number: int) -> str:
+        with client(url) as http:
+            return http.post("/graphql", json=THREAD).headers["x-request-id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answered = set(pool.map(ask, range(40)))
+        program.interrupt(signal.SIGTERM)
+    assert program.end() == 0
+    lines = [json.loads(line) for line in program.err.all().splitlines()]
+    assert {each["requestId"] for each in lines if each["message"] == "operation"} == answered
 
 
 def test_a_request_that_never_ends_is_aborted_at_the_shutdown_timeout(begin: Start, upstream: str) -> None:

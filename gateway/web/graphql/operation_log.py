@@ -204,6 +204,9 @@ def _document(operation: Operation) -> str | None:
 
 def _summary(reports: CallReports) -> list[dict[str, Any]]:
     """Count the REST calls by route, origin and outcome, in a list: log search needs keys that are known in advance."""
+    if len(reports) == 1:
+        (report,) = reports
+        return [{"route": report.route, "source": report.origin, "outcome": report.outcome, "calls": 1}]
     calls: dict[tuple[str, ResponseOrigin, str], int] = {}
     for report in reports:
         kind = report.route, report.origin, report.outcome

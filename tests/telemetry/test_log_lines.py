@@ -1,0 +1,155 @@
+"""Lines of requests are written together at the end of a turn of the event loop; no line is lost, torn or late."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from select import PIPE_BUF
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telemetry.logs import JsonFormatter, LineHandler, RequestRecord, logger
+
+
+class Writes(io.StringIO):
+    """A stream that keeps what each flush has written. A broken one refuses every write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[str] = []
+        self.is_broken = False
+
+    def write(self, text: str) -> int:
+        if self.is_broken:
+            raise BrokenPipeError
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.tell():
+            self.flushed.append(self.getvalue())
+            self.seek(0)
+            self.truncate()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in "".join(self.flushed).split("\n")[:-1]]
+
+
+@pytest.fixture
+def writes() -> Iterator[Writes]:
+    yield from _writes()
+
+
+def _writes() -> Iterator[Writes]:
+    handler, stream = LineHandler(JsonFormatter()), Writes()
+    handler.setStream(stream)
+    logger.addHandler(handler)
+    level, logger.level = logger.level, logging.INFO
+    yield stream
+    logger.level = level
+    logger.removeHandler(handler)
+
+
+def log(number: int, **fields: Any) -> None:
+    logger.handle(RequestRecord(logging.INFO, "operation", {"number": number, **fields}))
+
+
+def test_lines_of_one_turn_are_one_write(writes: Writes) -> None:
+    async def run() -> None:
+        for number in range(3):
+            log(number)
+        assert writes.flushed == []
+        await asyncio.sleep(0)
+        assert [each["number"] for each in writes.lines] == [0, 1, 2]
+        assert len(writes.flushed) == 1
+        log(3)
+        await asyncio.sleep(0)
+        assert len(writes.flushed) == 2
+
+    asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [0, 1, 2, 3]
+
+
+def test_any_other_line_is_written_at_once_after_those_that_wait(writes: Writes) -> None:
+    async def run() -> None:
+        log(0)
+        logger.warning("now")
+        assert [each["message"] for each in writes.lines] == ["operation", "now"]
+
+    asyncio.run(run())
+    assert len(writes.lines) == 2
+
+
+def test_lines_of_a_loop_that_ends_in_the_same_turn_are_written(writes: Writes) -> None:
+    async def run() -> None:
+        log(0)
+
+    asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [0]
+
+
+def test_lines_that_still_wait_are_written_when_logging_ends(writes: Writes) -> None:
+    async def run() -> None:
+        log(0)
+        for handler in logger.handlers:
+            handler.flush()
+        assert [each["number"] for each in writes.lines] == [0]
+
+    asyncio.run(run())
+
+
+def test_without_an_event_loop_a_line_is_written_at_once(writes: Writes) -> None:
+    log(0)
+    assert [each["number"] for each in writes.lines] == [0]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=50).map(lambda text: text * 40), max_size=20)
+)
+def test_a_write_of_several_lines_fits_into_a_pipe_in_one_piece(texts: list[str]) -> None:
+    """Else lines of several workers, who share the pipe, could be torn."""
+    for stream in _writes():
+
+        async def run() -> None:
+            for number, text in enumerate(texts):
+                log(number, text=text)
+
+        asyncio.run(run())
+        assert [each["text"] for each in stream.lines] == texts
+        assert all(len(text.encode()) <= PIPE_BUF for text in stream.flushed if text.count("\n") > 1)
+
+
+def test_a_log_that_cannot_be_written_fails_no_request_and_keeps_no_lines(
+    writes: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run() -> None:
+        writes.is_broken = True
+        log(0)
+        await asyncio.sleep(0)
+        writes.is_broken = False
+        log(1)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [1]
+    assert "BrokenPipeError" in capsys.readouterr().err
+
+
+def test_a_line_has_the_time_of_its_own_millisecond(writes: Writes) -> None:
+    times = [0.0, 0.9994, 1.0, 1.0015, 1.0019, 60.5]
+    for each in times:
+        record = RequestRecord(logging.INFO, "operation", {})
+        record.created = each
+        logger.handle(record)
+    assert [line["time"] for line in writes.lines] == [
+        "1970-01-01T00:00:00.000Z",
+        "1970-01-01T00:00:00.999Z",
+        "1970-01-01T00:00:01.000Z",
+        "1970-01-01T00:00:01.001Z",
+        "1970-01-01T00:00:01.001Z",
+        "1970-01-01T00:01:00.500Z",
+    ]
