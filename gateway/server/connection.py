@@ -8,9 +8,10 @@ responses to the ones before them, and the connection is not read until the rest
 """
 
 import asyncio
+import socket
 from typing import Any, ClassVar
 
-from gateway.compat.uvicorn import HttpConnection, RejectedHead
+from gateway.compat.uvicorn import HttpConnection, RejectedHead, WebSocketConnection
 
 MAX_HEAD_BYTES = 64 * 1024
 """The most bytes of the request line and all headers together; nginx passes on 32 KB at most by default."""
@@ -23,6 +24,12 @@ MAX_WAITING_REQUESTS = 10
 
 PIECE_BYTES = 4 * 1024
 """How much is parsed before the bounds are checked: 227 of the smallest requests."""
+
+WRITE_SECONDS = 10.0
+"""A client that takes nothing of what is sent to it for so long is disconnected."""
+
+UNACKNOWLEDGED_SECONDS = 30
+"""So is one whose machine does not acknowledge what is sent to it, such as one without a network."""
 
 CLOSE_DELAY_SECONDS = 0.25
 """How long an idle connection stays open after the server began to stop."""
@@ -37,12 +44,52 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+class WriteDeadline:
+    """Aborts a connection whose client takes nothing. uvicorn's ``send`` would wait for ever, and so would a close."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.is_over = False
+        """Whether the connection was aborted."""
+        self._transport = transport
+        self._loop = loop
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._left = 0
+
+    def start(self) -> None:
+        """Expect the client to take something."""
+        self._left = self._transport.get_write_buffer_size()
+        self._timer = self._loop.call_later(self._seconds, self._check)
+
+    def stop(self) -> None:
+        """Expect nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        if self._transport.get_write_buffer_size() < self._left:
+            self.start()
+        else:
+            self.is_over = True
+            self._transport.abort()
+
+
+def _require_acknowledgement(transport: asyncio.Transport) -> None:
+    """Let the kernel drop a connection whose peer is gone (RFC 5482); by default it tries for a quarter of an hour."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_SECONDS * 1000)
+
+
 class BoundedConnection(HttpConnection):
     """Responds 431 (RFC 6585, section 5) to a request whose head, trailers or chunk extensions are too large.
 
     It responds 408 to a request whose body does not end in time. It closes a connection on which no complete head
-    arrives within the keep-alive timeout.
+    arrives within the keep-alive timeout. It aborts one on which a response is stuck.
     """
+
+    write_seconds: ClassVar[float] = WRITE_SECONDS
 
     body_seconds: ClassVar[float] = 60
     """The time for a body to arrive, unless its connection is not read: a megabyte at 17 KB/s."""
@@ -54,17 +101,40 @@ class BoundedConnection(HttpConnection):
         self._received = 0
         self._framing = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start the timer for the first request."""
         super().connection_made(transport)
+        _require_acknowledgement(transport)
+        self._writing = WriteDeadline(transport, self.loop, self.write_seconds)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer, and drop what is not parsed."""
         self._stop_timer()
+        self._writing.stop()
         self._unparsed.clear()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Expect the client to take something of what waits."""
+        super().pause_writing()
+        self._writing.start()
+
+    def resume_writing(self) -> None:
+        """Stop expecting: most of it is taken."""
+        super().resume_writing()
+        self._writing.stop()
+
+    def upgraded(self) -> None:
+        """Leave the connection to the WebSocket: a client may send nothing more before it has the response."""
+        self._stop_timer()
+        self._writing.stop()
+        self._is_upgraded = True
+        if self._unparsed:
+            self._unparsed.clear()
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, now or later."""
@@ -89,7 +159,7 @@ class BoundedConnection(HttpConnection):
             self._parse_piece(piece)
         else:
             self.loop.call_soon(self._parse)
-        if not self.transport.is_closing():
+        if not self._is_upgraded and not self.transport.is_closing():
             self.hold_reading(bool(self._unparsed))
 
     def _parse_piece(self, piece: bytes) -> None:
@@ -99,7 +169,7 @@ class BoundedConnection(HttpConnection):
         else:
             self._framing += len(piece)
         super().data_received(piece)
-        if self.transport.is_closing():
+        if self._is_upgraded or self.transport.is_closing():
             return
         self._framing = max(0, self._framing)
         if self._received > MAX_HEAD_BYTES or self._framing > MAX_FRAMING_BYTES:
@@ -153,3 +223,34 @@ class LingeringConnection(BoundedConnection):
     def shutdown(self) -> None:
         """Close the connection after the delay; the server waits for it."""
         self.loop.call_later(CLOSE_DELAY_SECONDS, super().shutdown)
+
+
+class SocketConnection(WebSocketConnection):
+    """A WebSocket that is closed when its client takes nothing, however little waits.
+
+    It keeps nothing back: each message is one write, and a client that is slow makes ``send`` wait from its first byte.
+    """
+
+    write_seconds: ClassVar[float] = WRITE_SECONDS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Wait with each message until the one before is taken."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+        self._writing = WriteDeadline(transport, self.loop, self.write_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
+        self._writing.stop()
+        self.is_stuck = self._writing.is_over
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Expect the client to take something of what waits."""
+        super().pause_writing()
+        self._writing.start()
+
+    def resume_writing(self) -> None:
+        """Stop expecting: all of it is taken."""
+        super().resume_writing()
+        self._writing.stop()
