@@ -24,7 +24,7 @@ from functools import lru_cache
 
 from starlette.responses import Response
 
-from gateway.web.graphql.negotiation import bounded, preference
+from gateway.web.graphql.negotiation import bounded, preferences
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -61,7 +61,7 @@ def negotiate_encoding(accept_encoding: str | None) -> str | None:
     """
     if accept_encoding is None:
         return None
-    qualities = dict(preference(part) for part in accept_encoding.split(","))
+    qualities = {each.name: each.quality for each in preferences(accept_encoding)}
     of_any = qualities.get(_ANY, 0.0)
     # Between equals, `max` returns the first.
     offered = {"gzip": qualities.get("gzip", of_any), "zstd": qualities.get("zstd", 0.0)}

@@ -13,10 +13,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from gateway.telemetry import logger
-from gateway.web.graphql.negotiation import bounded, preference
+from gateway.web.graphql.negotiation import MULTIPART, bounded, preferences
 from gateway.web.request import ClientDisconnected, HttpRequest, while_connected
 
-MULTIPART = "multipart/mixed"
 _HEADERS = [
     (b"content-type", b'multipart/mixed; boundary="-"'),
     (b"vary", b"accept"),
@@ -32,7 +31,7 @@ def accepts_multipart(request: HttpRequest) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_multipart(accept: str | None) -> bool:
-    return any(name == MULTIPART and quality > 0 for name, quality in map(preference, (accept or "").split(",")))
+    return any(each.name == MULTIPART and each.quality > 0 for each in preferences(accept or ""))
 
 
 class MultipartResponse:
