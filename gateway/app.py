@@ -9,10 +9,10 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Lifespan
 
-from gateway.auth import auth_metrics, build_authenticator
+from gateway.auth import Authenticator, auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
 from gateway.compat.starlette import without_slash_redirects
 from gateway.errors import ConfigurationError
@@ -47,9 +47,15 @@ from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.graphql.response import Responder
+from gateway.web.graphql.streams.drain import OpenStreams
+from gateway.web.graphql.streams.http import HttpStreams
+from gateway.web.graphql.streams.operation import StreamRunner
+from gateway.web.graphql.streams.report import StreamReporter
+from gateway.web.graphql.websocket.connection import SocketServices
+from gateway.web.graphql.websocket.endpoint import WebSocketEndpoint
 from gateway.web.health import Health
 from gateway.web.middleware import ExactRoutes, RequestId
-from gateway.web.rate_limit import build_rate_limit
+from gateway.web.rate_limit import NoRateLimit, RateLimit, build_rate_limit
 from gateway.web.security.csrf import build_csrf_protection, cors_middleware
 from gateway.web.security.trusted_proxies import proxy_middleware
 from gateway.web.shutdown import Draining
@@ -89,27 +95,20 @@ def create_app(
     changes = Changes(_bus(shared, ring), upstream.purge, subscriptions, counts=shared.counts, now=timing.now)
     persisted = build_persisted(settings.graphql, shared, engine.documents, trusted)
     reporter = OperationReporter(settings.telemetry.slow_operation or math.inf, metrics, tracing)
-    page = _page(settings)
-    endpoint = GraphQLEndpoint(
-        authentication=Authentication(authenticator, build_csrf_protection(settings.http)),
-        rate_limit=rate_limit,
-        reader=RequestReader(settings.limits.body, settings.limits.batch),
-        runner=OperationRunner(
-            engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain
-        ),
-        responder=Responder(reporter, settings.http.compress_from or math.inf),
-        page=page,
-    )
-    draining = Draining(settings.server.shutdown_delay)
+    runner = OperationRunner(engine, contexts, persisted, reporter, settings.graphql.incremental, settings.http.explain)
+    streams = StreamRunner(runner, subscriptions, StreamReporter(reporter, metrics))
+    open_streams = OpenStreams()
+    draining = Draining(settings.server.shutdown_delay, open_streams.drain)
+    endpoint = _endpoint(settings, authenticator, rate_limit, streams, open_streams, draining)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
     parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
     measured = partial(_measured, metrics, upstream, engine, writer)
     lifespan = _lifespan(parts, changes, measured, draining)
     webhook = build_webhook(settings.live, changes, shared)
     health = Health(upstream, draining)
-    routes = [*health.routes(), *([page.route()] if page else []), *([webhook.route()] if webhook else [])]
+    routes = [*health.routes(), *(each.route() for each in (endpoint.page, webhook) if each is not None)]
     app = _application(endpoint, health, routes, settings.http, lifespan)
-    app.state.graphiql = page
+    app.state.graphiql = endpoint.page
     app.state.metrics = metrics
     app.state.subscriptions = subscriptions
     app.state.changes = changes
@@ -145,6 +144,30 @@ def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Traci
         costs=cost_policy(settings.limits),
         trusted=trusted,
         tracing=tracing,
+    )
+
+
+def _endpoint(
+    settings: Settings,
+    authenticator: Authenticator,
+    rate_limit: RateLimit | NoRateLimit,
+    streams: StreamRunner,
+    open_streams: OpenStreams,
+    draining: Draining,
+) -> GraphQLEndpoint:
+    live, csrf = settings.live, build_csrf_protection(settings.http)
+    sockets = SocketServices(
+        authenticator, rate_limit, streams, open_streams, live.max_per_connection, heartbeat=live.heartbeat
+    )
+    return GraphQLEndpoint(
+        authentication=Authentication(authenticator, csrf),
+        rate_limit=rate_limit,
+        reader=RequestReader(settings.limits.body, settings.limits.batch),
+        runner=streams.runner,
+        responder=Responder(streams.runner.reporter, settings.http.compress_from or math.inf),
+        streams=HttpStreams(streams, open_streams, draining, live.heartbeat),
+        sockets=WebSocketEndpoint(sockets, csrf, draining),
+        page=_page(settings),
     )
 
 
@@ -223,7 +246,7 @@ def _application(
     endpoint: ASGIApp, health: Health, routes: Iterable[Route], settings: HttpSettings, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, endpoint), *routes],
+        routes=[Route(GRAPHQL_PATH, endpoint), WebSocketRoute(GRAPHQL_PATH, endpoint), *routes],
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=health.draining),

@@ -23,6 +23,7 @@
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   the hash is unknown: send the document
     ├── PersistedQueryNotSupported  PERSISTED_QUERY_NOT_SUPPORTED   hashes are disabled: send documents
     ├── SubscriptionsDisabled       SUBSCRIPTIONS_DISABLED      this gateway has no subscriptions
+    ├── SubscriptionInterrupted     SUBSCRIPTION_INTERRUPTED    it ended before its time: subscribe again
     └── InternalError               INTERNAL_ERROR              a bug of the gateway
     ConfigurationError              (never reaches a client)    a setting is wrong; the program does not start
 
@@ -376,6 +377,14 @@ class SubscriptionsDisabled(GatewayError):
 
     code = "SUBSCRIPTIONS_DISABLED"
     default_message = "This gateway has no subscriptions: GATEWAY_SUBSCRIPTIONS is off."
+
+
+class SubscriptionInterrupted(GatewayError):
+    """A subscription ended although there may be more results, or cannot begin here: subscribe again (HTTP 503)."""
+
+    code = "SUBSCRIPTION_INTERRUPTED"
+    default_message = "The subscription was interrupted: subscribe again."
+    retryable = True
 
 
 class InternalError(GatewayError):

@@ -14,6 +14,7 @@ SECRET = "hunter2-very-secret"
 ACCOUNT = {"upstream_identity": "service", "upstream_username": "a@b.example", "upstream_password": SECRET}
 # The lowest and the highest value of each number, None where there is no bound; and the nearest wrong ones.
 BOUNDS = {
+    "heartbeat": (0.001, None),
     "upstream_login_pause": (0.001, None),
     "upstream_connect_timeout": (0.001, None),
     "upstream_read_timeout": (0.001, None),

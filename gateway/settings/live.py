@@ -40,6 +40,13 @@ class LiveSettings(Group):
         ge=1,
         description="Subscriptions that are open at the same time on one WebSocket.",
     )
+    heartbeat: float = Field(
+        alias="GATEWAY_HEARTBEAT",
+        default=12,
+        ge=0.001,
+        description="Seconds between heartbeats on an open stream; a proxy's read timeout has to be longer. A "
+        "WebSocket whose client does not answer one before the next is closed.",
+    )
     resync_interval: float = Field(
         alias="GATEWAY_RESYNC_INTERVAL",
         default=300,

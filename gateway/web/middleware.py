@@ -15,6 +15,7 @@ from gateway.web.shutdown import Draining
 _HEADER = b"x-request-id"
 _HARMLESS_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CLOSE = (b"connection", b"close")
+_REQUESTS = ("http", "websocket")
 
 
 def request_id(given: str | None) -> str:
@@ -38,11 +39,14 @@ class RequestId:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put the id into ``scope["request_id"]`` and into the response's headers."""
-        if scope["type"] != "http":
+        if scope["type"] not in _REQUESTS:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == _HEADER), None)
         identifier = scope["request_id"] = request_id(None if given is None else given.decode("latin-1"))
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,5 +71,5 @@ class ExactRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Look up the exact path; the router handles any other."""
-        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        route = self._routes.get(scope["path"]) if scope["type"] in _REQUESTS else None
         await (self.app if route is None else route)(scope, receive, send)

@@ -63,7 +63,7 @@ class HttpRequest:
         """
         client = scope.get("client")
         return cls(
-            scope["method"],
+            scope.get("method", "POST"),  # a WebSocket has none; what is sent on one may change something
             scope["query_string"],
             {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])},
             client[0] if client else None,

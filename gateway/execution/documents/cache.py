@@ -15,7 +15,6 @@ from graphql import (
     GraphQLSyntaxError,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
-    OperationType,
     OverlappingFieldsCanBeMergedRule,
     recommended_rules,
     specified_rules,
@@ -92,10 +91,6 @@ class ValidDocument:
             case (FieldNode(name=field, alias=alias),):
                 return [field.value if alias is None else alias.value]
         return None
-
-    def is_query(self, name: str | None) -> bool:
-        """Return whether the operation called ``name`` is a query."""
-        return self.operation(name).operation is OperationType.QUERY
 
 
 def _unknown_operation(message: str) -> UnknownOperation:

@@ -23,14 +23,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from gateway.auth import Viewer
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported, RequestError
 from gateway.execution.documents.cache import DocumentCache
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.operation import Operation
-from gateway.schema.resolvers.context import OperationContext
 from gateway.settings import GraphQLSettings
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared, Store
+from gateway.upstream.call import CallReports
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT_ID_PREFIX = "sha256:"
@@ -82,12 +83,12 @@ class PersistedDocuments:
         document = await self._find(operation.called)
         return PersistedOperation(document, operation.name, operation.variables, operation.called)
 
-    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
+    async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Store the document of an operation that was executed, if the request contained it.
 
         An invalid document is not stored, nor one of an unknown caller.
         """
-        if not operation.document or not _is_known(context):
+        if not operation.document or not _is_known(viewer, reports):
             return
         try:
             self._documents.get(operation.document)
@@ -123,7 +124,7 @@ class NoPersistedDocuments:
         """Raise PersistedQueryNotSupported."""
         raise PersistedQueryNotSupported("`documentId` is not enabled." if operation.called.is_document_id else None)
 
-    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
+    async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Do nothing."""
 
     async def aclose(self) -> None:
@@ -144,9 +145,9 @@ class TrustedFirst:
             return await self._otherwise.resolve(operation)
         return PersistedOperation(text, operation.name, operation.variables, operation.called)
 
-    async def register(self, operation: PersistedOperation, context: OperationContext) -> None:
+    async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Let ``otherwise`` store the document."""
-        await self._otherwise.register(operation, context)
+        await self._otherwise.register(operation, viewer, reports)
 
     async def aclose(self) -> None:
         """Close ``otherwise``."""
@@ -209,12 +210,12 @@ def _from_extension(value: Any) -> DocumentName:
     return DocumentName(digest)
 
 
-def _is_known(context: OperationContext) -> bool:
+def _is_known(viewer: Viewer, reports: CallReports) -> bool:
     """Return whether the gateway or the REST API has accepted the caller's credentials.
 
     A response from the cache says the same: it was cached for these credentials.
     """
-    return context.viewer.authorization is None or any(each.succeeded for each in context.reports)
+    return viewer.authorization is None or any(each.succeeded for each in reports)
 
 
 def _digest(text: bytes) -> str:

@@ -8,32 +8,43 @@ The media type of the response is negotiated first: it is also that of every ref
 
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.errors import BadUserInput
+from gateway.execution.operation import Operation
 from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.decode import RequestReader
 from gateway.web.graphql.execute import OperationRunner
-from gateway.web.graphql.negotiation import HTML, require_media_type
+from gateway.web.graphql.negotiation import HTML, STREAMS, require_media_type
 from gateway.web.graphql.response import AnyResponse, Responder
+from gateway.web.graphql.streams.http import HttpStreams, StreamResponse
 from gateway.web.rate_limit import Admission, NoRateLimit, RateLimit
-from gateway.web.request import ClientDisconnected, HttpRequest
+from gateway.web.request import ClientDisconnected, HttpError, HttpRequest
 
 
 @dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
-    """The ASGI application at ``/graphql``. A browser that opens it gets ``page``, if there is one."""
+    """The ASGI application at ``/graphql``. A browser that opens it gets ``page``, if there is one.
+
+    WebSockets are passed to ``sockets``.
+    """
 
     authentication: Authentication
     rate_limit: RateLimit | NoRateLimit
     reader: RequestReader
     runner: OperationRunner
     responder: Responder
+    streams: HttpStreams
+    sockets: ASGIApp
     page: GraphiQLPage | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that hangs up gets no response."""
+        if scope["type"] == "websocket":
+            await self.sockets(scope, receive, send)
+            return
         try:
             response = await self._response(HttpRequest.of(scope, receive))
         except ClientDisconnected:
@@ -41,10 +52,10 @@ class GraphQLEndpoint:
         self.responder.reporter.responded(response.status_code)
         await response(scope, receive, send)
 
-    async def _response(self, request: HttpRequest) -> AnyResponse:
+    async def _response(self, request: HttpRequest) -> AnyResponse | StreamResponse:
         """Return the response. Every failure becomes one, with the headers of the rate limit once they are known."""
         admission: Admission | None = None
-        response: AnyResponse
+        response: AnyResponse | StreamResponse
         try:
             media_type = require_media_type(request, has_page=self.page is not None)
             if media_type == HTML and self.page is not None:
@@ -60,12 +71,30 @@ class GraphQLEndpoint:
             response.raw_headers.extend(admission.headers)
         return response
 
-    async def _admitted(self, request: HttpRequest, admission: Admission, media_type: str) -> AnyResponse:
+    async def _admitted(
+        self, request: HttpRequest, admission: Admission, media_type: str
+    ) -> AnyResponse | StreamResponse:
+        """Return the response. A stream runs the operation itself, and settles the admission when it has run."""
         try:
             requested = await self.reader.read(request)
+            stream = await self._stream(requested, request, admission, media_type)
+            if stream is not None:
+                return stream
             if isinstance(requested, Batch) and len(requested.members) > 1:
                 await admission.add_batch(len(requested.members))
             results = await self.runner.execute(requested, request, admission)
-            return await self.responder.respond(requested, results, request, media_type)
-        finally:
+            response = await self.responder.respond(requested, results, request, media_type)
+        except BaseException:
             await admission.settle()
+            raise
+        await admission.settle()
+        return response
+
+    async def _stream(
+        self, requested: Operation | Batch, request: HttpRequest, admission: Admission, media_type: str
+    ) -> StreamResponse | None:
+        if not isinstance(requested, Batch):
+            return await self.streams.response_to(requested, request, admission, media_type)
+        if media_type in STREAMS:
+            raise HttpError(406, BadUserInput("A batch is answered with JSON: accept that."))
+        return None

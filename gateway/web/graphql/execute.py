@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from graphql import OperationType
+
 from gateway.errors import BadUserInput, GatewayError, RequestError
 from gateway.execution.documents.persisted import (
     DocumentResolver,
@@ -43,15 +45,16 @@ class OperationRunner:
         Raises HttpError where HTTP forbids the operation, ClientDisconnected where the client hangs up.
         """
         if isinstance(requested, Batch):
-            run = partial(self._run, request=request, admission=admission)
+            run = partial(self.run, request=request, admission=admission)
             return await while_connected(request.receive, run_batch(requested, run, request.id))
         incremental = self.incremental and accepts_multipart(request)
-        work = self._run(requested, request, admission, incremental=incremental)
+        work = self.run(requested, request, admission, incremental=incremental)
         return (await while_connected(request.receive, work),)
 
-    async def _run(
+    async def run(
         self, operation: Operation, request: HttpRequest, admission: Admission, *, incremental: bool = False
     ) -> Result:
+        """Return the result of one operation; HttpError where HTTP forbids it."""
         timeout = _timeout(request.headers.get("gateway-timeout"))
         context = self.contexts.build(admission.viewer, request.id, timeout)
         work = self._execute(operation, context, request, incremental=incremental)
@@ -69,20 +72,21 @@ class OperationRunner:
                 operation = await self.persisted.resolve(named)
             except GatewayError as exc:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
-        if request.method == "GET" and not self._is_query(operation):
+        if request.method == "GET" and self.type_of(operation) is not OperationType.QUERY:
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         result = await self.engine.execute(operation, context, incremental=incremental)
         if named is not None:
-            await self.persisted.register(named, context)
+            await self.persisted.register(named, context.viewer, context.reports)
         explain = self.explain and request.headers.get("gateway-explain") == "1"
         result.payload.update(_extensions(context.reports, explain=explain))
         return result
 
-    def _is_query(self, operation: Operation) -> bool:
+    def type_of(self, operation: Operation) -> OperationType:
+        """Return the type of an operation with its document; of one that is refused, a query's."""
         try:
-            return self.engine.documents.get(operation.document).is_query(operation.name)
+            return self.engine.documents.get(operation.document).operation(operation.name).operation
         except RequestError:
-            return True  # the engine reports what is wrong with it
+            return OperationType.QUERY  # the engine reports what is wrong with it
 
 
 def _timeout(value: str | None) -> float | None:

@@ -108,6 +108,10 @@ class OperationReporter:
         ended = _OnEnd(result.subsequent, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
         return replace(result, subsequent=ended)
 
+    def count(self, kind: str, codes: tuple[str, ...]) -> None:
+        """Count an operation that is reported elsewhere, by its type and the codes of its errors."""
+        self._operations[kind, codes[0] if codes else _OK] += 1
+
     def responded(self, status: int) -> None:
         """Count a response by its HTTP status."""
         self._responses[status] += 1
@@ -127,7 +131,7 @@ class OperationReporter:
         span: OperationSpan | None,
     ) -> None:
         execution = context.execution
-        self._operations[execution.type, codes[0] if codes else _OK] += 1
+        self.count(execution.type, codes)
         if self._durations is not None:
             self._durations.observe(seconds, execution.type, execution.executor)
         if span is not None:

@@ -41,6 +41,11 @@ class CsrfProtection:
         if self.mode is CsrfMode.STRICT or _is_cross_site(headers):
             raise HttpError(403, CrossSiteRequest())
 
+    def require_allowed_origin(self, headers: Mapping[str, str]) -> None:
+        """Raise HttpError 403 for a WebSocket of another site's page: CORS does not protect them."""
+        if _is_cross_site(headers) and not self._is_from_allowed_origin(headers):
+            raise HttpError(403, CrossSiteRequest("Pages of this site may not open a WebSocket here."))
+
     def _is_from_allowed_origin(self, headers: Mapping[str, str]) -> bool:
         origin = headers.get("origin")
         return origin is not None and (origin in self.origins or _ANY in self.origins)

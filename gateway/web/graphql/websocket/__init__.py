@@ -1,0 +1,1 @@
+"""GraphQL over WebSocket, by the subprotocol ``graphql-transport-ws``."""

@@ -1,0 +1,180 @@
+"""Who may open a connection on a WebSocket, and for how long: every operation passes the checks of a request."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from tests.auth.issuer import Issuer
+from tests.harness import Clock, Gateway, StartGateway
+from tests.web.streams.sockets import begun, opened
+
+THREAD = '{ thread(id: "th-1") { id } }'
+RESULT = {"data": {"thread": {"id": "th-1"}}}
+BASIC = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+
+
+@pytest.fixture
+def passthrough(start: StartGateway) -> Gateway:
+    return start(upstream_identity="passthrough", inbound_auth=None)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"authorization": BASIC}, {"Authorization": BASIC}, {"connectionParams": {"token": BASIC}, "authorization": None}],
+)
+def test_credentials_may_be_in_the_payload(passthrough: Gateway, sandbox: Sandbox, payload: Any) -> None:
+    with begun(passthrough, payload) as socket:
+        assert socket.result("1", THREAD) == RESULT
+    assert {call.headers["authorization"] for call in sandbox.calls} == {BASIC}
+
+
+def test_credentials_may_be_in_the_handshake(passthrough: Gateway, sandbox: Sandbox) -> None:
+    with begun(passthrough, headers={"authorization": BASIC}) as socket:
+        assert socket.result("1", THREAD) == RESULT
+    assert {call.headers["authorization"] for call in sandbox.calls} == {BASIC}
+
+
+def test_credentials_in_the_payload_count_before_those_of_the_handshake(passthrough: Gateway, sandbox: Sandbox) -> None:
+    with begun(passthrough, {"authorization": BASIC}, headers={"authorization": "Bearer of the handshake"}) as socket:
+        assert socket.result("1", THREAD) == RESULT
+    assert {call.headers["authorization"] for call in sandbox.calls} == {BASIC}
+
+
+def test_two_sockets_have_their_own_credentials(passthrough: Gateway) -> None:
+    with begun(passthrough, {"authorization": BASIC}) as one, begun(passthrough, {"authorization": "Bearer x"}) as two:
+        assert one.result("1", THREAD) == RESULT
+        payload = two.result("1", THREAD)
+        assert payload["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_a_bare_token_of_a_router_is_a_bearer_token(
+    start_with_tokens: StartGateway,
+    issuer: Issuer,
+) -> None:
+    gateway = start_with_tokens()
+    for payload in (
+        {"connectionParams": {"token": issuer.token()}},
+        {"connectionParams": {"token": f"Bearer {issuer.token()}"}},
+        {"authorization": f"Bearer {issuer.token()}"},
+    ):
+        with begun(gateway, payload) as socket:
+            assert socket.result("1", THREAD) == RESULT
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {},
+        {"authorization": ""},
+        {"authorization": 1},
+        {"authorization": "Bearer ä"},
+        {"connectionParams": {"token": ["x"]}},
+        {"connectionParams": "x"},
+        {"x-api-key": {}},
+    ],
+)
+def test_a_connection_without_credentials_is_forbidden(passthrough: Gateway, payload: Any) -> None:
+    with opened(passthrough) as socket:
+        socket.send({"type": "connection_init", "payload": payload})
+        code, reason = socket.closed()
+    assert code == 4403
+    assert reason.startswith("Forbidden: ")
+
+
+def test_an_expired_token_is_forbidden(
+    start_with_tokens: StartGateway,
+    issuer: Issuer,
+) -> None:
+    """4403 and not 4401: clients fetch a new token and try again after 4403 only."""
+    with opened(start_with_tokens()) as socket:
+        socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {issuer.token(exp=-31)}"}})
+        assert socket.closed() == (4403, "Forbidden: The credentials are not valid.")
+
+
+def test_a_token_that_expires_ends_the_connection_with_the_next_operation(
+    start_with_tokens: StartGateway,
+    issuer: Issuer,
+    clock: Clock,
+) -> None:
+    with begun(start_with_tokens(), {"authorization": f"Bearer {issuer.token(exp=int(clock()) + 60)}"}) as socket:
+        assert socket.result("1", THREAD) == RESULT
+        clock.now += 100
+        socket.subscribe("2", THREAD)
+        assert socket.closed() == (4403, "Forbidden: The credentials are not valid.")
+
+
+def test_a_missing_scope_is_forbidden(
+    start_with_tokens: StartGateway,
+    issuer: Issuer,
+) -> None:
+    with opened(start_with_tokens(required_scopes="chat:read")) as socket:
+        socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {issuer.token(scope='other')}"}})
+        assert socket.closed() == (4403, "Forbidden: This needs the scope chat:read.")
+
+
+def test_too_many_wrong_credentials_are_told_to_wait(
+    start_with_tokens: StartGateway,
+    issuer: Issuer,
+) -> None:
+    gateway = start_with_tokens(auth_failure_limit="1/minute")
+    codes = []
+    for _ in range(2):
+        with opened(gateway) as socket:
+            socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {issuer.token(exp=-31)}"}})
+            codes.append(socket.closed()[0])
+    assert codes == [4403, 1013]
+
+
+def test_each_operation_counts_for_the_rate_limit(start: StartGateway) -> None:
+    gateway = start(rate_limit="2/minute")
+    with begun(gateway) as socket:
+        assert socket.result("1", THREAD) == RESULT
+        assert socket.result("2", THREAD) == RESULT
+        error = socket.error("3", THREAD)
+    assert error["extensions"]["code"] == "RATE_LIMITED"
+    assert error["extensions"]["retryAfter"] >= 1
+    assert gateway.http.post("/graphql", json={"query": THREAD}).status_code == 429, "both ways count as one"
+
+
+def test_limits_and_costs_hold_for_operations_on_a_socket(start: StartGateway) -> None:
+    with begun(start(max_depth=3, max_cost=1)) as socket:
+        deep = '{ thread(id: "th-1") { customers { profile { customFields { id } } } } }'
+        assert socket.error("1", deep)["extensions"]["code"] == "MAX_DEPTH_LIMIT"
+        costly = '{ a: thread(id: "th-1") { id } b: thread(id: "th-2") { id } }'
+        assert socket.error("1", costly)["extensions"]["code"] == "MAX_COST_LIMIT"
+
+
+def test_persisted_documents_work_on_a_socket(gateway: Gateway) -> None:
+    digest = "3b7a5f0fbd4e5d0d4e0e3a7e7c3a9d1d2c1f6b8a9e0d7c6b5a4f3e2d1c0b9a8f"
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest}}
+    with begun(gateway) as socket:
+        socket.send({"type": "subscribe", "id": "1", "payload": {"extensions": extensions}})
+        (error,) = socket.receive()["payload"]
+        assert error["message"] == "PersistedQueryNotFound"
+        socket.send({"type": "subscribe", "id": "1", "payload": {"documentId": 5}})
+        assert socket.receive()["type"] == "error"
+
+
+def test_an_operation_has_a_context_of_its_own(gateway: Gateway, sandbox: Sandbox) -> None:
+    """What one operation has loaded is not kept for the next one."""
+    with begun(gateway) as socket:
+        before = socket.result("1", '{ thread(id: "th-1") { messageCount } }')
+        sandbox.faults.add(Fault("thread", "th-1", patch={"message_count": 4711}))
+        after = socket.result("2", '{ thread(id: "th-1") { messageCount } }')
+    assert before["data"]["thread"]["messageCount"] == 4
+    assert after["data"]["thread"]["messageCount"] == 4711
+
+
+def test_each_operation_is_logged(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gateway")
+    with begun(gateway, headers={"x-request-id": "the-socket"}) as socket:
+        socket.result("1", "query Named { __typename }")
+        socket.error("2", "{ nothing }")
+    lines = [record.fields for record in caplog.records if record.getMessage() == "operation"]  # type: ignore[attr-defined]
+    assert [(each["requestId"], each["operation"], each["errors"]) for each in lines] == [
+        ("the-socket.1", "Named", ()),
+        ("the-socket.2", None, ("GRAPHQL_VALIDATION_FAILED",)),
+    ]
