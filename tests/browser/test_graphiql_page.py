@@ -83,6 +83,22 @@ def test_the_rest_calls_of_the_last_query_are_shown(gateway: Gateway, sandbox: S
     assert "upstream" not in page.tab.inner_text(".result-window"), "the result does not repeat what the panel shows"
 
 
+def test_a_subscription_shows_each_state_until_it_is_stopped(
+    start: StartGateway, sandbox: Sandbox, open_page: OpenPage
+) -> None:
+    sandbox.store.put_thread({"id": "watched", "status": "first"})
+    page = open_page(start(graphiql=True, resync_interval=0.2))
+    page.wait_for_schema()
+    page.write('subscription { threadUpdated(id: "watched") { status } }')
+    page.run()
+    page.wait_for_result('"status": "first"')
+    sandbox.store.put_thread({"id": "watched", "status": "second"})
+    page.wait_for_result('"status": "second"')
+    page.screenshot("subscription")
+    page.tab.get_by_label("Stop query").click()
+    page.tab.get_by_label("Execute query").wait_for()
+
+
 def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPage) -> None:
     page = open_page(gateway)
     page.tab.get_by_label("Show GraphiQL Explorer").click()

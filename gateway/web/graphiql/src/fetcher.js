@@ -2,6 +2,7 @@
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
 
 import { explaining } from './calls.js';
+import { subscribing } from './subscriptions.js';
 
 const NO_CREDENTIALS = {
   errors: [
@@ -27,6 +28,6 @@ function patient(fetcher) {
 /** The fetcher for a page with these settings. */
 export function fetcherFor({ explain, authorization }) {
   const plain = createGraphiQLFetcher({ url: location.pathname });
-  const explained = explain ? explaining(plain) : plain;
+  const explained = subscribing(explain ? explaining(plain) : plain);
   return authorization ? patient(explained) : explained;
 }
