@@ -16,8 +16,9 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from websockets.sync.client import connect
 
-from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead
+from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead, WebSocketConnection
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.sandbox.http.compat import StoppableServer
 from gateway.sandbox.http.exchange import TRANSPORT
@@ -215,3 +216,58 @@ def test_the_sandboxs_server_runs_its_own_steps() -> None:
     assert ready, "`startup` is not called"
     assert not thread.is_alive(), "`main_loop` does not end"
     assert steps == ["startup", "main_loop", "shutdown"], "uvicorn's Server does not run in these steps"
+
+
+def test_a_websocket_keeps_no_handshake_and_has_a_small_inbox() -> None:
+    """What an open connection does not need is given back; messages still arrive in their order."""
+    seen: list[Any] = []
+
+    class Watched(WebSocketConnection):
+        async def send(self, message: Any) -> None:
+            assert hasattr(self, "request") is hasattr(self, "response") is (message["type"] == "websocket.accept"), (
+                "uvicorn keeps the handshake in other attributes"
+            )
+            await super().send(message)
+
+        async def receive(self) -> Any:
+            message = await super().receive()
+            seen.append((message["type"], self.queue.empty(), self.is_stuck))
+            return message
+
+    async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    options: Any = {"lifespan": "off", "log_config": None, "ws_ping_interval": None, "ws_per_message_deflate": False}
+    with BackgroundServer(uvicorn.Config(echo, http=HttpConnection, ws=Watched, **options)) as server:
+        url = server.url.replace("http", "ws")
+        with connect(url, proxy=None, compression=None) as client:
+            for text in ("one", "two"):
+                client.send(text)
+            assert [client.recv(20), client.recv(20)] == ["one", "two"]
+    assert [kind for kind, _, _ in seen] == ["websocket.connect", *["websocket.receive"] * 2, "websocket.disconnect"]
+
+
+def test_a_send_after_the_client_sent_what_is_no_websocket_is_a_lost_connection() -> None:
+    """Uvicorn raises a RuntimeError, as for a bug of the application."""
+    raised: list[type[BaseException]] = []
+    may_send = threading.Event()
+
+    async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        try:
+            await send({"type": "websocket.send", "text": "late"})
+        except OSError as exc:
+            raised.append(type(exc))
+        may_send.set()
+
+    options: Any = {"lifespan": "off", "log_config": None, "ws_ping_interval": None}
+    config = uvicorn.Config(application, http=HttpConnection, ws=WebSocketConnection, **options)
+    with BackgroundServer(config) as server, connect(server.url.replace("http", "ws"), proxy=None) as client:
+        client.socket.sendall(b"\xff\xff\xff\xff")
+        assert may_send.wait(20)
+    assert raised != []

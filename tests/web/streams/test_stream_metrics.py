@@ -1,0 +1,54 @@
+"""What the operator sees of streams: how many are open, and why each of them ended."""
+
+from collections.abc import Callable
+
+from tests.auth.issuer import eventually
+from tests.web.streams.conftest import LiveGateway
+from tests.web.streams.responses import EVENTS, events_of, streamed
+from tests.web.streams.sockets import begun, opened
+
+THREAD = 'subscription { threadUpdated(id: "th-1") { id } }'
+PREFIX = "gochat_gateway_"
+
+
+def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGateway]) -> None:
+    live = start_live(metrics_port=0)
+
+    def value(name: str, **labels: str) -> float | None:
+        return live.registry.get_sample_value(PREFIX + name, labels)
+
+    with streamed(live, THREAD, EVENTS) as response:
+        events = events_of(response)
+        assert [next(events).type, next(events).type] == ["", "next"]
+        assert value("subscriptions_active", transport="sse") == 1
+    eventually(lambda: value("subscriptions_active", transport="sse") == 0)
+    with begun(live) as socket:
+        assert value("websockets_open") == 1
+        socket.subscribe("1", THREAD)
+        socket.receive()
+        socket.connection.socket.close()
+    eventually(lambda: value("websockets_open") == 0)
+    with opened(live) as socket:
+        socket.send([])
+        assert socket.closed()[0] == 4400
+    eventually(lambda: value("websocket_closes_total", code="4400") == 1)
+    assert value("subscriptions_opened_total", transport="sse") == 1
+    assert value("subscriptions_opened_total", transport="websocket") == 1
+    assert value("subscriptions_ended_total", transport="sse", reason="client") == 1
+    assert value("subscriptions_ended_total", transport="websocket", reason="connection") == 1
+
+
+def test_a_client_that_takes_nothing_delays_nobody(live: LiveGateway) -> None:
+    """Its results wait for it alone, and only the latest of them."""
+    live.change("large", content="x" * 100)
+    query = 'subscription { threadUpdated(id: "large") { tags } }'
+    with begun(live) as stuck, begun(live) as other:
+        stuck.connection.socket.setsockopt(1, 8, 4096)
+        for socket in (stuck, other):
+            socket.subscribe("1", query)
+        assert other.receive()["payload"] == {"data": {"threadUpdated": {"tags": []}}}
+        for number in range(12):
+            live.change("large", tags=[f"{number}" * 50_000])
+            while other.receive()["payload"]["data"]["threadUpdated"]["tags"] != [f"{number}" * 50_000]:
+                pass
+    live.wait_until_open(0)
