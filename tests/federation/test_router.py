@@ -1,6 +1,7 @@
 """Behind Hive Gateway, beside a second subgraph: one query spans both."""
 
 import base64
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -81,7 +82,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     sandbox = Sandbox(accounts=Accounts({OTHER_USER: PASSWORD}), echo_caller=True)
     with ExitStack() as stack:
         upstream = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
-        app = create_app(settings(upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY, mutations=True))
+        app = create_app(
+            settings(
+                upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY, resync_interval=0.3, mutations=True
+            )
+        )
+
         gateway = stack.enter_context(BackgroundServer(gateway_config(app))).url
         second = stack.enter_context(federation.running("subgraph.mjs", until="http://"))
         sdl = SECOND.read_text(encoding="utf-8")
@@ -222,3 +228,22 @@ def test_the_router_passes_mutations_through_once_each_and_in_their_order(graph:
     assert data["createChatToken"]["outcome"] == "APPLIED"
     posts = [call.route for call in graph.sandbox.calls if call.method == "POST"]
     assert posts == ["update_thread", "message", "chat_token"]
+
+
+def test_a_subscription_through_the_router_has_what_the_second_subgraph_knows(graph: Graph) -> None:
+    """The router subscribes at the gateway, and asks the second subgraph for the rest of each result."""
+    graph.sandbox.store.put_thread({"id": "watched", "status": "first"})
+    body = {"query": 'subscription { threadUpdated(id: "watched") { status risk } }'}
+    headers = {"authorization": basic(USERNAME), "accept": "text/event-stream"}
+    with graph.router.stream("POST", "/graphql", json=body, headers=headers) as response:
+        lines = response.iter_lines()
+        assert _next_result(lines) == {"status": "first", "risk": "risk of watched"}
+        graph.sandbox.store.put_thread({"id": "watched", "status": "second"})
+        assert _next_result(lines) == {"status": "second", "risk": "risk of watched"}
+
+
+def _next_result(lines: Iterator[str]) -> Any:
+    text = next(line for line in lines if line.startswith("data:") and len(line) > len("data: "))
+    result = json.loads(text.removeprefix("data:"))
+    assert "errors" not in result, result
+    return result["data"]["threadUpdated"]

@@ -210,7 +210,8 @@ def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpo
     config = StrawberryConfig(scalar_map=SCALARS)
     schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
     engine = Engine(schema, EngineOptions(), tracing=tracing)
-    return replace(endpoint, runner=replace(endpoint.runner, engine=engine))
+    streams = replace(endpoint.streams.streams, runner=replace(endpoint.streams.runner, engine=engine))
+    return replace(endpoint, streams=replace(endpoint.streams, streams=streams))
 
 
 @pytest.mark.parametrize("named", [False, True])
