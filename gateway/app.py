@@ -99,7 +99,7 @@ def create_app(
     streams = StreamRunner(runner, subscriptions, StreamReporter(reporter, metrics))
     open_streams = OpenStreams()
     draining = Draining(settings.server.shutdown_delay, open_streams.drain)
-    endpoint = _endpoint(settings, authenticator, rate_limit, streams, open_streams, draining)
+    endpoint, sockets = _endpoints(settings, authenticator, rate_limit, streams, open_streams, draining)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
     parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
     measured = partial(_measured, metrics, upstream, engine, writer)
@@ -107,7 +107,7 @@ def create_app(
     webhook = build_webhook(settings.live, changes, shared)
     health = Health(upstream, draining)
     routes = [*health.routes(), *(each.route() for each in (endpoint.page, webhook) if each is not None)]
-    app = _application(endpoint, health, routes, settings.http, lifespan)
+    app = _application(endpoint, sockets, health, routes, settings.http, lifespan)
     app.state.graphiql = endpoint.page
     app.state.metrics = metrics
     app.state.subscriptions = subscriptions
@@ -147,28 +147,27 @@ def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Traci
     )
 
 
-def _endpoint(
+def _endpoints(
     settings: Settings,
     authenticator: Authenticator,
     rate_limit: RateLimit | NoRateLimit,
     streams: StreamRunner,
     open_streams: OpenStreams,
     draining: Draining,
-) -> GraphQLEndpoint:
+) -> tuple[GraphQLEndpoint, WebSocketEndpoint]:
     live, csrf = settings.live, build_csrf_protection(settings.http)
-    sockets = SocketServices(
+    services = SocketServices(
         authenticator, rate_limit, streams, open_streams, live.max_per_connection, heartbeat=live.heartbeat
     )
-    return GraphQLEndpoint(
+    endpoint = GraphQLEndpoint(
         authentication=Authentication(authenticator, csrf),
         rate_limit=rate_limit,
         reader=RequestReader(settings.limits.body, settings.limits.batch),
-        runner=streams.runner,
         responder=Responder(streams.runner.reporter, settings.http.compress_from or math.inf),
         streams=HttpStreams(streams, open_streams, draining, live.heartbeat),
-        sockets=WebSocketEndpoint(sockets, csrf, draining),
         page=_page(settings),
     )
+    return endpoint, WebSocketEndpoint(services, csrf, draining)
 
 
 def _page(settings: Settings) -> GraphiQLPage | None:
@@ -243,15 +242,20 @@ def _subscriptions(
 
 
 def _application(
-    endpoint: ASGIApp, health: Health, routes: Iterable[Route], settings: HttpSettings, lifespan: Lifespan[Starlette]
+    endpoint: ASGIApp,
+    sockets: ASGIApp,
+    health: Health,
+    routes: Iterable[Route],
+    settings: HttpSettings,
+    lifespan: Lifespan[Starlette],
 ) -> Starlette:
     app = Starlette(
-        routes=[Route(GRAPHQL_PATH, endpoint), WebSocketRoute(GRAPHQL_PATH, endpoint), *routes],
+        routes=[Route(GRAPHQL_PATH, endpoint), WebSocketRoute(GRAPHQL_PATH, sockets), *routes],
         middleware=[
             *proxy_middleware(settings),
             Middleware(RequestId, draining=health.draining),
             *cors_middleware(settings),
-            Middleware(ExactRoutes, routes={GRAPHQL_PATH: endpoint}),
+            Middleware(ExactRoutes, routes={GRAPHQL_PATH: endpoint}, sockets={GRAPHQL_PATH: sockets}),
         ],
         lifespan=lifespan,
     )

@@ -8,7 +8,7 @@ The media type of the response is negotiated first: it is also that of every ref
 
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.errors import BadUserInput
 from gateway.execution.operation import Operation
@@ -16,7 +16,6 @@ from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.decode import RequestReader
-from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.negotiation import HTML, STREAMS, require_media_type
 from gateway.web.graphql.response import AnyResponse, Responder
 from gateway.web.graphql.streams.http import HttpStreams, StreamResponse
@@ -26,25 +25,17 @@ from gateway.web.request import ClientDisconnected, HttpError, HttpRequest
 
 @dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
-    """The ASGI application at ``/graphql``. A browser that opens it gets ``page``, if there is one.
-
-    WebSockets are passed to ``sockets``.
-    """
+    """The ASGI application at ``/graphql``. A browser that opens it gets ``page``, if there is one."""
 
     authentication: Authentication
     rate_limit: RateLimit | NoRateLimit
     reader: RequestReader
-    runner: OperationRunner
     responder: Responder
     streams: HttpStreams
-    sockets: ASGIApp
     page: GraphiQLPage | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that hangs up gets no response."""
-        if scope["type"] == "websocket":
-            await self.sockets(scope, receive, send)
-            return
         try:
             response = await self._response(HttpRequest.of(scope, receive))
         except ClientDisconnected:
@@ -82,7 +73,7 @@ class GraphQLEndpoint:
                 return stream
             if isinstance(requested, Batch) and len(requested.members) > 1:
                 await admission.add_batch(len(requested.members))
-            results = await self.runner.execute(requested, request, admission)
+            results = await self.streams.runner.execute(requested, request, admission)
             response = await self.responder.respond(requested, results, request, media_type)
         except BaseException:
             await admission.settle()

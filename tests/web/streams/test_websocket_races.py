@@ -30,6 +30,9 @@ def until_pong(socket: Socket, number: int) -> list[str]:
         if message["type"] == "pong":
             assert message["payload"]["n"] == number
             return received
+        if message["type"] == "ping":
+            socket.send({"type": "pong"})
+            continue
         received.append(text)
 
 

@@ -17,6 +17,7 @@ from gateway.errors import BadUserInput, GatewayError, SubscriptionInterrupted, 
 from gateway.execution.operation import Operation
 from gateway.execution.result import failed
 from gateway.execution.subscriptions import EndReason
+from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.negotiation import EVENT_STREAM, MULTIPART, STREAMS, bounded, subscription_media_type
 from gateway.web.graphql.streams.drain import OpenStreams
 from gateway.web.graphql.streams.operation import Errors, StreamedOperation, StreamRunner
@@ -117,6 +118,11 @@ class HttpStreams:
     open: OpenStreams
     draining: Draining
     heartbeat: float
+
+    @property
+    def runner(self) -> OperationRunner:
+        """What runs the operations that are not streamed."""
+        return self.streams.runner
 
     async def response_to(
         self, operation: Operation, request: HttpRequest, admission: Admission, media_type: str
