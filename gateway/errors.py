@@ -29,7 +29,6 @@
 
 An exception is a plain class, never a frozen dataclass: contextlib sets ``__traceback__`` on an exception that leaves a
 ``@contextmanager``, and a frozen dataclass raises a TypeError instead.
-
 Every message is the gateway's own text: it never contains upstream text, an address, a credential or a value.
 """
 
@@ -383,7 +382,6 @@ class SubscriptionInterrupted(GatewayError):
     """A subscription ended although there may be more results, or cannot begin here: subscribe again (HTTP 503)."""
 
     code = "SUBSCRIPTION_INTERRUPTED"
-    default_message = "The subscription was interrupted: subscribe again."
     retryable = True
 
 
