@@ -26,7 +26,7 @@ from gateway.schema.scalars import (
     MessageOrigin,
     ThreadStatus,
 )
-from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
+from gateway.upstream.contract.reads import CUSTOMER, MESSAGES, THREAD
 
 DEFAULT_PAGE_SIZE = 20
 
@@ -41,12 +41,24 @@ THREAD_SOURCE = RestSource("Thread", THREAD)
 """The body of a thread."""
 CUSTOMER_SOURCE = RestSource("Customer", CUSTOMER, part="customer")
 """The customer in the body of its details."""
-_PROFILE_SOURCE = RestSource("CustomerProfile", CUSTOMER)
+
+
+def _linked(link: Link, description: str) -> Any:
+    """A field without arguments whose value another REST call returns."""
+
+    async def resolve(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
+        return await link.follow(info.context, root)
+
+    return strawberry.field(resolver=resolve, metadata=link.metadata, description=description)
+
+
+def _by_parents(key: str, source: RestSource) -> Link:
+    """Return the link to the body for the id that the parent has at ``key``; a parent without one has no value."""
+    return Link(lambda _context, text: None if text is None else Load(source, text), (source,), parent_key=key)
+
+
+_PROFILE = _by_parents("external_id", RestSource("CustomerProfile", CUSTOMER))
 _MESSAGES_SOURCE = RestSource("MessageConnection", MESSAGES, items="messages", item_type="Message")
-
-
-def _ask_profile(_context: OperationContext, external_id: str | None) -> Load | None:
-    return None if external_id is None else Load(_PROFILE_SOURCE, external_id)
 
 
 def _ask_messages(context: OperationContext, thread_id: str | None, first: int | None, after: str | None) -> Load:
@@ -56,13 +68,7 @@ def _ask_messages(context: OperationContext, thread_id: str | None, first: int |
     return Load(_MESSAGES_SOURCE, thread_id, page)
 
 
-_PROFILE = Link(_ask_profile, (_PROFILE_SOURCE,), parent_key="external_id")
 _MESSAGES = Link(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id")
-
-
-async def _profile(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
-    """``GET /api/v1/customers/{customer_external_id}``."""
-    return await _PROFILE.follow(info.context, root)
 
 
 async def _messages(
@@ -183,10 +189,8 @@ class Customer:
     revision_number: str | None = _field("The revision of the customer's record.")
     trading_name: str | None = _field("The name the company trades under.", scope=PERSONAL)
 
-    profile: Annotated["CustomerProfile", strawberry.lazy("gateway.schema.types")] | None = strawberry.field(
-        resolver=_profile,
-        metadata=_PROFILE.metadata,
-        description="The customer in full. Costs one REST call; null where the customer has no external id.",
+    profile: Annotated["CustomerProfile", strawberry.lazy("gateway.schema.types")] | None = _linked(
+        _PROFILE, "The customer in full. Costs one REST call; null where the customer has no external id."
     )
 
 

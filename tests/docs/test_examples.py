@@ -22,7 +22,7 @@ GATEWAY = "http://127.0.0.1:8000"
 SANDBOX = "http://127.0.0.1:9000"
 ANYTHING = "…"
 """In an answer: a text that is another one each time."""
-LANGUAGES = {"", "graphql", "graphqls", "ini", "js", "json", "python", "sh", "toml", "ts", "yaml"}
+LANGUAGES = {"", "diff", "graphql", "graphqls", "ini", "js", "json", "python", "sh", "toml", "ts", "yaml"}
 
 
 def sections() -> Iterator[Section]:

@@ -4,12 +4,16 @@ import re
 import tomllib
 
 import pytest
+from graphql import is_object_type
 from starlette.routing import Route
 
 from gateway import errors
 from gateway.app import create_app
+from gateway.compat.strawberry import graphql_schema
 from gateway.sandbox import Sandbox
 from gateway.sandbox.control import Control
+from gateway.schema import build_schema
+from gateway.schema.resolvers.links import link_of
 from gateway.settings import PREFIX
 from gateway.upstream.contract import ENUMERATIONS, EVENTS, ROUTES, TYPES
 from tests.docs.page import CHANGELOG, DOCS, PAGES, ROOT, Page, code_of, table
@@ -49,6 +53,15 @@ def test_the_rest_apis_page_has_every_route_event_and_field() -> None:
     assert names == [*ROUTES, *EVENTS, *ENUMERATIONS]
     for name, of in TYPES.items():
         assert [code_of(row[0]) for row in table(page.section(name).text)] == [each.name for each in of.fields]
+
+
+def test_the_querying_page_says_what_each_field_costs_that_makes_a_call() -> None:
+    rows = table(Page("docs/querying.md").section("How many REST calls does my query make?").text)
+    named = {code_of(row[0]).partition("(")[0] for row in rows}
+    types = graphql_schema(build_schema()).type_map.values()
+    fields = ((each, name, field) for each in types if is_object_type(each) for name, field in each.fields.items())
+    linked = {f"{of.name}.{name}" for of, name, field in fields if link_of(field) is not None and name[0] != "_"}
+    assert named == {name.removeprefix("Query.") for name in linked}
 
 
 def test_every_metric_that_is_named_exists() -> None:

@@ -15,14 +15,14 @@ from gateway.storage.shared import Store
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReport, ResponseOrigin, Transport
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
+from gateway.upstream.contract import READS
 from gateway.upstream.transports.cache import CachePolicy, ResponseCache
 from gateway.upstream.transports.coalescing import Coalescing
 from tests.harness import Clock, connections
 from tests.upstream.redis_server import RedisServer
 
 SECRET = b"a secret of the tests"
-TTL: Mapping[str, float] = {THREAD.template: 5, MESSAGES.template: 5, CUSTOMER.template: 30}
+TTL: Mapping[str, float] = {each.template: each.fresh.seconds for each in READS if each.fresh is not None}
 
 
 def basic(username: str, password: str) -> str:
@@ -49,13 +49,8 @@ async def ask(
 ) -> Answer:
     """Make one call, and return its response; raises what the client raises."""
     caller = CallContext(viewer, asyncio.get_running_loop().time() + seconds)
-    match route:
-        case "thread":
-            body = await client.thread(caller, ident)
-        case "messages":
-            body = await client.messages(caller, ident, 0, 10)
-        case _:
-            body = await client.customer(caller, ident)
+    read = next(each for each in READS if each.name == route)
+    body = await client.get(caller, read, ident, {"offset": 0, "limit": 10} if read.query else {})
     return Answer(None if body is None else json.loads(body), caller.reports[-1])
 
 

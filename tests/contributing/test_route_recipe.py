@@ -1,0 +1,110 @@
+"""The recipe for a REST route works: it is applied to a copy of the package, and no step of it can be left out."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.docs.page import ROOT, Page
+
+pytestmark = pytest.mark.slow
+
+SECTION = Page("docs/CONTRIBUTING.md").section("Add a REST route")
+NEEDED = ["gateway", "tests", "docs", "docker", "README.md", "CHANGELOG.md", "pyproject.toml", "schema.graphql"]
+LEFT_OUT = shutil.ignore_patterns("node_modules", "dist", "__pycache__", ".*")
+HELD_BY = [  # the quickest first
+    "tests/test_schema.py",
+    "tests/test_contract.py",
+    "tests/docs/test_reference.py",
+    "tests/sandbox/test_sandbox_contract.py",
+    "tests/test_each_route.py",
+]
+ALSO_TRIED = ["tests/upstream/test_fault_matrix.py", "tests/execution/test_plan_equals_reference.py"]
+OTHERS = ("tls", "login", "connection", "seeded_bug", "-thread", "-messages", "-customer")
+RELEVANT = " and ".join(f"not {each}" for each in OTHERS)
+EXPORTS = {"schema.graphql": ["-m", "gateway", "schema"], "": ["-m", "tests.reference"]}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A block ``diff`` of the recipe: the lines it expects in a file, and the lines that replace them."""
+
+    file: str
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, diff: str) -> "Change":
+        head, *lines = diff.splitlines()
+        before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
+        after = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "-")
+        return cls(head.removeprefix("--- "), before, after)
+
+    def apply(self, copy: Path) -> None:
+        path = copy / self.file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(self.before) == 1, f"{self.file} has not exactly once:\n{self.before}"
+        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+
+
+CHANGES = [Change.of(block.text) for block in SECTION.blocks if block.language == "diff"]
+STEPS = [*dict.fromkeys(change.file for change in CHANGES), "exports"]
+
+
+def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "GATEWAY_PROPERTY_CASES": "40"}
+    return subprocess.run(  # noqa: S603 - our own tests and commands
+        [sys.executable, *arguments], cwd=copy, env={**os.environ, **own}, capture_output=True, text=True, check=False
+    )
+
+
+def tests(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(copy, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *arguments)
+
+
+@pytest.fixture
+def apply(tmp_path: Path) -> Callable[[Collection[str]], Path]:
+    """Copy the package, and apply the steps of the recipe."""
+
+    def copied(steps: Collection[str]) -> Path:
+        for name in NEEDED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / name, ignore=LEFT_OUT)
+            else:
+                shutil.copy(source, tmp_path / name)
+        for change in CHANGES:
+            if change.file in steps:
+                change.apply(tmp_path)
+        if "exports" in steps:
+            for file, arguments in EXPORTS.items():
+                written = python(tmp_path, *arguments)
+                if file and written.returncode == 0:
+                    (tmp_path / file).write_text(written.stdout, encoding="utf-8")
+        return tmp_path
+
+    return copied
+
+
+def test_the_recipe_changes_three_files_of_the_package() -> None:
+    assert len([step for step in STEPS if step.startswith("gateway/")]) == 3
+
+
+def test_the_recipe_works(apply: Callable[[Collection[str]], Path]) -> None:
+    copy = apply(STEPS)
+    outcome = tests(copy, *HELD_BY, *ALSO_TRIED, "-k", RELEVANT, "-v")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    for tried in ("test_a_fault_of_a_get[503-notes]", "test_its_call_ends_with_the_operation[notes]"):
+        assert tried in outcome.stdout
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_step_can_be_left_out(apply: Callable[[Collection[str]], Path], step: str) -> None:
+    outcome = tests(apply([each for each in STEPS if each != step]), *HELD_BY)
+    assert outcome.returncode in {1, 2}, outcome.stdout + outcome.stderr
+    assert "failed" in outcome.stdout or "error" in outcome.stdout
