@@ -26,7 +26,8 @@ from gateway.execution.documents.trusted import TrustedDocuments, build_trusted
 from gateway.execution.engine import Engine, EngineOptions, engine_metrics
 from gateway.execution.subscriptions import Pace, SubscriptionLimits, Subscriptions
 from gateway.http1 import Origin
-from gateway.schema import build_schema
+from gateway.schema import Enumerations, FederatedSchema, SchemaOptions, build_schema
+from gateway.schema.enumerations import enumeration_metrics, load_enumerations
 from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.settings import HttpSettings, InboundAuth, Settings, UpstreamIdentity
@@ -75,11 +76,15 @@ def create_app(
     workers: WorkersMemory | None = None,
     tracing: Tracing | None = None,
     ring: WorkersRing | None = None,
+    *,
+    schema: FederatedSchema | None = None,
 ) -> Starlette:
     """Return the gateway as an ASGI application; ConfigurationError where the settings do not fit together.
 
     ``workers`` and ``ring`` are the memory that it shares with other workers of the same program, where there are any:
-    for logins and for events. ``tracing`` is closed when the application ends.
+    for logins and for events. ``tracing`` is closed when the application ends. ``schema`` is what `build_schema`
+    returns, with further fields beside ours. The settings decide its options. An application that mounts this one has
+    to run its lifespan.
     """
     shared = shared_by(settings.cache, timing)
     metrics = None if settings.telemetry.metrics_port is None else Metrics()
@@ -89,7 +94,8 @@ def create_app(
     upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
     writer = _writer(settings, upstream.client, shared, lambda thread_id: changes.announce(thread_id))  # noqa: PLW0108 - it is built later
     trusted = build_trusted(settings.graphql, settings.limits.document)
-    engine = _engine(settings, trusted, tracing)
+    options = _schema_options(settings)
+    engine = _engine(settings, _schema(options, schema), trusted, tracing)
     contexts = _contexts(settings, upstream.client, writer)
     subscriptions = _subscriptions(settings, engine, contexts, upstream, metrics, timing)
     changes = Changes(_bus(shared, ring), upstream.purge, subscriptions, counts=shared.counts, now=timing.now)
@@ -102,7 +108,7 @@ def create_app(
     endpoint, sockets = _endpoints(settings, authenticator, rate_limit, streams, open_streams, draining)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
     parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
-    measured = partial(_measured, metrics, upstream, engine, writer)
+    measured = partial(_measured, metrics, upstream, engine, writer, options.enumerations)
     lifespan = _lifespan(parts, changes, measured, draining)
     webhook = build_webhook(settings.live, changes, shared)
     health = Health(upstream, draining)
@@ -123,6 +129,7 @@ def validate(settings: Settings) -> None:
         lambda: build_webhook_rate(settings.live, Shared()),
         lambda: tls_context(settings.upstream),
         lambda: build_trusted(settings.graphql, settings.limits.document),
+        lambda: load_enumerations(settings.graphql.enums),
         lambda: proxy_middleware(settings.http),
     )
     problems: list[str] = []
@@ -135,10 +142,25 @@ def validate(settings: Settings) -> None:
         raise ConfigurationError(problems)
 
 
-def _engine(settings: Settings, trusted: TrustedDocuments | None, tracing: Tracing | None) -> Engine:
+def _schema_options(settings: Settings) -> SchemaOptions:
+    enumerations = load_enumerations(settings.graphql.enums)
+    return SchemaOptions(settings.graphql.incremental, settings.auth.field_scopes, enumerations)
+
+
+def _schema(options: SchemaOptions, schema: FederatedSchema | None) -> FederatedSchema:
+    if schema is not None:
+        return schema.with_options(options)
+    return build_schema(
+        incremental=options.incremental, field_scopes=options.field_scopes, enumerations=options.enumerations
+    )
+
+
+def _engine(
+    settings: Settings, schema: FederatedSchema, trusted: TrustedDocuments | None, tracing: Tracing | None
+) -> Engine:
     graphql = settings.graphql
     return Engine(
-        build_schema(incremental=graphql.incremental, field_scopes=settings.auth.field_scopes),
+        schema,
         EngineOptions(graphql.document_cache_size, graphql.plans, graphql.introspection, graphql.incremental),
         limits=limits_of(settings.limits),
         costs=cost_policy(settings.limits),
@@ -295,7 +317,7 @@ def _around_attempts(metrics: Metrics | None, tracing: Tracing | None, origin: O
 
 
 def _measured(
-    metrics: Metrics | None, upstream: Upstream, engine: Engine, writer: Writer
+    metrics: Metrics | None, upstream: Upstream, engine: Engine, writer: Writer, enumerations: Enumerations
 ) -> AbstractAsyncContextManager[None]:
     """Register the metrics of all parts, and measure the event loop's lag while the application runs."""
     if metrics is None:
@@ -303,6 +325,7 @@ def _measured(
     metrics.add(partial(upstream_metrics, upstream))
     metrics.add(partial(engine_metrics, engine))
     metrics.add(partial(writer_metrics, writer))
+    metrics.add(partial(enumeration_metrics, enumerations))
     metrics.add(partial(auth_metrics, upstream.counts))
     metrics.add(partial(event_metrics, upstream.counts))
     metrics.add(partial(webhook_metrics, upstream.counts))

@@ -89,6 +89,11 @@ def has_resolver(definition: StrawberryField) -> bool:
     return definition.base_resolver is not None
 
 
+def declared_in(definition: StrawberryField) -> str:
+    """Return the name of the module with the class of a field. ``origin`` is not documented."""
+    return "" if definition.origin is None else definition.origin.__module__
+
+
 def field_name(definition: StrawberryField) -> str:
     """Return the Python name of a field, which is its key in the REST API. ``python_name`` is not documented."""
     return definition.python_name

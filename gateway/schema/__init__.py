@@ -1,28 +1,31 @@
 """The GraphQL side: types, entry points and dataloaders. ``build_schema()`` is what ``schema.graphql`` exports."""
 
-from strawberry.schema.config import StrawberryConfig
+from collections.abc import Iterable
 
-from gateway.schema.federation import FederatedSchema
+from gateway.schema.enumerations import Enumerations
+from gateway.schema.federation import FederatedSchema, SchemaOptions
 from gateway.schema.mutations import Mutation
 from gateway.schema.queries import Query
-from gateway.schema.scalars import SCALARS
 from gateway.schema.subscriptions import Subscription
 
-__all__ = ["FederatedSchema", "build_schema"]
+__all__ = ["Enumerations", "FederatedSchema", "Query", "SchemaOptions", "build_schema"]
 
 
-def build_schema(*, incremental: bool = False, field_scopes: bool = False) -> FederatedSchema:
+def build_schema(
+    *,
+    query: type = Query,
+    types: Iterable[type] = (),
+    incremental: bool = False,
+    field_scopes: bool = False,
+    enumerations: Enumerations | None = None,
+) -> FederatedSchema:
     """Return the schema, ready to execute against records of the REST API.
 
-    ``incremental`` adds @defer and @stream. With ``field_scopes``, fields that need a scope declare it, and it is
-    enforced.
+    ``query`` is a Strawberry type with further fields: a subclass of `Query`, named ``Query``. ``types`` are Strawberry
+    types that no field returns. ``incremental`` adds @defer and @stream. With ``field_scopes``, fields that need a
+    scope declare it, and it is enforced. ``enumerations`` name values of the REST API.
+
+    `create_app` sets the last three by its settings, whatever they are here.
     """
-    config = StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=incremental)
-    return FederatedSchema(
-        field_scopes=field_scopes,
-        query=Query,
-        mutation=Mutation,
-        subscription=Subscription,
-        federation_version="2.5",
-        config=config,
-    )
+    options = SchemaOptions(incremental, field_scopes, enumerations or Enumerations())
+    return FederatedSchema(options, query=query, mutation=Mutation, subscription=Subscription, types=tuple(types))

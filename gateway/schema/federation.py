@@ -1,7 +1,7 @@
 """Resolves the entities that a federation router requests (Apollo Federation subgraph specification, ``_entities``)."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from textwrap import dedent
 from typing import Any
@@ -21,15 +21,17 @@ from graphql import (
     visit,
 )
 from strawberry.federation.schema_directives import RequiresScopes
+from strawberry.schema.config import StrawberryConfig
 
 from gateway.compat.graphql_core import resolve_by_typename
 from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
+from gateway.schema.enumerations import Enumerations
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.links import Link, Load, Loads, SeveralLoads
 from gateway.schema.resolvers.records import attach_readers
-from gateway.schema.scalars import is_int64
+from gateway.schema.scalars import SCALARS, is_int64
 from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
 
 Representation = dict[str, Any]
@@ -109,20 +111,37 @@ async def _resolve_entities(context: OperationContext, representations: list[Any
     return entities
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaOptions:
+    """What settings change about a schema; see `build_schema`."""
+
+    incremental: bool
+    field_scopes: bool
+    enumerations: Enumerations
+
+
 class FederatedSchema(SubgraphSchema):
     """A subgraph whose entities are loaded together. One that fails is null with its error; the others are returned."""
 
-    def __init__(self, *, field_scopes: bool, **options: Any) -> None:
-        """Build the schema. With ``field_scopes``, fields that need a scope declare it and are guarded."""
+    def __init__(self, options: SchemaOptions, **definition: Any) -> None:
+        """Build the schema of a ``definition``: what Strawberry's own takes, such as ``query`` and ``types``."""
+        self._definition = definition
+        self._options = options
         super().__init__(
             resolve_entities=_resolve_entities,
-            declare_field=with_directive if field_scopes else None,
-            further_directives=[RequiresScopes(scopes=[])] if field_scopes else [],
-            **options,
+            declare_field=with_directive if options.field_scopes else None,
+            further_directives=[RequiresScopes(scopes=[])] if options.field_scopes else [],
+            federation_version="2.5",
+            config=StrawberryConfig(
+                scalar_map=options.enumerations.scalars(SCALARS),
+                enable_experimental_incremental_execution=options.incremental,
+            ),
+            **definition,
         )
         core = graphql_schema(self)
+        options.enumerations.attach(core)
         attach_readers(core)
-        if field_scopes:
+        if options.field_scopes:
             guard_fields(core)
         entity = core.type_map.get("_Entity")
         if isinstance(entity, GraphQLUnionType):
@@ -130,6 +149,10 @@ class FederatedSchema(SubgraphSchema):
         mark_entities(core, _ENTITIES.metadata)
         require_link_url(core)
         resolve_sdl(core, cache(self.as_str))
+
+    def with_options(self, options: SchemaOptions) -> "FederatedSchema":
+        """Return a schema of the same types with these options."""
+        return self if options == self._options else FederatedSchema(options, **self._definition)
 
     def as_str(self) -> str:
         """Return the SDL for federation, with the definitions of the directives that it uses."""

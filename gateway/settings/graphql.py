@@ -206,7 +206,14 @@ class GraphQLSettings(Group):
         "or `require` a trusted one.",
     )
 
-    @field_validator("trusted_documents")
+    enums: Path | None = Field(
+        alias="GATEWAY_ENUMS",
+        default=None,
+        description="A JSON file with names for the values of enumerations that the REST API does not publish: "
+        '`{"ThreadStatus": {"2": "Waiting"}}`.',
+    )
+
+    @field_validator("trusted_documents", "enums")
     @classmethod
     def _there(cls, path: Path | None) -> Path | None:
         if path is not None and not path.exists():

@@ -17,14 +17,11 @@ import httpx
 import pytest
 import strawberry
 from starlette.routing import Route
-from strawberry.schema.config import StrawberryConfig
 
 from gateway.app import create_app
 from gateway.execution.engine import Engine, EngineOptions
 from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Sandbox
-from gateway.schema import FederatedSchema
-from gateway.schema.queries import Query
-from gateway.schema.scalars import SCALARS
+from gateway.schema import Enumerations, FederatedSchema, Query, SchemaOptions
 from gateway.server.config import gateway_config
 from gateway.telemetry.tracing import Tracing
 from gateway.telemetry.tracing_setup import build_tracing
@@ -207,8 +204,8 @@ class _Mutation:
 
 def _with_mutations(endpoint: GraphQLEndpoint, tracing: Tracing) -> GraphQLEndpoint:
     """Return the same endpoint on a schema with a mutation, since the gateway's schema has none."""
-    config = StrawberryConfig(scalar_map=SCALARS)
-    schema = FederatedSchema(field_scopes=False, query=Query, mutation=_Mutation, config=config)
+    options = SchemaOptions(incremental=False, field_scopes=False, enumerations=Enumerations())
+    schema = FederatedSchema(options, query=Query, mutation=_Mutation)
     engine = Engine(schema, EngineOptions(), tracing=tracing)
     streams = replace(endpoint.streams.streams, runner=replace(endpoint.streams.runner, engine=engine))
     return replace(endpoint, streams=replace(endpoint.streams, streams=streams))

@@ -42,6 +42,7 @@ from graphql import (
 from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.execution.plans.decoders import RecordFields, attribute, build_items
 from gateway.execution.selection import NotPlannable, Selected, Selection
+from gateway.schema.enumerations import NameOf, name_of
 from gateway.schema.resolvers.links import Link, RestSource, link_of
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, connection
 from gateway.schema.resolvers.records import upstream_key
@@ -206,10 +207,12 @@ class Writer:
         access = place.read(key, graphql_type)
         inner: Any = get_nullable_type(graphql_type)
         if not isinstance(inner, GraphQLList):
-            return access if is_leaf_type(inner) else self._nullable(key, access, inner, selected, place)
+            if is_leaf_type(inner):
+                return self._leaf(access, inner)
+            return self._nullable(key, access, inner, selected, place)
         items: Any = inner.of_type
         if is_leaf_type(get_named_type(items)):
-            return f"{access} or []"
+            return self._leaves(access, get_named_type(items))
         variable = self._new("v")
         of_items = replace(place, cooperative=False) if isinstance(place, InRecord) else place
         with self._part() as part:
@@ -230,6 +233,27 @@ class Writer:
         outer, self.part = self.part, Part()
         yield self.part
         self.part = outer
+
+    def _leaf(self, access: str, leaf: Any) -> str:
+        named = name_of(leaf)
+        if named is None:
+            return access
+        variable = self._new("v")
+        return f"None if ({variable} := {access}) is None else {self._names(leaf, named)}({variable})"
+
+    def _leaves(self, access: str, leaf: Any) -> str:
+        named = name_of(leaf)
+        if named is None:
+            return f"{access} or []"
+        variable = self._new("v")
+        item = f"None if {variable} is None else {self._names(leaf, named)}({variable})"
+        return f"[{item} for {variable} in {access} or ()]"
+
+    def _names(self, leaf: Any, named: NameOf) -> str:
+        """Return the name of the function that names the values of an enumeration."""
+        name = f"name_of_{leaf.name}"
+        self.names[name] = named
+        return name
 
     def _item_decoder(self, fields: RecordFields, key: str) -> str:
         name = self._new("decoder")

@@ -29,10 +29,13 @@ from graphql import (
 )
 
 from gateway.compat.graphql_core import leaf_coercion, replace_resolver
-from gateway.compat.strawberry import definition_of, field_name, has_resolver
+from gateway.compat.strawberry import declared_in, definition_of, field_name, has_resolver
 from gateway.errors import UpstreamInvalidResponse
+from gateway.schema.enumerations import name_of
 from gateway.schema.resolvers.cooperative import iterate_cooperatively
 from gateway.schema.scalars import ANY_JSON, UNAMBIGUOUS, is_int64
+
+_OURS = "gateway.schema."
 
 Record: TypeAlias = dict[str, Any]
 """One JSON object of the REST API, keys as the REST API writes them. Its values are texts that are not yet decoded."""
@@ -159,12 +162,12 @@ def attach_readers(schema: GraphQLSchema) -> None:
 
 
 def upstream_key(field: GraphQLField) -> str | None:
-    """Return the key that a field is read from, None if a resolver computes it.
+    """Return the key that a field is read from; None if a resolver computes it, or its type is of another source.
 
     It is the Python name, without the underscore of names that would be keywords (``from_``).
     """
     definition = definition_of(field)
-    if definition is None or has_resolver(definition):
+    if definition is None or has_resolver(definition) or not declared_in(definition).startswith(_OURS):
         return None
     return field_name(definition).removesuffix("_")
 
@@ -226,7 +229,7 @@ def _required(check: Check) -> Check:
 
 
 def _leaf_check(leaf: GraphQLLeafType) -> Check:
-    coerce = leaf_coercion(leaf)
+    coerce, named = leaf_coercion(leaf), name_of(leaf)
     is_unambiguous = UNAMBIGUOUS.get(leaf.name, lambda _value: True)
     problem = f"The REST API sent a value that is no {leaf.name}."
     decode = _decoded if leaf.name == ANY_JSON else _scalar
@@ -241,7 +244,7 @@ def _leaf_check(leaf: GraphQLLeafType) -> Check:
             coerce(value)
         except Exception as exc:
             raise UpstreamInvalidResponse(problem) from exc
-        return value
+        return value if named is None else named(value)
 
     return checked
 
