@@ -6,9 +6,10 @@ from gateway.schema.enumerations import Enumerations
 from gateway.schema.federation import FederatedSchema, SchemaOptions
 from gateway.schema.mutations import Mutation
 from gateway.schema.queries import Query
+from gateway.schema.resolvers.context import GatewayInfo
 from gateway.schema.subscriptions import Subscription
 
-__all__ = ["Enumerations", "FederatedSchema", "Query", "SchemaOptions", "build_schema"]
+__all__ = ["Enumerations", "FederatedSchema", "GatewayInfo", "Query", "SchemaOptions", "build_schema"]
 
 
 def build_schema(

@@ -1,8 +1,8 @@
 """The names that an operator gives the values of the REST API's open enumerations (``GATEWAY_ENUMS``).
 
-The values are not published, so that the gateway passes on any text or integer. Whoever knows them writes a file such
-as ``{"ThreadStatus": {"2": "Waiting"}}``. Where a value is read, its name stands instead; where a name is written, its
-value goes to the REST API. A value without a name is passed on unchanged, and counted.
+The values are not published, so that the gateway passes on any text or integer. An operator who knows them writes a
+file such as ``{"ThreadStatus": {"2": "Waiting"}}``. Where a value is read, its name stands instead; where a name is
+written, its value goes to the REST API. A value without a name is passed on unchanged, and counted.
 """
 
 import json

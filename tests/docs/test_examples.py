@@ -175,6 +175,9 @@ def test_the_programs_and_the_subgraph_shown_are_those_that_the_tests_run() -> N
         "clients/python/with_ariadne.py",
         "clients/python/with_gql.py",
         "clients/python/with_httpx.py",
+        "embedding/shop.py",
+        "embedding/with_fastapi.py",
+        "embedding/with_starlette.py",
     ]
     run = [" ".join((ROOT / "tests" / each).read_text(encoding="utf-8").split()) for each in files]
     shown = [

@@ -53,8 +53,10 @@ def _of_a_busy_gateway() -> Iterator[Metric]:
         key, line = generate_api_key("reference", [], None)
         file.write_text(line)
         own = {"upstream_url": upstream, "inbound_auth": "api_key", "api_keys_file": file, "metrics_port": 0}
+        enums = Path(file.parent, "enums.json")
+        enums.write_text('{"ThreadStatus": {"2": "Waiting"}}')
         redis = {"cache_url": f"redis://127.0.0.1:{_CLOSED_PORT}", "cache_secret": "any-sixteen-bytes"}
-        app = create_app(settings(**{**SERVICE, **own, **redis, "rate_limit": "100/minute"}))
+        app = create_app(settings(**{**SERVICE, **own, **redis, "rate_limit": "100/minute", "enums": enums}))
         url = stack.enter_context(BackgroundServer(gateway_config(app))).url
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
             for each in (key, "wrong"):

@@ -165,7 +165,6 @@ class Loaders:
         self._call = call
         self._intake = intake
         self._renewed: list[RestLoader[Any]] = []
-
         self._by_route: dict[Read, RestLoader[RestKey]] = {}
 
     def of(self, route: Read) -> RestLoader[RestKey]:
