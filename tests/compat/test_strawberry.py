@@ -11,6 +11,7 @@ from strawberry.types.field import StrawberryField
 
 from gateway.compat.strawberry import (
     SubgraphSchema,
+    declared_in,
     definition_of,
     field_name,
     graphql_schema,
@@ -73,6 +74,19 @@ def test_a_field_says_whether_it_has_a_resolver() -> None:
 
 
 _FIELDS = [("Query", "thing"), ("Thing", "id")]
+
+
+@strawberry.type(name="Query")
+class WiderQuery(Query):
+    other: int = 0
+
+
+def test_a_field_names_the_module_of_its_class() -> None:
+    schema = SubgraphSchema(resolve_entities=_entities, query=WiderQuery, federation_version="2.5")
+    for name, field in [*_FIELDS, ("Query", "other")]:
+        definition = definition_of(object_type(schema, name).fields[field])
+        assert definition is not None
+        assert declared_in(definition) == __name__, "StrawberryField.origin is not the class of a field any more"
 
 
 def test_fields_are_asked_for_while_the_schema_is_built() -> None:
