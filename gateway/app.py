@@ -27,9 +27,9 @@ from gateway.execution.engine import Engine, EngineOptions, engine_metrics
 from gateway.execution.subscriptions import Pace, SubscriptionLimits, Subscriptions
 from gateway.http1 import Origin
 from gateway.schema import Enumerations, FederatedSchema, SchemaOptions, build_schema
-from gateway.schema.enumerations import enumeration_metrics, load_enumerations
 from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
+from gateway.schema.resolvers.enumerations import enumeration_metrics, load_enumerations
 from gateway.settings import HttpSettings, InboundAuth, Settings, UpstreamIdentity
 from gateway.storage.shared import Shared, shared_by
 from gateway.telemetry.metrics import LAGS, Metrics, watched_loop

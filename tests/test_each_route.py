@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from gateway.sandbox import Fault, Sandbox
-from gateway.schema.resolvers.context import ContextFactory
+from gateway.schema.resolvers.cooperative import SLICE_SECONDS, Pace
+from gateway.schema.resolvers.loaders import Intake, Loaders
 from gateway.schema.resolvers.pagination import Page
 from gateway.storage.memory import MemoryStore
 from gateway.upstream.call import ResponseOrigin
+from gateway.upstream.client import CallContext
 from gateway.upstream.contract import READS, Read
 from tests.harness import Clock, StartGateway, build_client, settings
 from tests.queries import EXAMPLES, query_for
@@ -50,7 +52,8 @@ async def test_its_call_ends_with_the_operation(upstream: str, sandbox: Sandbox,
     sandbox.faults.add(Fault(route.name, hold="for ever"))
     chosen = settings(upstream_url=upstream, upstream_identity="passthrough")
     async with build_client(chosen) as client:
-        loaders = ContextFactory(client, timeout=60, max_page_size=100).build(OWNER, "request").loaders
+        caller = CallContext(OWNER, asyncio.get_running_loop().time() + 60)
+        loaders = Loaders(client, caller, Intake(Pace(SLICE_SECONDS)))
         key = IDS[route.subject.kind], Page(0, 10) if route.query else None
         waiting = asyncio.create_task(loaders.of(route).load(key))
         await asyncio.to_thread(sandbox.wait_for_calls, 1, route.name)

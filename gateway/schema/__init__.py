@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from gateway.schema.enumerations import Enumerations
 from gateway.schema.federation import FederatedSchema, SchemaOptions
 from gateway.schema.mutations import Mutation
 from gateway.schema.queries import Query
 from gateway.schema.resolvers.context import GatewayInfo
+from gateway.schema.resolvers.enumerations import Enumerations
 from gateway.schema.subscriptions import Subscription
 
 __all__ = ["Enumerations", "FederatedSchema", "GatewayInfo", "Query", "SchemaOptions", "build_schema"]

@@ -26,9 +26,9 @@ from strawberry.schema.config import StrawberryConfig
 from gateway.compat.graphql_core import resolve_by_typename
 from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
-from gateway.schema.enumerations import Enumerations
 from gateway.schema.field_scopes import guard_fields, with_directive
 from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.enumerations import Enumerations
 from gateway.schema.resolvers.links import Link, Load, Loads, SeveralLoads
 from gateway.schema.resolvers.records import attach_readers
 from gateway.schema.scalars import SCALARS, is_int64

@@ -17,7 +17,7 @@ from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
 from gateway.sandbox import Fault, Sandbox
 from gateway.schema import Enumerations, Query, build_schema
-from gateway.schema.enumerations import OPEN, load_enumerations
+from gateway.schema.resolvers.enumerations import OPEN, load_enumerations
 from gateway.schema.scalars import CustomerAccountType, ThreadStatus
 from tests.execution.comparison import documents, run
 from tests.execution.operations import operations

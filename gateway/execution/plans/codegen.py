@@ -42,7 +42,7 @@ from graphql import (
 from gateway.compat.graphql_core import GroupedFieldSet
 from gateway.execution.plans.decoders import RecordFields, attribute, build_items
 from gateway.execution.selection import NotPlannable, Selected, Selection
-from gateway.schema.enumerations import NameOf, name_of
+from gateway.schema.resolvers.enumerations import NameOf, name_of
 from gateway.schema.resolvers.links import Link, RestSource, link_of
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, connection
 from gateway.schema.resolvers.records import upstream_key

@@ -31,8 +31,8 @@ from graphql import (
 from gateway.compat.graphql_core import leaf_coercion, replace_resolver
 from gateway.compat.strawberry import declared_in, definition_of, field_name, has_resolver
 from gateway.errors import UpstreamInvalidResponse
-from gateway.schema.enumerations import name_of
 from gateway.schema.resolvers.cooperative import iterate_cooperatively
+from gateway.schema.resolvers.enumerations import name_of
 from gateway.schema.scalars import ANY_JSON, UNAMBIGUOUS, is_int64
 
 _OURS = "gateway.schema."
