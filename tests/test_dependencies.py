@@ -15,10 +15,15 @@ ROOT = Path(__file__).parent.parent
 # `compression` is in the standard library from Python 3.14; `shop` stands beside the examples that import it.
 OURS = {*sys.stdlib_module_names, "compression", "gateway", "tests", "shop"}
 
+EXAMPLES = ROOT / "tests" / "clients" / "python"
+"""Programs of Python callers, which run in environments of their own."""
+
 
 def imported(package: str) -> Iterator[tuple[str, str]]:
     """Yield the top-level name of each third-party import, and the file that has it."""
-    for path in sorted(each for each in (ROOT / package).rglob("*.py") if "node_modules" not in each.parts):
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if "node_modules" in path.parts or EXAMPLES in path.parents:
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
