@@ -22,6 +22,7 @@ from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.incremental import deliver_incrementally
 from gateway.execution.operation import Operation
+from gateway.execution.plans.answers import find_answer, kept_answer
 from gateway.execution.plans.cache import PlanCounters, Planner
 from gateway.execution.plans.gaps import StoodAside
 from gateway.execution.result import Result, completed, refused, release, too_large
@@ -185,7 +186,9 @@ class Engine:
                 plan, values = planner.choose(prepared.document, prepared.operation.name, prepared.variables)
             if not plan.scopes <= context.viewer.scopes:
                 raise StoodAside("scope")  # noqa: TRY301 - logged and counted like every other reason
-            data = await plan.run(context, values)
+            data = find_answer(plan, values, context)
+            if data is None:
+                data = kept_answer(plan, values, context, await plan.run(context, values))
         except NotPlannable as exc:
             reason = str(exc)
             self.counters.not_plannable[reason] += 1

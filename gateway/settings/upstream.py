@@ -256,7 +256,7 @@ class CacheSettings(Group):
         alias="GATEWAY_CACHE_MAX_BYTES",
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Memory for cached responses, per worker, in bytes.",
+        description="Memory for cached responses and the answers built from them, per worker, in bytes.",
     )
     max_entry: int = Field(
         alias="GATEWAY_CACHE_MAX_ENTRY",

@@ -109,6 +109,13 @@ class Transport(Protocol):
         """Close this layer and those that follow."""
 
 
+class Credentials(Transport, Protocol):
+    """The outermost layer: it adds the credentials, or refuses to send them."""
+
+    def authorized(self, request: RestRequest) -> RestRequest | None:
+        """Return the request with the credentials, None if its call would have to wait for them or be refused."""
+
+
 class CallReport(NamedTuple):
     """The result of one REST call: an entry of ``extensions.upstream``. It names a route, never an id."""
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -29,6 +30,7 @@ from gateway.upstream.call import (
 )
 from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read, Write
 from gateway.upstream.response import body_or_error, translate
+from gateway.upstream.transports.cache import CachedReads, FreshEntry
 
 _HEADERS = HeaderLines.of({"accept": "application/json", "user-agent": f"gochat-gateway/{__version__}"}.items())
 
@@ -56,11 +58,12 @@ class CallContext:
 class UpstreamClient:
     """The Go!Chat REST API. Every method raises a GatewayError for any failure, and nothing else.
 
-    ``transport`` is the whole stack of `gateway.upstream.stack`.
+    ``transport`` is the whole stack of `gateway.upstream.stack`; ``reads`` find what its cache holds in memory.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, reads: CachedReads | None = None) -> None:
         self._transport = transport
+        self._reads = reads
         self._shortage = Shortage("REST calls fail")
         self.calls: Counter[tuple[str, ResponseOrigin, str]] = Counter()
         """The number of calls by route, origin and outcome."""
@@ -84,19 +87,28 @@ class UpstreamClient:
 
         The future has the body, None for a 404. Cancelling it gives the call up, unless others share it.
         """
-        viewer = caller.viewer
-        request = RestRequest(
-            "GET",
-            route.target(identifier, query),
-            viewer.authorization,
-            _HEADERS,
-            route=route,
-            call=Call(caller.deadline, _timeout(caller)),
-            subject=route.subject.of(identifier),
-            caller=viewer.caller,
-            fresh=caller.fresh,
+        return self._begin(_request(caller, route, identifier, query), caller.reports, body_or_error)
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether `cached` may find anything."""
+        return self._reads is not None
+
+    def cached(
+        self, caller: CallContext, route: Read, identifier: str, query: Mapping[str, int] = NO_QUERY
+    ) -> FreshEntry | None:
+        """Return the response that `get` would return from this process's memory; None if it would do more."""
+        return None if self._reads is None else self._reads.find(_request(caller, route, identifier, query))
+
+    def report_cached(self, caller: CallContext, route: Read, age: float) -> None:
+        """Report and count a call that was answered by what `cached` returned, as `get` would."""
+        if self._reads is not None:
+            self._reads.cache.count_fresh()
+        outcome = outcome_of(HTTPStatus.OK)
+        self.calls[route.template, ResponseOrigin.CACHED, outcome] += 1
+        caller.reports.append(
+            CallReport(route.template, HTTPStatus.OK.value, 0.0, 0, ResponseOrigin.CACHED, age, outcome)
         )
-        return self._begin(request, caller.reports, body_or_error)
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.
@@ -148,6 +160,21 @@ class UpstreamClient:
 
 def _whole(response: Response) -> Response:
     return response
+
+
+def _request(caller: CallContext, route: Read, identifier: str, query: Mapping[str, int]) -> RestRequest:
+    viewer = caller.viewer
+    return RestRequest(
+        "GET",
+        route.target(identifier, query),
+        viewer.authorization,
+        _HEADERS,
+        route=route,
+        call=Call(caller.deadline, _timeout(caller)),
+        subject=route.subject.of(identifier),
+        caller=viewer.caller,
+        fresh=caller.fresh,
+    )
 
 
 def _timeout(caller: CallContext) -> float:

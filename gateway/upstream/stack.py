@@ -16,7 +16,7 @@ from gateway.settings import CacheSettings, UpstreamAuth, UpstreamIdentity, Upst
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
-from gateway.upstream.call import Transport
+from gateway.upstream.call import Credentials, Transport
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.contract import READS, Freshness
 from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
@@ -24,7 +24,7 @@ from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock,
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
 from gateway.upstream.transports.bulkhead import Bulkhead
-from gateway.upstream.transports.cache import CachePolicy, ResponseCache
+from gateway.upstream.transports.cache import CachedReads, CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
 from gateway.upstream.transports.coalescing import Coalescing
 from gateway.upstream.transports.rate_limit_hold import HoldBack, NoteHolds, RateLimitHolds
@@ -142,8 +142,9 @@ def build_upstream(
         transport = coalescing = Coalescing(transport)
     purge = Purge(cached, coalescing, is_shared=shared.redis is not None)
     lock = _login_lock(settings, cache, shared, workers)
-    transport, account = _credentials(settings, transport, retry, timing, lock)
-    return Upstream(UpstreamClient(transport), holds, retry, breaker, bulkhead, pool, account, counts, purge)
+    credentials, account = _credentials(settings, transport, retry, timing, lock)
+    reads = None if cached is None or shared.redis is not None else CachedReads(credentials, cached)
+    return Upstream(UpstreamClient(credentials, reads), holds, retry, breaker, bulkhead, pool, account, counts, purge)
 
 
 def _credentials(
@@ -152,7 +153,7 @@ def _credentials(
     resilient: Transport,
     timing: Timing,
     lock: LoginLock,
-) -> tuple[Transport, AccountStatus]:
+) -> tuple[Credentials, AccountStatus]:
     """Add the credentials layer; the login call itself is neither coalesced nor cached."""
     if settings.identity is UpstreamIdentity.PASSTHROUGH:
         guard = BasicLoginGuard(transport)

@@ -1,11 +1,13 @@
 """The report of an operation's REST calls, and the timeout that a caller sets."""
 
+import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from gateway.sandbox import Fault, Sandbox
-from tests.harness import Gateway, StartGateway
+from tests.harness import Clock, Gateway, StartGateway
 
 QUERY = '{ a: thread(id: "th-1") { id messages(first: 1) { totalCount } } gone: thread(id: "nowhere") { id } }'
 
@@ -54,3 +56,30 @@ def test_an_invalid_timeout_is_rejected(gateway: Gateway, sandbox: Sandbox, valu
     assert response.status_code == 400
     assert "Gateway-Timeout" in response.json()["errors"][0]["message"]
     assert sandbox.count() == 0
+
+
+def test_a_kept_answer_has_the_same_report_cost_and_tag(start: StartGateway, clock: Clock, sandbox: Sandbox) -> None:
+    """The first response is fetched, the second is built from the cache, and the third is kept from the second."""
+    gateway = start(timing=clock.timing, cache_url="memory://", explain=True, cost_mode="measure")
+    document = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
+    extensions = json.dumps({"persistedQuery": {"version": 1, "sha256Hash": sha256(document.encode()).hexdigest()}})
+    parameters = {"query": document, "extensions": extensions}
+    answers = []
+    for _ in range(3):
+        answers.append(gateway.http.get("/graphql", params=parameters, headers={"gateway-explain": "1"}))
+        clock.now += 1
+    first, built, kept = answers
+    assert first.json()["data"] == built.json()["data"] == kept.json()["data"]
+    assert first.headers["gateway-cost"] == "predicted=2, made=2"
+    assert built.headers["gateway-cost"] == kept.headers["gateway-cost"] == "predicted=2, made=0"
+    reports = sorted(kept.json()["extensions"]["upstream"], key=str)
+    assert [(each["source"], each["status"], each["ageSeconds"]) for each in reports] == [("cached", 200, 2.0)] * 2
+    assert sandbox.count(route="thread") == sandbox.count(route="messages") == 1
+    for name in ("cache-control", "vary", "content-type"):
+        assert built.headers[name] == kept.headers[name]
+    plain = [gateway.http.get("/graphql", params=parameters) for _ in range(2)]
+    assert plain[0].headers["etag"] == plain[1].headers["etag"]
+    assert (
+        gateway.http.get("/graphql", params=parameters, headers={"if-none-match": plain[0].headers["etag"]}).status_code
+        == 304
+    )

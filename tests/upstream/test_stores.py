@@ -48,6 +48,13 @@ class MemoryStoreMachine(RuleBasedStateMachine):
         if before is None:
             self.kept[key] = (value, self.clock.now + lifetime)
 
+    @rule(key=KEYS, name=st.integers(0, 3), size=st.integers(0, BOUND))
+    def derive(self, key: str, name: int, size: int) -> None:
+        """What was made of a value takes room, but neither changes the value nor prolongs its life."""
+        before = self.present([key])
+        self.store.derive(key, name, bytes(size), size)
+        assert self.present([key]) in (before, {})
+
     @precondition(lambda self: self.kept)
     @rule(seconds=st.integers(1, 60))
     def wait(self, seconds: int) -> None:
@@ -56,7 +63,9 @@ class MemoryStoreMachine(RuleBasedStateMachine):
     @invariant()
     def everything_there_was_kept_and_has_time_left(self) -> None:
         present = self.present(list(self.kept))
-        assert sum(map(len, present.values())) <= BOUND
+        entries = [entry for key in self.kept if (entry := self.store.entry(key)) is not None]
+        derived = sum(len(value) for entry in entries for value, _ in (entry.derived or {}).values())
+        assert sum(map(len, present.values())) + derived <= BOUND
         for key, value in present.items():
             assert self.kept[key][0] == value
             assert self.clock.now < self.kept[key][1]

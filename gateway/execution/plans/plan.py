@@ -9,7 +9,7 @@ bodies that the plan loaded. So a plan never produces an error of its own.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
@@ -33,9 +33,11 @@ from gateway.execution.selection import Selection, has_variable
 from gateway.schema.field_scopes import scope_of
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_cooperatively
-from gateway.schema.resolvers.links import Link, Load, RestSource, python_arguments
+from gateway.schema.resolvers.links import Link, Load, RestSource, SeveralLoads, python_arguments
+from gateway.schema.resolvers.loaders import RestKey
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
+from gateway.upstream.contract import Read
 
 Build: TypeAlias = Callable[[Any, Page | None, Gaps], Any]
 
@@ -102,6 +104,8 @@ class Plan:
     """How many fields it has. Its memory is proportional to that."""
     part: Part
     """The size of the root object."""
+    identity: object = field(default_factory=object)
+    """Distinguishes it from every other plan, and does not keep it alive."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
@@ -113,6 +117,19 @@ class Plan:
             run = _Run(self, context, room, [step.arguments(variables) for step in self.steps])
             await run.fill(gaps, 1)
         return data
+
+    def first_read(self, context: OperationContext, variables: VariableValues) -> tuple[Read, RestKey] | None:
+        """Return what `run` reads first of the REST API, None if that is nothing or refused."""
+        gaps = Room(context.budget.limits).gaps(1)
+        self.root(gaps)
+        if not gaps:
+            return None
+        step, _into, _at, text = gaps[0]
+        loads = step.link.ask(context, text, **step.arguments(variables))
+        first = next(iter(loads.places), None) if isinstance(loads, SeveralLoads) else loads
+        if not isinstance(first, Load) or first.source.route is None:
+            return None
+        return first.source.route, first.key
 
 
 class _Run:

@@ -15,7 +15,7 @@ from gateway.compat.strawberry import definition_of, python_name
 from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import iterate_cooperatively
-from gateway.schema.resolvers.loaders import Loaders
+from gateway.schema.resolvers.loaders import Loaders, RestKey
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
 from gateway.schema.resolvers.records import Record, RestBody, read_integer, read_object, read_objects, read_text
 from gateway.upstream.contract import Read
@@ -56,11 +56,16 @@ class Load(NamedTuple):
     identifier: str
     page: Page | None = None
 
+    @property
+    def key(self) -> RestKey:
+        """What is loaded of the source's route."""
+        return self.identifier, self.page
+
     async def body(self, loaders: Loaders) -> RestBody | None:
         """Return the body, None where there is none; raise the GatewayError of its call."""
         if self.source.route is None:
             return RestBody(self.identifier.encode())
-        return await loaders.of(self.source.route).load((self.identifier, self.page))
+        return await loaders.of(self.source.route).load(self.key)
 
 
 class SeveralLoads:

@@ -19,6 +19,7 @@ from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
 from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
 from gateway.upstream.contract import Read
+from gateway.upstream.transports.cache import FreshEntry
 
 KeyT = TypeVar("KeyT")
 ResultT = TypeVar("ResultT")
@@ -70,12 +71,16 @@ class RestLoader(Generic[KeyT]):
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], intake: Intake) -> None:
         self._loader = _Calls(fetch, intake)
+        self.bodies: dict[KeyT, RestBody] = {}
+        """The bodies that were loaded, by key."""
 
     async def load(self, key: KeyT) -> RestBody | None:
         """Return the body for ``key``; raises the GatewayError of its call."""
         outcome = await asyncio.shield(self._loader.load(key))
         if isinstance(outcome, _Failure):
             raise outcome.error
+        if outcome is not None:
+            self.bodies[key] = outcome
         return outcome
 
     def put(self, key: KeyT, body: RestBody) -> None:
@@ -87,6 +92,7 @@ class RestLoader(Generic[KeyT]):
         for call in list(self._loader.running):
             call.cancel()
         self._loader.clear_all()
+        self.bodies.clear()
 
 
 class _Calls(UndispatchedLoader[KeyT, _Outcome]):
@@ -174,6 +180,25 @@ class Loaders:
             fetch = partial(_fetch, self._client, self._call, route)
             loader = self._by_route[route] = RestLoader(fetch, self._intake)
         return loader
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether `cached` may find anything."""
+        return self._client.has_cache
+
+    def cached(self, route: Read, key: RestKey) -> FreshEntry | None:
+        """Return the response that `of` would load from the memory of this process, without a call."""
+        identifier, page = key
+        return self._client.cached(self._call, route, identifier, NO_QUERY if page is None else page.query)
+
+    def report_cached(self, route: Read, age: float) -> None:
+        """Report a response that was used as `cached` returned it."""
+        self._client.report_cached(self._call, route, age)
+
+    @property
+    def bodies(self) -> dict[tuple[Read, RestKey], RestBody]:
+        """All bodies that were loaded."""
+        return {(route, key): body for route, loader in self._by_route.items() for key, body in loader.bodies.items()}
 
     def close(self) -> None:
         """Cancel every call that is still running, and drop the bodies.

@@ -29,7 +29,7 @@ from cachetools import LRUCache
 from gateway.auth.passthrough import normalized
 from gateway.errors import GatewayError, Unauthenticated, UpstreamFailure
 from gateway.http1 import Response
-from gateway.upstream.call import RestRequest, Transport
+from gateway.upstream.call import Credentials, RestRequest, Transport
 from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
@@ -61,13 +61,17 @@ class _Permit:
 class BasicAccount:
     """Sends the gateway's own Basic credentials with every request (RFC 7617)."""
 
-    def __init__(self, following: Transport, username: str, password: str) -> None:
+    def __init__(self, following: Credentials, username: str, password: str) -> None:
         self._following = following
         self._authorization = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
     async def send(self, request: RestRequest) -> Response:
         """Send the request with the credentials."""
         return await self._following.send(request.with_credential(self._authorization))
+
+    def authorized(self, request: RestRequest) -> RestRequest | None:
+        """Return the request with the credentials while they are accepted."""
+        return self._following.authorized(request.with_credential(self._authorization))
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
@@ -100,10 +104,9 @@ class BasicLoginGuard:
 
     async def send(self, request: RestRequest) -> Response:
         """Send the request, or raise Unauthenticated if the same credentials have just been rejected."""
-        authorization = request.authorization or ""
-        if authorization[:6].lower() != "basic ":
+        credentials = self._credentials(request)
+        if credentials is None:
             return await self._following.send(request)
-        credentials = hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
         permit = await self._wait_for_trial(credentials)
         if permit is None:
             return await self._try(credentials, request)
@@ -112,6 +115,18 @@ class BasicLoginGuard:
             permit.told = True
             await self._lock.tell(self._failed_login())
         return response
+
+    def authorized(self, request: RestRequest) -> RestRequest | None:
+        """Return the request unless its credentials are Basic and not accepted."""
+        credentials = self._credentials(request)
+        return request if credentials is None or credentials in self._accepted else None
+
+    def _credentials(self, request: RestRequest) -> bytes | None:
+        """Return the name of Basic credentials, None for any other."""
+        authorization = request.authorization or ""
+        if authorization[:6].lower() != "basic ":
+            return None
+        return hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
 
     def rejected(self) -> bool:
         """Return whether a rejection is remembered; without a ``pause`` there is none."""

@@ -99,6 +99,11 @@ class TokenLogin:
         # Shielded: one cancelled call must not cancel the login for the others.
         return await asyncio.shield(self._start_login())
 
+    @property
+    def fresh_token(self) -> Token | None:
+        """The current token, None if there is none or it is due for renewal."""
+        return None if self._token is None or self._clock() >= self._token.renew_at else self._token
+
     def rejected(self) -> bool:
         """Return whether a rejected login is remembered."""
         return self._failed is not None and self._failed.rejected and not self._may_log_in(self._clock())
@@ -232,6 +237,11 @@ class TokenAccount:
         if response.status == HTTPStatus.UNAUTHORIZED:
             self._no_renewal_before[route] = self._clock() + _RENEWAL_PAUSE_SECONDS
         return response
+
+    def authorized(self, request: RestRequest) -> RestRequest | None:
+        """Return the request with a token that is not due for renewal."""
+        token = self._login.fresh_token
+        return None if token is None else request.with_credential(token.authorization, self._account)
 
     async def _send(self, request: RestRequest, token: Token) -> Response:
         return await self._following.send(request.with_credential(token.authorization, self._account))

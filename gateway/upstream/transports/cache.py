@@ -21,17 +21,19 @@ import hashlib
 import secrets
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
 from gateway.errors import Unauthenticated, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from gateway.http1 import CallFailed, Response
+from gateway.storage.memory import MemoryEntry, MemoryStore
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import Call, ResponseOrigin, RestRequest, Transport
+from gateway.upstream.call import Call, Credentials, ResponseOrigin, RestRequest, Transport
 
 _HEADER = struct.Struct(">d32s")
 _EVERYTHING = "generation"
@@ -81,6 +83,28 @@ class _Lookup:
         return None if subject is None or everything is None else subject + everything
 
 
+@dataclass(frozen=True, slots=True)
+class FreshEntry:
+    """A fresh response in the memory of this process. ``age`` is in seconds."""
+
+    store: MemoryStore
+    key: str
+    entry: MemoryEntry
+    age: float
+
+    def holds(self, body: bytes) -> bool:
+        """Return whether ``body`` is that of the response."""
+        return self.entry.value[_HEADER.size :] == body
+
+    def derived(self, name: Hashable) -> Any:
+        """Return what `derive` keeps by this name, None where there is nothing."""
+        return (self.entry.derived or {}).get(name, (None, 0))[0]
+
+    def derive(self, name: Hashable, derived: Any, size: int) -> None:
+        """Keep what was made of the response for as long as that is kept, as ``size`` further bytes of it."""
+        self.store.derive(self.key, name, derived, size)
+
+
 class ResponseCache:
     """Wraps a transport with a cache; see the top of this file.
 
@@ -126,6 +150,24 @@ class ResponseCache:
         if entry.age < ttl + self._policy.stale_if_error:
             return await self._fetch_or_serve(found, request, entry)
         return await self._fetch(found, request)
+
+    def fresh(self, request: RestRequest) -> FreshEntry | None:
+        """Return the entry that would answer the request now, if it is fresh and in the memory of this process."""
+        ttl, store = self._policy.ttl.get(request.route.template, 0.0), self._store
+        if request.fresh or self.is_suspended or not isinstance(store, MemoryStore):
+            return None
+        key = self._key(request)
+        entry = store.entry(key)
+        subject, everything = store.entry(_generation_key(request.subject)), store.entry(_EVERYTHING)
+        if entry is None or subject is None or everything is None or len(entry.value) < _HEADER.size:
+            return None
+        stored, noted = _HEADER.unpack_from(entry.value)
+        age = max(0.0, self._now() - stored)
+        return FreshEntry(store, key, entry, age) if noted == subject.value + everything.value and age < ttl else None
+
+    def count_fresh(self) -> None:
+        """Count a response that was used as `fresh` returned it."""
+        self._counts[f"cache_{ResponseOrigin.CACHED}"] += 1
 
     async def purge(self, subject: str) -> bool:
         """Invalidate every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``.
@@ -246,6 +288,19 @@ class ResponseCache:
             task.cancel()
         await self._store.aclose()
         await self._following.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class CachedReads:
+    """Finds responses in the memory of this process for calls that could be made at once."""
+
+    credentials: Credentials
+    cache: ResponseCache
+
+    def find(self, request: RestRequest) -> FreshEntry | None:
+        """Return the response that the request would get now, without waiting and without a call."""
+        authorized = self.credentials.authorized(request)
+        return None if authorized is None else self.cache.fresh(authorized)
 
 
 def _failed(response: Response) -> bool:
