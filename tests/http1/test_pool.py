@@ -8,9 +8,7 @@ import pytest
 from gateway.http1 import (
     ConnectFailed,
     ConnectionBroken,
-    InvalidRequest,
     InvalidResponse,
-    Pool,
     ReadTimedOut,
     Request,
     ResponseTooLarge,
@@ -18,7 +16,6 @@ from gateway.http1 import (
 from tests.http1.conftest import NewRoad
 from tests.http1.raw_server import Authority, answer, answer_to
 from tests.http1.road import Road, until
-from tests.http1.test_connecting import refusing_port
 
 GET = Request("GET", "/a")
 POST = Request("POST", "/a", body=b"{}")
@@ -168,34 +165,6 @@ async def test_a_request_may_ask_for_a_new_connection(new_road: NewRoad) -> None
         assert (await road.pool.send(Request("POST", "/b", new_connection=True))).body == b"/b"
         state = road.pool.state()
         assert (state.opened, state.open, state.idle, state.discarded) == (3 + number, 2, 2, {"replaced": 1 + number})
-
-
-async def test_a_request_says_when_it_leaves(road: Road) -> None:
-    """Before that, it can end in any way and was certainly not carried out."""
-    sent: list[str] = []
-    request = Request("POST", "/a", on_send=lambda: sent.append("sent"), new_connection=True)
-    call = asyncio.create_task(road.pool.send(request))
-    peer = await road.server.accept()
-    await peer.request()
-    assert sent == ["sent"]
-    peer.write(answer(b"{}"))
-    await call
-
-
-async def test_a_request_that_does_not_leave_says_nothing(plain_road: Road) -> None:
-    sent: list[str] = []
-    refused = Pool(f"http://127.0.0.1:{refusing_port()}")
-    with pytest.raises(ConnectFailed) as caught:
-        await refused.send(Request("POST", "/a", on_send=lambda: sent.append("sent")))
-    assert not caught.value.request_sent
-    with pytest.raises(InvalidRequest):
-        await plain_road.pool.send(Request("POST", "a", on_send=lambda: sent.append("sent")))
-    call = asyncio.create_task(plain_road.pool.send(Request("POST", "/a", on_send=lambda: sent.append("sent"))))
-    await asyncio.sleep(0)  # it waits for its connection
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert sent == []
 
 
 async def test_a_get_is_sent_again_once(road: Road) -> None:

@@ -1,14 +1,19 @@
-"""The bytes of a request."""
+"""The bytes of a request, and when they leave."""
+
+import asyncio
 
 import pytest
 
 from gateway.http1 import (
+    ConnectFailed,
     HeaderLines,
     InvalidRequest,
     Pool,
     Request,
 )
+from tests.http1.raw_server import answer
 from tests.http1.road import Road
+from tests.http1.test_connecting import refusing_port
 
 GET = Request("GET", "/a")
 POST = Request("POST", "/a", body=b"{}")
@@ -68,3 +73,31 @@ async def test_a_long_body_arrives_whole(road: Road) -> None:
     await road.pool.send(Request("POST", "/a", body=body))
     assert road.server.requests[0].partition(b"\r\n\r\n")[2] == body
     assert road.pool.state().idle == 1
+
+
+async def test_a_request_says_when_it_leaves(road: Road) -> None:
+    """Before that, it can end in any way and was certainly not carried out."""
+    sent: list[str] = []
+    request = Request("POST", "/a", on_send=lambda: sent.append("sent"), new_connection=True)
+    call = asyncio.create_task(road.pool.send(request))
+    peer = await road.server.accept()
+    await peer.request()
+    assert sent == ["sent"]
+    peer.write(answer(b"{}"))
+    await call
+
+
+async def test_a_request_that_does_not_leave_says_nothing(plain_road: Road) -> None:
+    sent: list[str] = []
+    refused = Pool(f"http://127.0.0.1:{refusing_port()}")
+    with pytest.raises(ConnectFailed) as caught:
+        await refused.send(Request("POST", "/a", on_send=lambda: sent.append("sent")))
+    assert not caught.value.request_sent
+    with pytest.raises(InvalidRequest):
+        await plain_road.pool.send(Request("POST", "a", on_send=lambda: sent.append("sent")))
+    call = asyncio.create_task(plain_road.pool.send(Request("POST", "/a", on_send=lambda: sent.append("sent"))))
+    await asyncio.sleep(0)  # it waits for its connection
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert sent == []
