@@ -66,6 +66,8 @@ class Reader:
         """Send what the section sends; fail if an answer is another one than the one shown."""
         for block in section.blocks:
             match block.language:
+                case "graphql" if block.text.startswith("subscription"):
+                    self.answer = self.first_event(block.text)
                 case "graphql":
                     self.answer = self.gateway.query(block.text)
                 case "sh":
@@ -74,6 +76,15 @@ class Reader:
                             self.answer = self.send(words[1:])
                 case "json":
                     assert answers(json.loads(block.text), self.answer), json.dumps(self.answer, ensure_ascii=False)
+
+    def first_event(self, document: str) -> Any:
+        """Subscribe, and return the first result."""
+        headers = {"accept": "text/event-stream"}
+        with self.gateway.http.stream("POST", "/graphql", json={"query": document}, headers=headers) as response:
+            line = next(each for each in response.iter_lines() if each.startswith("data: "))
+        result = json.loads(line.removeprefix("data: "))
+        assert "errors" not in result, line
+        return result
 
     def send(self, words: list[str]) -> Any:
         """Send a request as curl does, with the few options that the pages use."""
