@@ -96,6 +96,7 @@ def test_a_client_sends_all_three_mutations(reports: dict[str, Report]) -> None:
 def test_a_client_repeats_no_mutation(built: Project) -> None:
     """The response to each is lost, and each is UNKNOWN: that is data, which nothing repeats."""
     sandbox = Sandbox()
+    sandbox.faults.add(Fault("thread", "th-101", status=500))  # the clients' other operations expect it
     sandbox.faults.add(*(Fault(route, status=502) for route in ("update_thread", "message", "chat_token")))
     with BackgroundServer(sandbox_config(sandbox.app)) as upstream:
         app = create_app(settings(upstream_url=upstream.url, mutations=True))

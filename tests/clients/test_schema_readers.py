@@ -36,6 +36,8 @@ def test_codegen_generates_the_same_types_from_a_running_gateway(built: Project)
         gateway = stack.enter_context(BackgroundServer(gateway_config(app)))
         environment = {"SCHEMA_URL": f"{gateway.url}/graphql", "SCHEMA_AUTHORIZATION": AUTHORIZATION}
         built.run("node_modules/.bin/graphql-codegen", "--config", "codegen.ts", environment=environment)
-    from_url = (built.path / "src/generated-from-url.ts").read_text(encoding="utf-8")
+    from_url, from_file = (
+        (built.path / f"src/generated{name}.ts").read_text(encoding="utf-8") for name in ("-from-url", "")
+    )
     assert "export type ThreadQuery = " in from_url
-    assert "ThreadStatus: { input: string | number; output: string | number; }" in from_url
+    assert from_url == from_file

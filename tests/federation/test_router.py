@@ -119,7 +119,7 @@ def test_a_thread_of_the_gateway_has_what_the_second_subgraph_knows_of_it_and_it
     assert (thread["status"], thread["risk"]) == ("Open", "risk of th-1")
     assert [each["externalId"] for each in thread["customers"]] == ["cu-1", "cu-2", "cu-5"]
     assert thread["customers"][0] == {"externalId": "cu-1", "firstName": "Tobrik", "score": "score of c0001"}
-    assert thread["lastMessage"]["attachments"][2] == {"fileName": "at-3.pdf", "virusReport": "report of at-3"}
+    assert thread["lastMessage"]["attachments"][2] == {"fileName": "at-3.exe", "virusReport": "report of at-3"}
     assert graph.sandbox.count() == 1
 
 
