@@ -59,7 +59,8 @@ def test_the_thread_of_a_payload_is_the_thread_of_a_query(
     for each in ENGINES:
         written = msgspec.json.decode(loop.run(run(each, mutation, world)).body)
         # In other worlds the REST API refuses the update, or its answer is lost.
-        assume((written.get("data") or {}).get("updateThread", {"outcome": None})["outcome"] == "APPLIED")
+        payload = (written.get("data") or {}).get("updateThread")
+        assume(payload is not None and payload["outcome"] == "APPLIED")
         read = msgspec.json.decode(loop.run(run(each, query, world)).body)
         assert thread_of(written, "updateThread", "thread") == thread_of(read, "thread")
 
