@@ -15,6 +15,7 @@ from graphql import (
     OperationDefinitionNode,
     get_named_type,
     get_nullable_type,
+    is_leaf_type,
 )
 from graphql.execution import VariableValues, get_variable_values
 
@@ -42,6 +43,7 @@ class VariableCoercer:
         self._signatures = variable_signatures(schema, operation)
         self._checks = [(each.name, _is_plain(each.type)) for each in self._signatures]
         lists = [each for each in self._signatures if isinstance(get_nullable_type(each.type), GraphQLList)]
+        self._leaves = {each.name for each in self._signatures if is_leaf_type(get_nullable_type(each.type))}
         is_entities = {each.name: str(get_named_type(each.type)) == "_Any" for each in lists}
         self.lists = tuple(name for name, entities in is_entities.items() if not entities)
         """The names of the variables that are lists, but not of representations."""
@@ -60,11 +62,14 @@ class VariableCoercer:
     def too_large(self, inputs: dict[str, Any]) -> str | None:
         """Return the name of a variable with an integer of more than 64 bits, None if there is none.
 
-        The representations of entities are not searched: only their keys become texts, and those are checked there.
+        The representations of entities are not searched: only their keys become texts, and those are checked there. Nor
+        is a list or an object in place of a scalar: it is refused.
         """
         for name, is_plain in self._checks:
             value = inputs.get(name)
-            if type(value) is not str and not is_plain(value) and _has_large_integer(value):
+            if type(value) is str or is_plain(value) or (name in self._leaves and isinstance(value, (list, dict))):
+                continue
+            if _has_large_integer(value):
                 return name
         return None
 
