@@ -96,7 +96,7 @@ class CachingClient:
         context = contexts(self.client).build(viewer, "request")
         result = await PLANNED.execute(operation, context)
         await asyncio.sleep(0)  # a refresh in the background begins
-        reports = sorted(each._replace(milliseconds=0.0) for each in context.reports)
+        reports = sorted((each._replace(milliseconds=0.0) for each in context.reports), key=repr)  # some have no status
         return msgspec.json.encode(result.payload), reports
 
     async def is_kept(self, operation: Operation, viewer: Viewer = VIEWERS[0]) -> bool:
