@@ -97,8 +97,10 @@ class RedisBus:
         while True:
             try:
                 await self._follow(consumer, following, was_away=not is_first)
-            except _failures() as exc:
-                if self._is_following or is_first:
+            except Exception as exc:  # noqa: BLE001 - a reader that has ended would hear of no event any more
+                if not isinstance(exc, _failures()):
+                    logger.error("the reader of events failed and begins again", exc_info=exc)
+                elif self._is_following or is_first:
                     logger.warning("Redis does not carry events (%s): nothing is cached until then", type(exc).__name__)
                 self._is_following = is_first = False
                 self._counts["redis_failures: events"] += 1

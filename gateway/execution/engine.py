@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import isawaitable
 from typing import Any
@@ -42,7 +42,7 @@ class Prepared:
 
     operation: Operation
     document: ValidDocument
-    variables: Variables
+    variables: Variables = field(repr=False)
     predicted: int | None
 
 

@@ -1,6 +1,6 @@
 """The operation that a client requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -10,4 +10,4 @@ class Operation:
 
     document: str
     name: str | None = None
-    variables: dict[str, Any] | None = None
+    variables: dict[str, Any] | None = field(default=None, repr=False)

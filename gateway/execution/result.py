@@ -1,7 +1,7 @@
 """The result of an operation, in the form that a client gets (GraphQL spec, section 7.1)."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphql import GraphQLError
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 class Result:
     """The result of an operation. A request error has no data, which is not the same as data that is null."""
 
-    payload: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
     """The response, which msgspec encodes. ``data`` is a dict, or a struct if a plan built it."""
     is_request_error: bool = False
     is_unanswerable: bool = False

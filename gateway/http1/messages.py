@@ -61,6 +61,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     on_send: Callable[[], None] | None = None
     new_connection: bool = False
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return f"{type(self).__name__}({self.method} {self.target})"
+
     @property
     def is_safe(self) -> bool:
         """Whether the request only reads, so that it may be sent twice (RFC 9110, section 9.2.1)."""
@@ -73,6 +77,10 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     status: int
     headers: Mapping[bytes, bytes]
     body: bytes
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return f"Response({self.status}, {len(self.body)} bytes)"
 
     def header(self, name: str) -> str | None:
         """Return the field's value whatever the case of ``name``; several fields of one name are one list."""

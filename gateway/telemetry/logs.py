@@ -9,6 +9,7 @@ are written together. Any other line is written at once, after those that wait.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -190,29 +191,35 @@ class LineHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line at once, or with the others of this turn of the event loop."""
         if not isinstance(record, RequestRecord):
-            self.flush()
+            self._write_waiting()
             super().emit(record)
             return
         self._waiting.append(record)
         if len(self._waiting) == 1:
             try:
-                asyncio.get_running_loop().call_soon(self.flush)
+                asyncio.get_running_loop().call_soon(self._write_waiting)
             except RuntimeError:  # this thread has no event loop
-                self.flush()
+                self._write_waiting()
 
     def flush(self) -> None:
         """Write the lines that wait. `logging.shutdown` calls it, too."""
+        self._write_waiting()
+        super().flush()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Do nothing but try to write the error: a log that cannot be written fails neither a request nor a task."""
+        with contextlib.suppress(OSError, ValueError):  # it would be written to the same stream, which may be closed
+            super().handleError(record)
+
+    def _write_waiting(self) -> None:
         self.acquire()
+        waiting, self._waiting = self._waiting, []
         try:
-            waiting, self._waiting = self._waiting, []
             for text in _in_whole_writes(self.format(each) + self.terminator for each in waiting):
-                super().flush()
                 self.stream.write(text)
-            super().flush()
-        except Exception:
-            if not waiting:
-                raise  # `emit` handles it
-            self.handleError(waiting[-1])  # as in logging: a log that cannot be written fails no request
+                super().flush()
+        except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
+            self.handleError(waiting[-1])
         finally:
             self.release()
 

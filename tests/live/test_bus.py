@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.events import Event
+from gateway.events.stream import RedisBus
 from gateway.events.workers import WorkersBus, WorkersRing
 from gateway.sandbox import Sandbox
+from gateway.storage.shared import shared_by
+from tests.harness import settings
 from tests.live.world import SECONDS, World, data, taken, world
 from tests.upstream.redis_server import RedisServer
 
@@ -123,6 +126,31 @@ async def test_a_write_waits_for_every_live_worker_and_for_no_dead_one() -> None
 
 
 # the stream in Redis
+
+
+class Failing(Consumer):
+    """Fails in a way that nobody foresees, the first time that it is resynchronised."""
+
+    async def resynchronise(self, reason: str) -> bool:
+        await super().resynchronise(reason)
+        if self.gaps.count(reason) == 1:
+            raise LookupError(reason)
+        return True
+
+
+async def test_a_reader_goes_on_after_any_failure(redis: RedisServer) -> None:
+    cache = settings(cache_url=redis.url, cache_secret="sixteen or more letters").cache
+    shared = shared_by(cache)
+    assert shared.redis is not None
+    bus, consumer = RedisBus(shared.redis, shared.counts), Failing()
+    await bus.start(consumer)
+    await flush(redis)
+    await until(lambda: consumer.gaps.count("redis") == 2)
+    assert consumer.gaps == ["place gone", "lost", "redis", "lost", "redis"]
+    assert await bus.publish(Event(("a",)), wait=True)
+    assert consumer.events == [Event(("a",))]
+    await bus.aclose()
+    await shared.aclose()
 
 
 async def pair(stack: AsyncExitStack, upstream: str, sandbox: Sandbox, redis: RedisServer) -> tuple[World, World]:

@@ -6,25 +6,34 @@ searched.
 """
 
 import base64
+import contextlib
+import dataclasses
 import gc
+import importlib
+import io
 import json
 import logging
 import os
+import pkgutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import typer.main
 from prometheus_client import generate_latest
 
+import gateway
 from gateway.auth.api_keys import generate_api_key
 from gateway.cli import app as command_line
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.telemetry import configure_logging
 from gateway.telemetry.metrics import Metrics
+from gateway.upstream.contract.model import Event as ContractEvent
+from gateway.web.graphiql.page import GraphiQL
 from tests.harness import FIELDS, Clock, Gateway, StartGateway
 from tests.programs import Program, Start, serving
 from tests.upstream.redis_server import RedisServer
@@ -72,6 +81,13 @@ QUOTING: dict[str, dict[str, Any]] = {
     "page that quotes": {"status": 500, "body": HTML + UPSTREAM_MESSAGE, "content_type": "text/html"},
     "header that quotes": {"status": 429, "headers": {"retry-after": UPSTREAM_MESSAGE}},
 }
+# Names of attributes that hold a credential, or what a caller or the REST API sent.
+CREDENTIALS_AND_CONTENTS = {
+    *("authorization", "token", "password", "secret", "api_key", "key_hash", "proxy_authorization"),
+    *("body", "content", "payload", "variables", "data", "bodies"),
+}
+# Attributes with such a name that hold something else.
+ONLY_NAMES: dict[type, set[str]] = {ContractEvent: {"data"}, GraphiQL: {"authorization"}}
 EVERYTHING = {**FAULTS, **QUOTING}
 
 
@@ -87,12 +103,14 @@ def log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
     """Return a function that returns everything logged at level debug, by the gateway and by libraries."""
     loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn", "asyncio")]
     before = [(each.handlers, each.level, each.propagate) for each in loggers]
-    configure_logging("debug")
+    lines = io.StringIO()
+    with contextlib.redirect_stderr(lines):  # the stream of `capsys` is closed when the fixtures are ready
+        configure_logging("debug")
     caplog.set_level(logging.DEBUG)
 
     def written() -> str:
         captured = capsys.readouterr()
-        return captured.err + captured.out + caplog.text
+        return lines.getvalue() + captured.err + captured.out + caplog.text
 
     yield written
     for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
@@ -158,6 +176,44 @@ def test_no_fault_leaks_a_secret(
         assert found(out + logged, key, *tokens) == []
     assert "gochat_gateway_operations_total" in metrics()
     assert found(metrics() + "\n".join(objects()), key) == []
+
+
+def _classes() -> Iterator[type]:
+    """Yield every class of the gateway that is a dataclass, a struct or a named tuple."""
+    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+        if not module.name.startswith(
+            ("gateway.sandbox", "gateway.schema", "gateway.web.graphiql.hatch_hook", "gateway.__main__")
+        ):
+            for each in vars(importlib.import_module(module.name)).values():
+                if isinstance(each, type) and each.__module__ == module.name and _fields(each):
+                    yield each
+
+
+def _fields(kind: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(kind):
+        return tuple(each.name for each in dataclasses.fields(kind))
+    is_struct, is_tuple = issubclass(kind, msgspec.Struct), issubclass(kind, tuple)
+    names: tuple[str, ...] = kind.__struct_fields__ if is_struct else getattr(kind, "_fields", ()) if is_tuple else ()
+    return names
+
+
+def test_no_object_shows_the_credentials_and_contents_that_it_holds() -> None:
+    """A debugger, a traceback with its locals, or a careless log line would."""
+    shown, tried = [], 0
+    for kind in _classes():
+        hidden = CREDENTIALS_AND_CONTENTS.intersection(_fields(kind)) - ONLY_NAMES.get(kind, set())
+        values = dict.fromkeys(_fields(kind)) | dict.fromkeys(hidden, f"the {NAME}")
+        if dataclasses.is_dataclass(kind):
+            made = object.__new__(kind)
+            for name, value in values.items():
+                object.__setattr__(made, name, value)
+        else:
+            made = kind(**values)
+        tried += len(hidden)
+        if NAME in repr(made):
+            shown.append(f"{kind.__module__}.{kind.__qualname__}: {', '.join(sorted(hidden))}")
+    assert tried > 20
+    assert not shown, "\n".join(shown)
 
 
 def test_the_search_finds_marks_in_data(gateway: Gateway) -> None:

@@ -1,5 +1,8 @@
 """Log lines: JSON for machines, text for a person at a terminal, and never longer than a collector takes."""
 
+import asyncio
+import errno
+import io
 import json
 import logging
 import os
@@ -14,7 +17,7 @@ from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
 from gateway.telemetry import JsonFormatter, configure_logging
-from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter
+from gateway.telemetry.logs import MAX_LINE_BYTES, RequestRecord, TextFormatter
 from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
@@ -48,6 +51,17 @@ def caught(text: str) -> Any:
         fail(text)
     except ValueError:
         return sys.exc_info()
+
+
+class FullDisk(io.StringIO):
+    """A stream that takes nothing."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self) -> None:
+        """Fail as a file does, also when it is closed."""
+        raise ValueError("I/O operation on closed file.") if self.closed else OSError(errno.ENOSPC, "full")
 
 
 @pytest.fixture
@@ -155,6 +169,25 @@ def test_the_form_follows_the_setting_and_the_terminal(
     assert len(text.splitlines()) == 3
     first = text.splitlines()[0]
     assert expected.replace(r"\x1b", "\x1b") in first
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("is_closed", [False, True])
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.ERROR])
+async def test_a_log_that_cannot_be_written_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, level: int, is_closed: bool
+) -> None:
+    stream = FullDisk()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("debug")
+    written = logging.getLogger("gateway")
+    if is_closed:
+        stream.close()
+    written.log(level, "a line")
+    written.handle(RequestRecord(level, "a request", {}))
+    written.log(level, "a line while a request's line waits")
+    written.handle(RequestRecord(level, "a request", {}))
+    await asyncio.sleep(0)
 
 
 def test_the_programs_lines_have_one_form(begin: Start, upstream: str, sandbox: Sandbox) -> None:

@@ -247,7 +247,7 @@ class _Counter:
     """Counts distinct calls."""
 
     context: OperationContext
-    variables: VariableValues
+    variables: VariableValues = field(repr=False)
     limit: int
     total: int = 0
     seen: dict[Any, int] = field(default_factory=dict)

@@ -44,6 +44,10 @@ class _Answer(NamedTuple):
     data: msgspec.Raw
     others: tuple[_Body, ...]
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no content."""
+        return "_Answer()"
+
 
 def find_answer(plan: Plan, variables: VariableValues, context: OperationContext) -> msgspec.Raw | None:
     """Return the encoded ``data`` if it is kept, and report the cached responses that stand behind it."""

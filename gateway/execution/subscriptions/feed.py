@@ -4,7 +4,7 @@ All subscriptions with these share its results.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import msgspec
@@ -41,8 +41,8 @@ class FeedKey:
 
     document: str
     name: str | None
-    variables: bytes
-    authorization: str | None
+    variables: bytes = field(repr=False)
+    authorization: str | None = field(repr=False)
     scopes: frozenset[str]
 
 

@@ -53,6 +53,10 @@ class State(NamedTuple):
     event_at: float | None = None
     """When the event arrived that caused it, in seconds since 1970; None where no event did."""
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no content."""
+        return f"State({len(self.payload)} bytes, version {self.version})"
+
 
 _MAX_PENDING_CHANGES = 100
 

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -43,7 +43,7 @@ _RENEWAL_PAUSE_SECONDS = 60.0
 class Token:
     """An access token; times are of the login's clock, in seconds."""
 
-    authorization: str
+    authorization: str = field(repr=False)
     requested_at: float
     renew_at: float
     expires_at: float

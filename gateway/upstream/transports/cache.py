@@ -22,7 +22,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -60,7 +60,7 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    body: bytes
+    body: bytes = field(repr=False)
     age: float
 
 

@@ -3,7 +3,7 @@
 Apart, as each write is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,12 +18,15 @@ class _Body(msgspec.Struct):
     token: str
     expires_at: int | None = None
 
+    def __repr__(self) -> str:
+        return "_Body()"
+
 
 @dataclass(frozen=True, slots=True)
 class ChatTokenRequest:
     """One request for a token."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     mutation: str = "createChatToken"
     thread_id: str | None = None
 

@@ -15,7 +15,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -113,7 +113,7 @@ class KeyedWrite:
 
     key: str
     subject: Subject
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 class IdempotencyKeys:

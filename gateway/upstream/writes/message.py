@@ -6,7 +6,7 @@ inferred from their names: ``gochat-gateway check --write`` tries it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -97,7 +97,7 @@ class NewMessage:
 
     thread_id: str | None
     ext_msg_id: str
-    content: bytes
+    content: bytes = field(repr=False)
     mutation: str = "createMessage"
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:  # noqa: ARG002 - the protocol's

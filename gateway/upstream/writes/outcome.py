@@ -28,6 +28,10 @@ class ChatToken(NamedTuple):
     token: str
     expires_at: object
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return "ChatToken()"
+
 
 @dataclass(frozen=True, slots=True)
 class Bodies:

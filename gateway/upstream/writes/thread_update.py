@@ -56,8 +56,8 @@ class ThreadUpdate:
     """One update; ``body`` is the request's, by REST names."""
 
     thread_id: str
-    body: Mapping[str, Any]
-    content: bytes
+    body: Mapping[str, Any] = field(repr=False)
+    content: bytes = field(repr=False)
     statuses: StatusReadings = field(default_factory=StatusReadings)
     mutation: str = "updateThread"
 

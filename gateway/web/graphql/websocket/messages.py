@@ -28,6 +28,10 @@ class Credentials(NamedTuple):
     authorization: str | None = None
     api_key: str | None = None
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return "Credentials()"
+
 
 class InvalidMessage(Exception):
     """A message that is not of the protocol; the text is the reason of close code 4400."""
@@ -39,6 +43,10 @@ class ClientMessage(msgspec.Struct, frozen=True):
     type: str
     id: Any = None
     payload: msgspec.Raw = msgspec.Raw()
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential."""
+        return f"ClientMessage({self.type})"
 
     def fields(self) -> dict[str, Any]:
         """Return the payload's fields; none where it is absent or null."""
