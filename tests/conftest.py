@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from gateway.app import create_app
 from gateway.clock import REAL_TIME, Timing
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
+from gateway.schema import FederatedSchema, build_schema
 from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
 from gateway.settings import PREFIX
@@ -36,6 +38,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(PREFIX):
             monkeypatch.delenv(name)
+
+
+@cache
+def _schema() -> FederatedSchema:
+    """Return the schema of all gateways whose settings change nothing about it: to build it takes a test's time."""
+    return build_schema()
 
 
 @pytest.fixture
@@ -62,7 +70,7 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
 
     def start_gateway(headers: dict[str, str] | None = None, timing: Timing = REAL_TIME, **overrides: Any) -> Gateway:
         chosen = settings(**{"upstream_url": upstream, **with_account(**overrides)})
-        app = create_app(chosen, timing)
+        app = create_app(chosen, timing, schema=_schema())
         listener = bind(chosen.server.host, 0, option="port") if "host" in overrides else None
         url = servers.enter_context(BackgroundServer(gateway_config(app), listener=listener)).url
         client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
