@@ -47,6 +47,7 @@ def declared(*, for_tests: bool) -> set[str]:
     return {canonicalize_name(Requirement(each).name) for each in requirements}
 
 
+@pytest.mark.slow  # it reads all files
 @pytest.mark.parametrize("package", ["gateway", "tests"])
 def test_every_import_is_declared(package: str) -> None:
     installed = packages_distributions()

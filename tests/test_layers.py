@@ -25,6 +25,7 @@ def test_every_contract_holds() -> None:
     assert "0 broken" in done.stdout
 
 
+@pytest.mark.slow  # it copies the package, and reads all of it
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [

@@ -157,6 +157,7 @@ def test_a_customer_is_found_by_its_external_id(gateway: Gateway, sandbox: Sandb
     assert sandbox.count("customer") == 2, "the profile is the customer's own call"
 
 
+@pytest.mark.slow  # a hundred callers
 def test_a_hundred_concurrent_callers_all_get_a_response(gateway: Gateway, sandbox: Sandbox) -> None:
     async def ask_all() -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=30) as client:

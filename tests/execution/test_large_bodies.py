@@ -25,6 +25,7 @@ def answer(_target: str) -> Response:
     return rest_response(200, BODY)
 
 
+@pytest.mark.slow  # it measures
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
 async def test_other_tasks_run_while_a_large_body_is_processed(plans: bool) -> None:
     assert len(BODY) > LARGE_BYTES
@@ -44,6 +45,7 @@ async def test_other_tasks_run_while_a_large_body_is_processed(plans: bool) -> N
     assert [each["id"] for each in attachments] == [f"attachment-{number}" for number in range(2_000)]
 
 
+@pytest.mark.slow  # large bodies
 async def test_a_plan_answers_from_a_large_body() -> None:
     planned = engine()
     seen = await run(planned, OPERATION, answer)

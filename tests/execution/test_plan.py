@@ -229,6 +229,7 @@ async def test_no_text_of_a_client_becomes_source() -> None:
     assert "evil" not in plan.source.lower()
 
 
+@pytest.mark.slow  # it builds thousands of threads
 async def test_a_thread_that_is_requested_many_times_is_built_once() -> None:
     """The work of building is proportional to distinct ids. Repeats may still have parts of their own REST calls."""
     planned = engine()

@@ -171,6 +171,7 @@ async def test_the_initial_states_cost_as_much_as_a_query(upstream: str, sandbox
         assert await live.code(document, ids=["a", "b", "c", "d"]) == "MAX_COST_LIMIT"
 
 
+@pytest.mark.slow  # it waits for seconds
 async def test_a_failed_read_is_tried_again_and_shows_nothing_wrong_meanwhile(live: World) -> None:
     live.put("t", status="Open")
     subscription = await live.open(THREAD, id="t")
@@ -180,6 +181,7 @@ async def test_a_failed_read_is_tried_again_and_shows_nothing_wrong_meanwhile(li
     assert (await data(subscription))["status"] == "Closed"
 
 
+@pytest.mark.slow  # it waits for seconds
 async def test_a_first_read_that_fails_is_reported_and_tried_again(live: World) -> None:
     live.sandbox.faults.add(Fault("thread", "th-1", times=3, status=500))
     subscription = await live.open(THREAD, id="th-1")
@@ -188,6 +190,7 @@ async def test_a_first_read_that_fails_is_reported_and_tried_again(live: World) 
     assert (await data(subscription))["id"] == "th-1"
 
 
+@pytest.mark.slow  # it waits for seconds
 async def test_a_state_older_than_its_event_is_read_once_more(live: World) -> None:
     live.put("t", status="Open", updated_at="2023-07-03T11:59:45Z")
     subscription = await live.open(THREAD, id="t")

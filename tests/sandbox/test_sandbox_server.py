@@ -96,6 +96,7 @@ def test_a_server_that_cannot_start_raises_in_the_thread_that_starts_it() -> Non
         BackgroundServer(config).start()
 
 
+@pytest.mark.slow  # it waits for seconds
 def test_with_another_server_a_drop_is_a_500_that_says_what_to_do() -> None:
     sandbox = Sandbox()
     sandbox.faults.add(Fault(drop="before"))

@@ -310,6 +310,7 @@ def test_incremental_delivery_is_in_flight_until_its_last_part(
     assert now.value("operations_total", type="query", code=code) == now.value("operations_total") == 1
 
 
+@pytest.mark.slow  # it sends hundreds of requests
 def test_what_clients_write_adds_no_series(watch: Watch) -> None:
     """Names of operations and fields, ids, paths, request ids, methods and bodies."""
     gateway = watch(max_batch=100)

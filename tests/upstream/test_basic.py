@@ -129,6 +129,7 @@ async def test_a_retry_is_not_sent_after_a_401(upstream: str, sandbox: Sandbox) 
 # the gateway's own account
 
 
+@pytest.mark.slow  # ten thousand calls
 async def test_one_call_tries_the_credentials_before_the_others_are_sent(upstream: str, sandbox: Sandbox) -> None:
     async with basic_client(upstream, Clock(), password="wrong") as client:
         answers = await outcomes([ask(client) for _ in range(10_000)])

@@ -22,6 +22,7 @@ def answer(status: int, body: str | None = None, retry_after: str | None = None)
     return {"status": status, "body": body, "headers": {} if retry_after is None else {"retry-after": retry_after}}
 
 
+@pytest.mark.slow  # a thousand operations
 @pytest.mark.parametrize(
     ("fault", "code", "seconds"),
     [

@@ -155,6 +155,7 @@ def quiet(examples: int) -> rules:
     return rules(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
+@pytest.mark.slow  # it sends thousands of requests
 @given(steps=STEPS)
 @quiet(30)
 def test_every_response_and_every_error_belongs_to_its_caller(

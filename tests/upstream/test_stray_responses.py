@@ -158,6 +158,7 @@ async def test_a_stray_response_inside_a_body_reaches_no_caller(front: Front, st
             await callers.gets_its_own(owner, f"th-{number}")
 
 
+@pytest.mark.slow  # it waits for seconds
 async def test_thirty_kept_connections_that_are_reset_when_next_used_fail_no_get(front: Front) -> None:
     async with front() as (callers, server):
         calls = [asyncio.create_task(callers.ask(CALLERS[0], f"th-{number}")) for number in range(30)]

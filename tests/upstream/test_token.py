@@ -125,6 +125,7 @@ async def test_routes_without_rights_do_not_renew_the_token_for_each_other(upstr
         assert sandbox.count("token") == logins + 1
 
 
+@pytest.mark.slow  # ten thousand calls
 async def test_ten_thousand_calls_with_a_wrong_password_are_one_login(upstream: str, sandbox: Sandbox) -> None:
     clock = Clock()
     async with token_client(upstream, clock, password="wrong") as client:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.auth.issuer import eventually
 from tests.web.streams.conftest import LiveGateway
 from tests.web.streams.responses import EVENTS, events_of, streamed
@@ -38,6 +40,7 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
     assert value("subscriptions_ended_total", transport="websocket", reason="connection") == 1
 
 
+@pytest.mark.slow  # it waits for seconds
 def test_a_client_that_takes_nothing_delays_nobody(live: LiveGateway) -> None:
     """Its results wait for it alone, and only the latest of them."""
     live.change("large", content="x" * 100)

@@ -134,6 +134,7 @@ def test_a_subscription_that_the_rest_api_refuses_ends_with_the_reason(
     assert result["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
+@pytest.mark.slow  # it waits for seconds
 def test_a_subscription_as_old_as_it_may_get_is_interrupted(start_live: StartLive) -> None:
     """Its client comes back by itself: an event stream ends without ``complete``, a socket closes with 1012."""
     gateway = start_live(subscription_max_lifetime=1)

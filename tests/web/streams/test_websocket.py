@@ -57,6 +57,7 @@ def test_a_connection_is_acknowledged(gateway: Gateway, init: Any) -> None:
         assert socket.result("1", THREAD) == RESULT
 
 
+@pytest.mark.slow  # it waits for seconds
 def test_a_socket_whose_connection_is_not_initialised_is_closed(gateway: Gateway) -> None:
     with opened(gateway) as socket:
         assert socket.closed() == (4408, "Connection initialisation timeout")

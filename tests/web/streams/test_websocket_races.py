@@ -36,6 +36,7 @@ def until_pong(socket: Socket, number: int) -> list[str]:
         received.append(text)
 
 
+@pytest.mark.slow  # a thousand races
 def test_nothing_follows_a_complete_however_it_is_raced(live: LiveGateway) -> None:
     """All rounds use one id. What the gateway sends after it has read a complete is of a later round."""
     chosen = random.Random(7)  # noqa: S311 - which round does what
