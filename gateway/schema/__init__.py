@@ -6,7 +6,7 @@ from gateway.schema.federation import FederatedSchema, SchemaOptions
 from gateway.schema.mutations import Mutation
 from gateway.schema.queries import Query
 from gateway.schema.resolvers.context import GatewayInfo
-from gateway.schema.resolvers.enumerations import Enumerations
+from gateway.schema.resolvers.enumerations import NO_NAMES, Enumerations
 from gateway.schema.subscriptions import Subscription
 
 __all__ = ["Enumerations", "FederatedSchema", "GatewayInfo", "Query", "SchemaOptions", "build_schema"]
@@ -18,7 +18,7 @@ def build_schema(
     types: Iterable[type] = (),
     incremental: bool = False,
     field_scopes: bool = False,
-    enumerations: Enumerations | None = None,
+    enumerations: Enumerations = NO_NAMES,
 ) -> FederatedSchema:
     """Return the schema, ready to execute against records of the REST API.
 
@@ -28,5 +28,5 @@ def build_schema(
 
     `create_app` sets the last three by its settings, whatever they are here.
     """
-    options = SchemaOptions(incremental, field_scopes, enumerations or Enumerations())
+    options = SchemaOptions(incremental, field_scopes, enumerations)
     return FederatedSchema(options, query=query, mutation=Mutation, subscription=Subscription, types=tuple(types))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 
 from pydantic.fields import FieldInfo
 
@@ -48,7 +49,8 @@ class Setting:
     field: FieldInfo
 
 
-def catalogue() -> dict[str, Setting]:
+@cache
+def catalogue() -> Mapping[str, Setting]:
     """Return every setting by its variable in lower case without the prefix: the name that flags and tests use."""
     found = {}
     for group, model in GROUPS.items():

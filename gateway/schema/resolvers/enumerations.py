@@ -69,6 +69,10 @@ class Enumerations:
         return name_of
 
 
+NO_NAMES = Enumerations()
+"""No names, and so nothing to count."""
+
+
 def name_of(graphql_type: GraphQLNamedType) -> NameOf | None:
     """Return what names the values of a scalar, None for a scalar without names."""
     found: NameOf | None = graphql_type.extensions.get(_EXTENSION)
@@ -107,7 +111,7 @@ def _keys_to_write(names: Mapping[str, str]) -> dict[str, str]:
 def load_enumerations(path: Path | None) -> Enumerations:
     """Return the names in a file, none without one; raise ConfigurationError with everything that is wrong in it."""
     if path is None:
-        return Enumerations()
+        return NO_NAMES
     where = f"GATEWAY_ENUMS: {path}"
     try:
         given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
