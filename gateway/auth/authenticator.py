@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
 from gateway.auth.api_keys import ApiKeys, load_api_keys
-from gateway.auth.challenges import BEARER, REALM, CredentialsRefused, LoginRequired, ScopeRequired
+from gateway.auth.challenges import BEARER, REALM, CredentialsRefused, LoginRequired, Reason, ScopeRequired
 from gateway.auth.failures import AuthFailures
 from gateway.auth.jwks import KeySource, RemoteJwks, StaticKey, jwks_fetcher, key_from_file
 from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
@@ -183,7 +184,8 @@ def auth_metrics(counts: Counts) -> Iterator[Metric]:
     reasons: dict[Labels, float] = {
         (name.removeprefix(_REASON),): n for name, n in counts.copy().items() if name.startswith(_REASON)
     }
-    yield counter("auth_failures", "Rejected credentials, by reason.", ("reason",), reasons)
+    known = [(reason,) for reason in get_args(Reason)]
+    yield counter("auth_failures", "Rejected credentials, by reason.", ("reason",), reasons, known)
     yield counter(
         "auth_failures_limited",
         "Requests from addresses that are blocked after too many wrong credentials.",

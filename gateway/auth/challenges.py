@@ -1,5 +1,7 @@
 """Errors that reject a caller, with the challenge that says which credentials are needed."""
 
+from typing import Literal, TypeAlias
+
 from gateway.errors import Forbidden, Unauthenticated
 
 REALM = 'realm="gochat-gateway"'
@@ -23,9 +25,32 @@ class ScopeRequired(Forbidden):
         self.challenge = f'{BEARER}, error="insufficient_scope", scope="{names}"'
 
 
+Reason: TypeAlias = Literal[
+    "API key",
+    "API key expired",
+    "algorithm",
+    "claim",
+    "claim aud",
+    "claim exp",
+    "claim iat",
+    "claim iss",
+    "claim missing",
+    "claim nbf",
+    "claim sub",
+    "expired",
+    "header",
+    "no token",
+    "signature",
+    "too long",
+    "type",
+    "unknown key",
+]
+"""Why credentials are refused."""
+
+
 class CredentialsRefused(Exception):
     """The credentials are wrong. ``reason`` is for the operator only: the response must not help an attacker."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason

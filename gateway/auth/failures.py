@@ -10,6 +10,7 @@ from math import ceil
 
 from cachetools import LRUCache
 
+from gateway.auth.challenges import Reason
 from gateway.auth.rate_limits import Rate
 from gateway.errors import RateLimited
 from gateway.telemetry import Counts, logger
@@ -38,7 +39,7 @@ class AuthFailures:
             raise _too_many(seconds)
         self._blocked_until.pop(client, None)
 
-    async def add(self, address: str | None, reason: str) -> None:
+    async def add(self, address: str | None, reason: Reason) -> None:
         """Count a failure; raise RateLimited if it exceeds the limit."""
         self.require_unblocked(address)
         client = client_of(address)

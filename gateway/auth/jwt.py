@@ -6,7 +6,7 @@ clock as a parameter, and bounds what it decodes. (PyJWT is as fast, 60 us for R
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from joserfc.errors import ExpiredTokenError, InvalidClaimError, MissingClaimErr
 from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
-from gateway.auth.challenges import CredentialsRefused
+from gateway.auth.challenges import CredentialsRefused, Reason
 from gateway.auth.jwks import KeySource
 from gateway.auth.viewer import Viewer
 from gateway.compat.joserfc import MALFORMED_TOKEN
@@ -27,6 +27,14 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 _TYPES = ("jwt", "at+jwt")
 """The kinds of tokens that say who calls. Logout tokens and others may have the same key (RFC 8725, section 3.11)."""
 
+_OF_CLAIMS: Mapping[str, Reason] = {
+    "aud": "claim aud",
+    "exp": "claim exp",
+    "iat": "claim iat",
+    "iss": "claim iss",
+    "nbf": "claim nbf",
+    "sub": "claim sub",
+}
 _MAX_TOKEN_BYTES = 8 * 1024
 _MAX_VERIFIED = 10_000
 _MAX_NAME_LENGTH = 200
@@ -90,7 +98,7 @@ class JwtVerifier:
         except MissingClaimError as exc:
             raise CredentialsRefused("claim missing") from exc
         except InvalidClaimError as exc:
-            raise CredentialsRefused(f"claim {exc.claim}") from exc
+            raise CredentialsRefused(_OF_CLAIMS.get(exc.claim, "claim")) from exc
         viewer = Viewer(None, _caller(claims), _scopes(claims), float(min(claims["exp"], _LATEST)))
         self._drop_tokens_of_old_keys()
         self._verified[_digest(token)] = viewer, claims["exp"]

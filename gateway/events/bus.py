@@ -5,9 +5,12 @@
 A process that may have missed events cannot know which. So it purges everything and reads again what is watched.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.events.event import Event
+
+Gap: TypeAlias = Literal["overtaken", "place gone", "redis"]
+"""Why events may have been missed."""
 
 
 class Consumer(Protocol):
@@ -19,11 +22,8 @@ class Consumer(Protocol):
     async def lose(self) -> None:
         """Serve nothing from the cache until `resynchronise` succeeds: events may be missed from now on."""
 
-    async def resynchronise(self, reason: str) -> bool:
-        """Purge everything, and let all subscriptions read again; return whether the cache accepted it.
-
-        ``reason`` is one of a few, for the metrics.
-        """
+    async def resynchronise(self, reason: Gap) -> bool:
+        """Purge everything, and let all subscriptions read again; return whether the cache accepted it."""
 
 
 class Bus(Protocol):

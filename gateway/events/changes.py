@@ -7,18 +7,17 @@ The shared cache is purged before the bus has the event: a process that reads on
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, get_args
 
 from prometheus_client.core import Metric
 
-from gateway.events.bus import Bus
+from gateway.events.bus import Bus, Gap
 from gateway.events.event import SOURCE_GATEWAY, Event
 from gateway.telemetry import Counts, logger
 from gateway.telemetry.metrics import counter
 
 _EVERYTHING_AT_MOST_EVERY_SECONDS = 5.0
 _GAP = "event_gaps: "
-_GAPS = ("overtaken", "place gone", "redis")
 
 
 class Purge(Protocol):
@@ -109,7 +108,7 @@ class Changes:
         """Serve nothing from the cache until everything is purged: events may be missed from now on."""
         self._purge.suspend()
 
-    async def resynchronise(self, reason: str) -> bool:
+    async def resynchronise(self, reason: Gap) -> bool:
         """Purge everything, and let all subscribers read again: events may have been missed."""
         self._counts[_GAP + reason] += 1
         logger.warning("events may have been missed (%s): everything is purged and read again", reason)
@@ -147,5 +146,5 @@ def event_metrics(counts: Counts) -> Iterator[Metric]:
         "event_gaps",
         "Times that events may have been missed, so that everything was purged and read again, by reason.",
         ("reason",),
-        {(reason,): counts[_GAP + reason] for reason in _GAPS},
+        {(reason,): counts[_GAP + reason] for reason in get_args(Gap)},
     )

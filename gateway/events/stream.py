@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.events.bus import Consumer
+from gateway.events.bus import Consumer, Gap
 from gateway.events.event import Event
 from gateway.storage.shared import Redis
 from gateway.telemetry import Counts, logger
@@ -126,7 +126,7 @@ class RedisBus:
                 await self._apply(consumer, fields)
                 place = entry.decode()
 
-    async def _resynchronise(self, consumer: Consumer, reason: str) -> None:
+    async def _resynchronise(self, consumer: Consumer, reason: Gap) -> None:
         if not await consumer.resynchronise(reason):
             raise TimeoutError
 

@@ -261,10 +261,15 @@ def _reason(exc: Exception) -> str:
     return "failure"
 
 
+_REASONS = ("a large response", "arguments", "failure", "scope", "unexpected value", "variables")
+
+
 def engine_metrics(engine: Engine) -> Iterator[Metric]:
     """Yield how operations were executed, and how many documents are cached. They are read at each scrape."""
     counters = engine.counters
     executions: dict[tuple[str, ...], float] = {("planned", ""): counters.planned}
+    # Why there is no plan names types and fields of the schema, so those series are not known from the start.
+    known = [("stood_aside", reason) for reason in _REASONS]
     for result, reasons in (("stood_aside", counters.stood_aside), ("not_plannable", counters.not_plannable)):
         executions.update({(result, reason): number for reason, number in reasons.copy().items()})
     yield counter(
@@ -272,5 +277,6 @@ def engine_metrics(engine: Engine) -> Iterator[Metric]:
         "Operations by whether a plan answered them, and for what reason not.",
         ("result", "reason"),
         executions,
+        known,
     )
     yield gauge("documents_kept", "Documents that are kept, parsed and validated.", (), {(): engine.documents.kept})

@@ -13,6 +13,7 @@
 Nothing here knows the REST API.
 """
 
+from gateway.http1.connection import Discarded
 from gateway.http1.errors import (
     CallFailed,
     ConnectFailed,
@@ -36,6 +37,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectTimedOut",
     "ConnectionBroken",
+    "Discarded",
     "HeaderLines",
     "InvalidRequest",
     "InvalidResponse",

@@ -51,11 +51,30 @@ import termios
 from array import array
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from gateway.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayResponse
 from gateway.http1.messages import Response
 from gateway.http1.parser import ResponseParser
+
+Discarded: TypeAlias = Literal[
+    "broken",
+    "cancelled",
+    "closed_by_peer",
+    "early",
+    "expired",
+    "gave_up",
+    "invalid",
+    "last",
+    "pool_closed",
+    "readable",
+    "replaced",
+    "stray",
+    "surplus",
+    "suspect",
+    "timed_out",
+]
+"""Why a connection is not used again."""
 
 _MAX_SINGLE_WRITE_BYTES = (
     65_536  # a body up to this size is copied behind its head, which costs less than a second system call
@@ -86,7 +105,7 @@ class Connection(asyncio.Protocol):
     ``on_close`` is called once, with the connection and the reason, when it will not be used again.
     """
 
-    def __init__(self, max_body: int, on_close: Callable[["Connection", str], None]) -> None:
+    def __init__(self, max_body: int, on_close: Callable[["Connection", Discarded], None]) -> None:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._parser = ResponseParser(max_body)
@@ -134,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._watch(timeout)
         return response
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: Discarded) -> None:
         """Close the connection at once; a call that waits for its response fails."""
         broken = ConnectionBroken(
             "The connection ended before the response did.",
@@ -222,7 +241,7 @@ class Connection(asyncio.Protocol):
         if waiting is not None and not waiting.done():
             waiting.set_result(response)
 
-    def _fail(self, exc: CallFailed, reason: str) -> None:
+    def _fail(self, exc: CallFailed, reason: Discarded) -> None:
         if self._state is _CLOSED:
             return
         self._state = _CLOSED

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gateway.http1.connection import Connection
+from gateway.http1.connection import Connection, Discarded
 from gateway.http1.connector import Connector, Resolve, resolve
 from gateway.http1.errors import ConnectFailed, ConnectionBroken
 from gateway.http1.messages import Request, RequestWriter, Response
@@ -211,7 +211,7 @@ class Pool:
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(self.settings.max_idle, self.close_expired)
 
-    def _forget(self, connection: Connection, reason: str) -> None:
+    def _forget(self, connection: Connection, reason: Discarded) -> None:
         self._idle.pop(connection, None)
         self._discarded[reason] += 1
 

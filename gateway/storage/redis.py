@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from gateway.storage import RedisUser
 from gateway.telemetry import Counts, logger
 
 T = TypeVar("T")
@@ -27,7 +28,6 @@ _KEY_PREFIX = "gochat-gateway:"
 _PAUSE_SECONDS = 1.0
 # Per user. A thousand look-ups at once take as long with 128 connections, and opening those takes longer.
 _MAX_CONNECTIONS = 32
-_USERS = 5
 
 
 class RedisConnection:
@@ -46,7 +46,7 @@ class RedisConnection:
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            max_connections=_MAX_CONNECTIONS * _USERS,
+            max_connections=_MAX_CONNECTIONS * len(get_args(RedisUser)),
             # A kept connection may be dead although Redis is well: one retry on a new connection tells them apart.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
@@ -58,11 +58,13 @@ class RedisConnection:
         self._changes = 0
         self._paused_until: dict[str, float] = {}
 
-    def store(self, user: str) -> "RedisStore":
+    def store(self, user: RedisUser) -> "RedisStore":
         """Return a store for ``user``, whose failures are counted under that name."""
         return RedisStore(self, user)
 
-    async def run(self, user: str, command: Callable[[], Awaitable[T]], *, during_pause: bool = False) -> T | None:
+    async def run(
+        self, user: RedisUser, command: Callable[[], Awaitable[T]], *, during_pause: bool = False
+    ) -> T | None:
         """Return the result of ``command``; None without a reply in time, and during the pause after a failure."""
         if self._clock() < self._paused_until.get(user, 0.0) and not during_pause:
             return None
@@ -107,7 +109,7 @@ class RedisConnection:
 class RedisStore:
     """Keeps entries in Redis, shared by every gateway that uses the same one."""
 
-    def __init__(self, connection: RedisConnection, user: str) -> None:
+    def __init__(self, connection: RedisConnection, user: RedisUser) -> None:
         self._connection = connection
         self._client = connection.client
         self._user = user

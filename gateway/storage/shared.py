@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway.clock import REAL_TIME, Timing
 from gateway.settings import CacheSettings
+from gateway.storage import RedisUser
 from gateway.telemetry import Counts
 
 T = TypeVar("T")
@@ -43,10 +44,12 @@ class Redis(Protocol):
     def dedicated(self) -> Any:
         """Return a client of redis-py of its own for one user, whose commands may block."""
 
-    def store(self, user: str) -> Store:
+    def store(self, user: RedisUser) -> Store:
         """Return a store whose failures are counted for ``user``."""
 
-    async def run(self, user: str, command: Callable[[], Awaitable[T]], *, during_pause: bool = False) -> T | None:
+    async def run(
+        self, user: RedisUser, command: Callable[[], Awaitable[T]], *, during_pause: bool = False
+    ) -> T | None:
         """Return the result of a command; None if Redis does not respond in time."""
 
     async def aclose(self) -> None:
@@ -66,7 +69,7 @@ class Shared:
         if self.redis is not None:
             await self.redis.aclose()
 
-    def store(self, user: str) -> Store | None:
+    def store(self, user: RedisUser) -> Store | None:
         """Return the store in Redis for ``user``, None where there is no Redis."""
         return None if self.redis is None else self.redis.store(user)
 

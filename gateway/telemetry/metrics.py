@@ -38,10 +38,17 @@ class Counts(Counter[str]):
     """How often each event happened since the start, by name."""
 
 
-def counter(name: str, documentation: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    """Return a counter; ``name`` is without prefix and ``_total``."""
+def counter(
+    name: str, documentation: str, labels: Labels, values: Mapping[Labels, float], known: Iterable[Labels] = ()
+) -> Metric:
+    """Return a counter; ``name`` is without prefix and ``_total``.
+
+    The ``known`` series exist from the start: Prometheus sees no increase in a series that begins with its first event.
+    """
     family = CounterMetricFamily(PREFIX + name, documentation, labels=labels)
-    for each, value in list(values.items()):  # a copy, since the scrape runs in another thread than the event loop
+    counted = dict.fromkeys(known, 0.0)
+    counted.update(list(values.items()))  # a copy, since the scrape runs in another thread than the event loop
+    for each, value in counted.items():
         family.add_metric(each, value)
     return family
 

@@ -1,17 +1,32 @@
 """The metrics of the REST calls, read from the layers at each scrape."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
+from typing import get_args
 
 from prometheus_client.core import Metric
 
-from gateway.http1 import Pool
+from gateway.http1 import Discarded, Pool
+from gateway.storage import RedisUser
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter, gauge
+from gateway.upstream.call import ResponseOrigin, outcome_of
+from gateway.upstream.contract import READS, ROUTES, TOKEN, WRITES
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitBreaker, CircuitState
 
 _ROUTE = ("route",)
 _REDIS = "redis_failures: "
+# GET and POST of one template are one route for the circuit breaker, and for metrics.
+_ROUTES: tuple[Labels, ...] = tuple(dict.fromkeys((each.template,) for each in ROUTES.values()))
+_SUCCESSES: tuple[Labels, ...] = (
+    *((each.template, origin.value, outcome_of(HTTPStatus.OK)) for each in READS for origin in ResponseOrigin),
+    *(
+        (each.template, ResponseOrigin.FETCHED.value, outcome_of(each.status))
+        for each in WRITES
+        if each is not TOKEN  # a login is no call of an operation
+    ),
+)
 
 
 def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
@@ -21,18 +36,21 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
         "REST calls of operations, by route, source of the response, and outcome.",
         ("route", "source", "outcome"),
         {(route, origin.value, outcome): n for (route, origin, outcome), n in upstream.client.calls.copy().items()},
+        _SUCCESSES,
     )
     yield counter(
         "upstream_retries",
         "Retries of REST calls.",
         _ROUTE,
         {(route,): number for route, number in upstream.retry.retries.copy().items()},
+        _ROUTES,
     )
     yield counter(
         "upstream_held",
         "REST calls that were refused because of an earlier 429.",
         _ROUTE,
         {(route,): number for route, number in upstream.holds.held.copy().items()},
+        [each for each in _ROUTES if each != (TOKEN.template,)],
     )
     yield from _queue(upstream)
     yield from _connections(upstream.pool)
@@ -61,6 +79,7 @@ def _connections(pool: Pool) -> Iterator[Metric]:
         "Connections to the REST API that the gateway closed or lost, by reason.",
         ("reason",),
         {(reason,): number for reason, number in now.discarded.items()},
+        [(reason,) for reason in get_args(Discarded)],
     )
     yield counter(
         "upstream_reconnects",
@@ -72,23 +91,26 @@ def _connections(pool: Pool) -> Iterator[Metric]:
 
 def _breaker(breaker: CircuitBreaker) -> Iterator[Metric]:
     circuits = breaker.circuits
+    states = {route: CircuitState.CLOSED for (route,) in _ROUTES} | {each.name: each.state for each in circuits}
     yield gauge(
         "breaker_state",
         "1 for the current state of a route's circuit, 0 for the other states.",
         ("route", "state"),
-        {(each.name, state.value): float(each.state is state) for each in circuits for state in CircuitState},
+        {(route, state.value): float(now is state) for route, now in states.items() for state in CircuitState},
     )
     yield counter(
         "breaker_opened",
         "Times that the circuit of a route has opened.",
         _ROUTE,
         {(each.name,): each.opened for each in circuits},
+        _ROUTES,
     )
     yield counter(
         "breaker_refused",
         "REST calls that an open circuit rejected.",
         _ROUTE,
         {(each.name,): each.refused for each in circuits},
+        _ROUTES,
     )
 
 
@@ -115,7 +137,8 @@ def _cache(counts: Counts) -> Iterator[Metric]:
     users: dict[Labels, float] = {
         (name.removeprefix(_REDIS),): n for name, n in counts.copy().items() if name.startswith(_REDIS)
     }
-    yield counter("redis_failures", "Commands that Redis did not answer, by what they were for.", ("user",), users)
+    help_text = "Commands that Redis did not answer, by what they were for."
+    yield counter("redis_failures", help_text, ("user",), users, [(user,) for user in get_args(RedisUser)])
 
 
 def _account(upstream: Upstream) -> Iterator[Metric]:

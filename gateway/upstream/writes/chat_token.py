@@ -11,7 +11,7 @@ from gateway.http1 import Response
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CREATE_CHAT_TOKEN
 from gateway.upstream.writes.outcome import Answer, ChatToken, Outcome
-from gateway.upstream.writes.write import Reading
+from gateway.upstream.writes.write import Mutation, Reading
 
 
 class _Body(msgspec.Struct):
@@ -27,7 +27,7 @@ class ChatTokenRequest:
     """One request for a token."""
 
     content: bytes = field(repr=False)
-    mutation: str = "createChatToken"
+    mutation: Mutation = "createChatToken"
     thread_id: str | None = None
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:  # noqa: ARG002 - the protocol's

@@ -16,7 +16,7 @@ from gateway.http1 import Response
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CREATE_MESSAGE
 from gateway.upstream.writes.outcome import Answer, Bodies, Outcome
-from gateway.upstream.writes.write import Reading
+from gateway.upstream.writes.write import Mutation, Reading
 
 PAGE = 20
 """How many messages are searched at each end of a thread: whether the newest are first is not documented."""
@@ -98,7 +98,7 @@ class NewMessage:
     thread_id: str | None
     ext_msg_id: str
     content: bytes = field(repr=False)
-    mutation: str = "createMessage"
+    mutation: Mutation = "createMessage"
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:  # noqa: ARG002 - the protocol's
         """Return None: nobody else has the id of the message."""

@@ -12,7 +12,7 @@ from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import UPDATE_THREAD
 from gateway.upstream.writes.outcome import Answer, Bodies, Outcome
-from gateway.upstream.writes.write import Reading
+from gateway.upstream.writes.write import Mutation, Reading
 
 _MAX_STATUSES = 100
 
@@ -59,7 +59,7 @@ class ThreadUpdate:
     body: Mapping[str, Any] = field(repr=False)
     content: bytes = field(repr=False)
     statuses: StatusReadings = field(default_factory=StatusReadings)
-    mutation: str = "updateThread"
+    mutation: Mutation = "updateThread"
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:
         """Return the thread from the cache or else from the REST API; None where it cannot be compared anyway."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.clock import Timing
 from gateway.http1 import Response
@@ -14,6 +14,9 @@ READ_BACK_SECONDS = 2.0
 """How long a write is read back. So much of the operation's time is kept for it."""
 
 _PAUSE_SECONDS = 0.5
+
+Mutation: TypeAlias = Literal["createChatToken", "createMessage", "updateThread"]
+"""The mutations that write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Write(Protocol):
     """One write to the REST API."""
 
     @property
-    def mutation(self) -> str:
+    def mutation(self) -> Mutation:
         """The name of the mutation."""
 
     @property

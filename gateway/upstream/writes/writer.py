@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
+from typing import get_args
 
 from prometheus_client.core import Metric
 
@@ -27,7 +29,7 @@ from gateway.upstream.writes.message import NewMessage
 from gateway.upstream.writes.outcome import Answer, Outcome
 from gateway.upstream.writes.refusal import refusal
 from gateway.upstream.writes.thread_update import StatusReadings
-from gateway.upstream.writes.write import Reading, Write, time_to_read, time_to_send
+from gateway.upstream.writes.write import Mutation, Reading, Write, time_to_read, time_to_send
 
 WRITE_SCOPE = "chat:write"
 """What a caller needs to write in service mode."""
@@ -189,4 +191,5 @@ def writer_metrics(writer: Writer) -> Iterator[Metric]:
         "Mutations by name and outcome; ERROR: nothing was written.",
         ("mutation", "outcome"),
         writer.outcomes,
+        list(product(get_args(Mutation), (*(each.value for each in Outcome), _ERROR))),
     )

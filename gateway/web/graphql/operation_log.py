@@ -9,16 +9,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
+from graphql import OperationType
 from prometheus_client.core import Metric
 
-from gateway.errors import InternalError
+from gateway.errors import GatewayError, InternalError
 from gateway.execution.documents.cache import DIGEST_LENGTH, digest_of
 from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
-from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.context import Execution, OperationContext
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
@@ -30,8 +32,8 @@ DISCONNECTED = "CLIENT_DISCONNECTED"
 
 _OK = "OK"
 _MAX_NAME_CHARACTERS = 100
-# Prometheus sees no increase in a series that begins with its first event.
-_FROM_THE_START: dict[tuple[str, ...], int] = {("query", _OK): 0, ("query", InternalError.code): 0}
+_TYPES = (*(each.value for each in OperationType), Execution().type)
+_STATUSES = (200, 304, 400, 401, 403, 405, 406, 413, 414, 415, 429, 500, 503)
 
 Payload = dict[str, Any]
 
@@ -157,13 +159,25 @@ class OperationReporter:
             "operations",
             "Operations by type, and by the code of their first error or OK.",
             ("type", "code"),
-            {**_FROM_THE_START, **self._operations.copy()},
+            self._operations.copy(),
+            list(product(_TYPES, (_OK, DISCONNECTED, *sorted(_codes())))),
         )
         yield gauge("operations_in_flight", "Operations that are under way.", (), {(): self._in_flight})
         responses: Counter[tuple[str, ...]] = Counter()
         for status, number in self._responses.copy().items():
             responses[(outcome_of(status),)] += number
-        yield counter("http_responses", "Responses of /graphql by HTTP status.", ("status",), responses)
+        statuses = [(str(status),) for status in _STATUSES]
+        yield counter("http_responses", "Responses of /graphql by HTTP status.", ("status",), responses, statuses)
+
+
+def _codes() -> set[str]:
+    """Return the codes of all errors that a client can get."""
+    codes: set[str] = set()
+    classes: list[type[GatewayError]] = [GatewayError]
+    for each in classes:
+        codes.add(each.code)
+        classes += each.__subclasses__()
+    return codes
 
 
 def _fields(operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> dict[str, Any]:

@@ -101,26 +101,31 @@ class StreamReporter:
     def socket_closed(self, code: int) -> None:
         """Count its end, with the code of whichever side closed it first."""
         self._sockets -= 1
-        self._closed[(str(code) if code in _CODES else "other",)] += 1
+        self._closed[(str(code) if code in _CODES else _OTHER,)] += 1
 
     def _metrics(self) -> Iterator[Metric]:
         opened, ended = self._opened.copy(), self._ended.copy()
+        transports = [(EVENTS,), (PARTS,), (SOCKET,)]
         active: dict[tuple[str, ...], float] = {
-            (transport,): number - sum(n for (of, _), n in ended.items() if of == transport)
-            for (transport,), number in opened.items()
+            (transport,): opened[(transport,)] - sum(n for (of, _), n in ended.items() if of == transport)
+            for (transport,) in transports
         }
         yield gauge("subscriptions_active", "Subscriptions that are open, by transport.", ("transport",), active)
-        yield counter("subscriptions_opened", "Subscriptions that were opened.", ("transport",), opened)
+        yield counter("subscriptions_opened", "Subscriptions that were opened.", ("transport",), opened, transports)
         yield counter(
             "subscriptions_ended",
             "Subscriptions that ended, by transport and reason.",
             ("transport", "reason"),
             ended,
+            [(transport, reason.value) for (transport,) in transports for reason in EndReason],
         )
         yield gauge("websockets_open", "WebSockets that are open.", (), {(): self._sockets})
-        yield counter("websocket_closes", "WebSockets that were closed, by code.", ("code",), self._closed)
+        codes = [(str(code),) for code in sorted(_CODES)]
+        help_text = "WebSockets that were closed, by code."
+        yield counter("websocket_closes", help_text, ("code",), self._closed, [*codes, (_OTHER,)])
 
 
+_OTHER = "other"
 _CODES = frozenset(
     {1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1012, 1013, 4400, 4401, 4403, 4406, 4408, 4409, 4429, 4499}
 )
