@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from gateway.server.listeners import url_of
+from gateway.server.listeners import listen, url_of
 from gateway.telemetry import Shortage, is_shortage, logger
 
 BACKLOG: Final = 2048
@@ -35,10 +35,10 @@ class Acceptor:
         self._shortage = Shortage(CONNECTIONS_WAIT)
 
     def start(self, take: Callable[[socket.socket], bool]) -> None:
-        """Listen, and accept connections in the running event loop."""
+        """Listen, and accept connections in the running event loop; ConfigurationError if the port is taken."""
         self._take = take
         self._listener.setblocking(False)
-        self._listener.listen(BACKLOG)
+        listen(self._listener, BACKLOG)
         logger.info("listening on %s/graphql", url_of(self._listener))
         self._read()
 

@@ -14,9 +14,15 @@ from prometheus_client.registry import CollectorRegistry
 from gateway.errors import ConfigurationError
 from gateway.telemetry import logger
 
+PORT_OPTION = "--port or GATEWAY_PORT"
+"""What sets the port for callers."""
 
-def bind(host: str, port: int, *, option: str) -> socket.socket:
-    """Return a socket bound to ``port`` of ``host``; ConfigurationError that names ``option`` if the port is taken."""
+
+def bind(host: str, port: int, *, option: str = PORT_OPTION) -> socket.socket:
+    """Return a socket bound to ``port`` of ``host``; ConfigurationError that names ``option`` if the port is taken.
+
+    Two programs that start at the same moment can both bind it; `listen` fails in one of them.
+    """
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(address[0], address[1])
@@ -29,6 +35,15 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
     except OSError as exc:
         raise _cannot_listen(host, port, option, exc) from exc
     return listener
+
+
+def listen(listener: socket.socket, backlog: int) -> None:
+    """Listen; ConfigurationError if another program has begun to listen on the port since it was bound."""
+    try:
+        listener.listen(backlog)
+    except OSError as exc:
+        host, port = listener.getsockname()[:2]
+        raise _cannot_listen(host, port, PORT_OPTION, exc) from exc
 
 
 def url_of(listener: socket.socket) -> str:

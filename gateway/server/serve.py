@@ -49,7 +49,7 @@ def serve(settings: Settings, overrides: Mapping[str, Any]) -> None:
     _warn_if_events_reach_one_gateway(settings)
     if problem := descriptor_problem(descriptors_needed(settings.upstream)):
         logger.warning(problem)
-    with bind(settings.server.host, settings.server.port, option="--port or GATEWAY_PORT") as listener:
+    with bind(settings.server.host, settings.server.port) as listener:
         if settings.server.workers > 1:
             _export(overrides)
             _serve_with_workers(settings, listener)

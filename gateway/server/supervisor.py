@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.compat.uvicorn import CANNOT_START
+from gateway.errors import ConfigurationError
 from gateway.events.workers import WorkersRing
 from gateway.server.accepting import Acceptor
 from gateway.server.handover import LEAVING, READY, hand_over
@@ -57,12 +58,24 @@ class Worker:
 
 
 class Supervisor:
-    """Runs ``number`` workers until a signal stops them. ``stop_seconds``: the longest that one may take to end."""
+    """Runs ``number`` workers until a signal stops them.
 
-    def __init__(self, listener: socket.socket, number: int, stop_seconds: float, *, metrics: bool) -> None:
+    ``stop_seconds``: the longest that one may take to end. ``hung_seconds``: how long its event loop may not run.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        number: int,
+        stop_seconds: float,
+        *,
+        metrics: bool,
+        hung_seconds: float = HUNG_SECONDS,
+    ) -> None:
         self._acceptor = Acceptor(listener)
         self._number = number
         self._stop_seconds = stop_seconds
+        self._hung_seconds = hung_seconds
         self._with_metrics = metrics
         self._memory = WorkersMemory()
         self._ring = WorkersRing()
@@ -131,9 +144,17 @@ class Supervisor:
             self._let_leave(worker)
 
     def _accept_if_ready(self) -> None:
-        if not self._is_accepting and len(self._rotation) >= self._number:
-            self._is_accepting = True
+        if self._is_accepting or len(self._rotation) < self._number:
+            return
+        try:
             self._acceptor.start(self._dispatch)
+        except ConfigurationError as exc:
+            for problem in exc.problems:
+                logger.error("%s", problem)
+            self._cannot_start = True
+            self._stop(signal.SIGTERM)
+        else:
+            self._is_accepting = True
 
     def _dispatch(self, connection: socket.socket) -> bool:
         """Give the connection to the next worker that takes it, and return whether there is one."""
@@ -235,7 +256,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             for worker in self._workers:
-                if worker in self._rotation and loop.time() - worker.alive_at > HUNG_SECONDS:
+                if worker in self._rotation and loop.time() - worker.alive_at > self._hung_seconds:
                     logger.error("worker %d does not respond: it is replaced", worker.process.pid)
                     worker.signal(signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,6 +74,31 @@ def test_a_worker_that_dies_is_replaced(begin: Start, upstream: str) -> None:
     program.err.until(rf"worker {victim} died")
     until(lambda: len(workers(program) - {victim}) == 2, "another worker replaces it")
     assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER
+    program.process.terminate()
+    assert program.end() == 0
+
+
+_SUPERVISOR = """
+import asyncio
+from gateway.server.listeners import bind
+from gateway.server.supervisor import Supervisor
+from gateway.telemetry import configure_logging
+configure_logging("info", "json")
+with bind("127.0.0.1", 0) as listener:
+    asyncio.run(Supervisor(listener, 2, 10.0, metrics=False, hung_seconds=6.0).run())
+"""
+
+
+def test_a_worker_that_hangs_is_replaced(begin: Start, upstream: str) -> None:
+    command = (sys.executable, "-c", _SUPERVISOR)
+    program = begin(command=command, **SERVICE, upstream_url=upstream, shutdown_delay="0")
+    url = serving(program)
+    victim = min(workers(program))
+    os.kill(victim, signal.SIGSTOP)
+    program.err.until(rf"worker {victim} does not respond: it is replaced")
+    until(lambda: len(workers(program) - {victim}) == 2, "another worker replaces it")
+    for _ in range(4):
+        assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER
     program.process.terminate()
     assert program.end() == 0
 
