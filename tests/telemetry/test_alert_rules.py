@@ -20,6 +20,10 @@ FIRING: dict[str, dict[str, str]] = {
     "GatewayCircuitOpen": {PREFIX + 'breaker_refused_total{route="/r"}': "0+60x30"},
     "GatewayInternalErrors": {PREFIX + 'operations_total{type="query",code="INTERNAL_ERROR"}': "0x20 1x10"},
     "GatewayShedsCalls": {f"{PREFIX}upstream_shed_total": "0+60x30"},
+    "GatewayOutOfDescriptors": {
+        'process_open_fds{job="gochat-gateway",instance="a"}': "95x30",
+        'process_max_fds{job="gochat-gateway",instance="a"}': "100x30",
+    },
     "GatewaySlow": {
         PREFIX + 'operation_duration_seconds_bucket{le="2.5"}': "0+9x30",
         PREFIX + "operation_duration_seconds_count": "0+10x30",
@@ -35,6 +39,8 @@ FIRING: dict[str, dict[str, str]] = {
     },
     "GatewayRedisFails": {PREFIX + 'redis_failures_total{user="cache"}': "0+60x30"},
     "GatewayWrongCredentials": {PREFIX + 'auth_failures_total{reason="expired"}': "0+90x30"},
+    "GatewayWritesUnknown": {PREFIX + 'mutations_total{mutation="createMessage",outcome="UNKNOWN"}': "0x10 1x20"},
+    "GatewayWebhooksRefused": {PREFIX + 'webhooks_total{outcome="authorization"}': "0+1x30"},
 }
 HEALTHY = {
     'up{job="gochat-gateway",instance="a"}': "1x30",
@@ -50,6 +56,13 @@ HEALTHY = {
     PREFIX + 'jwks_fetches_total{result="ok"}': "0+1x30",
     PREFIX + 'redis_failures_total{user="cache"}': "2x30",
     PREFIX + 'auth_failures_total{reason="expired"}': "0+30x30",
+    'process_open_fds{job="gochat-gateway",instance="a"}': "60x30",
+    'process_max_fds{job="gochat-gateway",instance="a"}': "100x30",
+    PREFIX + 'operations_total{type="query",code="OUT_OF_DESCRIPTORS"}': "1x30",
+    PREFIX + 'mutations_total{mutation="createMessage",outcome="UNKNOWN"}': "2x30",
+    PREFIX + 'mutations_total{mutation="createMessage",outcome="APPLIED"}': "0+9x30",
+    PREFIX + 'webhooks_total{outcome="authorization"}': "3x30",
+    PREFIX + 'webhooks_total{outcome="taken"}': "0+9x30",
 }
 
 
@@ -83,6 +96,11 @@ def test_promtool_accepts_the_rules() -> None:
     done = promtool("check", "rules", str(FILE))
     assert done.returncode == 0, done.stderr
     assert f"{len(RULES)} rules found" in done.stdout
+
+
+def test_the_first_failure_for_want_of_a_descriptor_fires_although_others_are_closed_by_now(tmp_path: Path) -> None:
+    first = {PREFIX + 'operations_total{type="query",code="OUT_OF_DESCRIPTORS",instance="a"}': "0x18 1x12"}
+    assert firing(tmp_path, "GatewayOutOfDescriptors", first)
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])

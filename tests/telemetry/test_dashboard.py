@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from tests.docker.recipe import DOCKER, compose
+from tests.docs.page import Page, code_of, table
 from tests.telemetry.conftest import Watch
-from tests.telemetry.scrape import Scrape
+from tests.telemetry.scrape import PREFIX, Scrape
 
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "dashboards" / "gateway.json").read_text(encoding="utf-8"))
 PANELS = DASHBOARD["panels"]
@@ -66,6 +67,12 @@ def test_a_counter_is_shown_as_a_rate_and_a_gauge_directly(watch: Watch) -> None
         for name in names_in(query):
             kind = kinds.get(name) or kinds.get(re.sub(r"_(bucket|count|sum)$", "", name))
             assert (f"rate({name}" in query) == (kind in {"counter", "histogram"}), query
+
+
+def test_every_metric_has_a_panel() -> None:
+    shown = {re.sub(r"_(bucket|count|sum)$", "", name) for query in queries() for name in names_in(query)}
+    documented = {PREFIX + code_of(row[0]) for row in table(Page("docs/reference/metrics.md").text)}
+    assert documented - shown == set()
 
 
 def test_the_panels_do_not_overlap() -> None:
