@@ -14,7 +14,7 @@ STEPS = st.lists(
         st.tuples(st.just(ADD), CALLERS, st.just(0)),
         st.tuples(st.just(REMOVE), st.just(""), st.integers(0, 50)),
         st.tuples(st.just(JOIN), CALLERS, st.integers(0, 50)),
-        st.tuples(st.just(POP), st.just(""), st.just(0)),
+        st.tuples(st.just(POP), st.sampled_from(["", "A", "AB", "ABCD"]), st.just(0)),
     ),
     max_size=120,
 )
@@ -37,12 +37,14 @@ class Model:
                 line.remove(item)
         self.lines = {caller: line for caller, line in self.lines.items() if line}
 
-    def pop(self) -> int:
-        caller = next(iter(self.lines))
-        line = self.lines.pop(caller)
-        self.lines[caller] = line
-        self.remove(item := line[0])
-        return item
+    def pop(self, passed_over: str = "") -> tuple[int, str] | None:
+        for caller in self.lines:
+            if caller not in passed_over:
+                line = self.lines.pop(caller)
+                self.lines[caller] = line
+                self.remove(item := line[0])
+                return item, caller
+        return None
 
     @property
     def items(self) -> set[int]:
@@ -69,7 +71,7 @@ def test_it_serves_as_the_model_does_whatever_is_added_removed_and_joined(steps:
             queue.add(waiting[choice % len(waiting)], caller)
             model.add(waiting[choice % len(waiting)], caller)
         elif step == POP and waiting:
-            assert queue.pop() == model.pop()
+            assert queue.pop(caller) == model.pop(caller)
         assert len(queue) == len(model.items) <= limit
     while model.items:
         assert queue.pop() == model.pop()
@@ -90,7 +92,7 @@ def test_no_call_is_served_later_than_expected(callers: list[str], mine: str) ->
     for number in range(100):
         queue.add(("greedy", number), "greedy")
     served = 0
-    while queue.pop() != last:
+    while queue.pop() != (last, mine):
         served += 1
     assert served <= ahead + lines[mine] + 1, "one more caller takes one turn in each round"
 

@@ -5,10 +5,12 @@
     │  B ─────────────  b1                    served: a1 b1 c1 a2 c2 a3 a4 …
     └─ C ─────────────  c1 c2
 
-Each step takes constant time; only `FairQueue.ahead` takes time proportional to the caller's own line.
+Each step takes constant time, except that `FairQueue.ahead` takes time proportional to the caller's own line, and
+`FairQueue.pop` to the number of callers that are passed over.
 """
 
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,10 +62,15 @@ class FairQueue(Generic[T]):
             if not line:
                 del self._lines[caller]
 
-    def pop(self) -> T:
-        """Take out and return the first item of the caller whose turn it is; there must be one."""
-        caller, line = next(iter(self._lines.items()))
-        item = next(iter(line))
+    def pop(self, passed_over: Container[str] = ()) -> tuple[T, str] | None:
+        """Take out the first item of the caller whose turn it is, and return both.
+
+        None if nobody waits but those who are ``passed_over``; they keep their turns.
+        """
+        caller = next((each for each in self._lines if each not in passed_over), None)
+        if caller is None:
+            return None
+        item = next(iter(self._lines[caller]))
         self._lines.move_to_end(caller)
         self.remove(item)
-        return item
+        return item, caller
