@@ -27,7 +27,7 @@ from gateway.http1.errors import (
     StrayResponse,
 )
 from gateway.http1.httpx_transport import PoolTransport
-from gateway.http1.messages import NO_HEADERS, HeaderLines, Request, Response
+from gateway.http1.messages import NO_HEADERS, HeaderLines, Request, Response, StreamedBody
 from gateway.http1.origin import Origin
 from gateway.http1.pool import Pool, PoolSettings, PoolState
 
@@ -52,4 +52,5 @@ __all__ = [
     "Response",
     "ResponseTooLarge",
     "StrayResponse",
+    "StreamedBody",
 ]

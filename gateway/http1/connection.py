@@ -50,11 +50,12 @@ import sys
 import termios
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Literal, TypeAlias, cast
 
 from gateway.http1.errors import CallFailed, ConnectionBroken, ReadTimedOut, StrayResponse
-from gateway.http1.messages import Response
+from gateway.http1.messages import Response, StreamedBody
 from gateway.http1.parser import ResponseParser
 
 Discarded: TypeAlias = Literal[
@@ -117,6 +118,8 @@ class Connection(asyncio.Protocol):
         self._timeout = 0.0
         self._latest = 0.0  # when the latest byte came or went
         self._unwritten = 0
+        self._sender: asyncio.Task[None] | None = None  # of a streamed body
+        self._room: asyncio.Future[None] | None = None  # done when the transport takes more
         self.calls = 0
         """How many requests were sent on it."""
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -134,7 +137,9 @@ class Connection(asyncio.Protocol):
         """Return whether the kernel has anything for this connection: bytes, its end, or an error."""
         return bool(self._poll(0))
 
-    def send(self, head: bytes, body: bytes, timeout: float, *, is_head: bool) -> "asyncio.Future[Response]":
+    def send(
+        self, head: bytes, body: bytes | StreamedBody, timeout: float, *, is_head: bool
+    ) -> "asyncio.Future[Response]":
         """Send a request; the future has the response, or a CallFailed. ``timeout`` is in seconds without a byte."""
         if self._state is not _IDLE:
             raise ConnectionBroken("The connection was closed.", request_sent=False, response_begun=False)
@@ -145,7 +150,10 @@ class Connection(asyncio.Protocol):
         self._parser.reset(is_head=is_head)
         self._answer = response = self._loop.create_future()
         transport = self._transport
-        if len(body) <= _MAX_SINGLE_WRITE_BYTES:
+        if not isinstance(body, bytes):
+            transport.write(head)
+            self._sender = self._loop.create_task(self._stream(body), name="request-body")
+        elif len(body) <= _MAX_SINGLE_WRITE_BYTES:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -161,6 +169,27 @@ class Connection(asyncio.Protocol):
             response_begun=self._state is _READING,
         )
         self._fail(broken, reason)
+
+    async def _stream(self, body: StreamedBody) -> None:
+        """Send a body piece by piece, as the transport takes it; a body that breaks off ends the connection."""
+        left = body.length
+        with suppress(Exception):  # whatever it is, the server has only a part of the request
+            async for piece in body.pieces():
+                if self._room is not None:
+                    await self._room
+                left -= len(piece)
+                if left < 0:
+                    break
+                self._transport.write(piece)
+                self._latest = self._loop.time()
+        if left:
+            text = "The body of the request broke off."
+            self._fail(ConnectionBroken(text, request_sent=True, response_begun=False), "broken_request")
+
+    def _end_stream(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+            self._sender = None
 
     # what the event loop calls
 
@@ -196,6 +225,16 @@ class Connection(asyncio.Protocol):
         except CallFailed as exc:
             self._fail(exc, "surplus" if isinstance(exc, StrayResponse) else "invalid")
 
+    def pause_writing(self) -> None:
+        """Wait with the next piece of a streamed body."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Send the next piece."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
     def eof_received(self) -> None:
         """Take the end of the stream: for some bodies it is the end of the response."""
         try:
@@ -214,7 +253,7 @@ class Connection(asyncio.Protocol):
 
     def _is_request_under_way(self) -> bool:
         """Return whether a part of the request is not written, or not acknowledged by the server's kernel."""
-        if self._transport.get_write_buffer_size():
+        if self._transport.get_write_buffer_size() or (self._sender is not None and not self._sender.done()):
             return True
         if sys.platform == "linux":
             fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, self._unacknowledged, True)
@@ -233,6 +272,7 @@ class Connection(asyncio.Protocol):
             text = "The server gave the idle connection up."
             self._fail(ConnectionBroken(text, request_sent=True, response_begun=False), "gave_up")
             return
+        self._end_stream()
         waiting, self._answer = self._answer, None
         if parser.keep_alive and not self._early and response.status != 408:
             self._state = _IDLE
@@ -248,6 +288,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._end_stream()
         # Not close(): on TLS that waits for the peer, and what is still unsent shall not be sent.
         self._transport.abort()
         self._on_close(self, reason)

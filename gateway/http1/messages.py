@@ -4,7 +4,8 @@ They are msgspec structs because those are constructed in a tenth of a microseco
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -42,6 +43,17 @@ class HeaderLines(msgspec.Struct, frozen=True, gc=False):
 NO_HEADERS = HeaderLines()
 
 
+class StreamedBody(Protocol):
+    """A request's body that is made while it is sent, so that it is never in memory as a whole."""
+
+    @property
+    def length(self) -> int:
+        """Its size in bytes."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body from its beginning, at each call: a request that certainly did not leave is sent again."""
+
+
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One request to the pool's origin.
 
@@ -55,7 +67,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     target: str
     authorization: str | None = None
     headers: HeaderLines = NO_HEADERS
-    body: bytes = b""
+    body: bytes | StreamedBody = b""
     connect_timeout: float | None = None
     read_timeout: float | None = None
     on_send: Callable[[], None] | None = None
@@ -105,6 +117,7 @@ class RequestWriter:
             if _IS_VALUE(authorization) is None:
                 raise InvalidRequest("The credential of the request cannot be sent.")
             head = f"{head}authorization: {authorization}\r\n"
-        if request.body or method not in {"GET", "HEAD"}:
-            head = f"{head}content-length: {len(request.body)}\r\n"
+        length = len(request.body) if isinstance(request.body, bytes) else request.body.length
+        if length or method not in {"GET", "HEAD"}:
+            head = f"{head}content-length: {length}\r\n"
         return f"{head}\r\n".encode("latin-1")

@@ -16,7 +16,7 @@ from typing import Generic, Self, TypeVar
 from gateway import __version__
 from gateway.auth import Viewer
 from gateway.errors import GatewayError, InternalError
-from gateway.http1 import CallFailed, HeaderLines, OutOfDescriptors, Response
+from gateway.http1 import CallFailed, HeaderLines, OutOfDescriptors, Response, StreamedBody
 from gateway.telemetry import Shortage
 from gateway.upstream.call import (
     CANCELLED,
@@ -110,7 +110,7 @@ class UpstreamClient:
             CallReport(route.template, HTTPStatus.OK.value, 0.0, 0, ResponseOrigin.CACHED, age, outcome)
         )
 
-    async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes) -> Response:
+    async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes | StreamedBody) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.
 
         ``in_doubt`` of the GatewayError that is raised for a call without a response says whether it may have arrived.
