@@ -52,6 +52,7 @@ from gateway.web.graphql.streams.drain import OpenStreams
 from gateway.web.graphql.streams.http import HttpStreams
 from gateway.web.graphql.streams.operation import StreamRunner
 from gateway.web.graphql.streams.report import StreamReporter
+from gateway.web.graphql.uploads.upload_reader import build_upload_reader
 from gateway.web.graphql.websocket.connection import SocketServices
 from gateway.web.graphql.websocket.endpoint import WebSocketEndpoint
 from gateway.web.health import Health
@@ -130,6 +131,7 @@ def validate(settings: Settings) -> None:
         lambda: tls_context(settings.upstream),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: load_enumerations(settings.graphql.enums),
+        lambda: build_upload_reader(settings.graphql, settings.limits),
         lambda: proxy_middleware(settings.http),
     )
     problems: list[str] = []
@@ -184,7 +186,9 @@ def _endpoints(
     endpoint = GraphQLEndpoint(
         authentication=Authentication(authenticator, csrf),
         rate_limit=rate_limit,
-        reader=RequestReader(settings.limits.body, settings.limits.batch),
+        reader=RequestReader(
+            build_upload_reader(settings.graphql, settings.limits), settings.limits.body, settings.limits.batch
+        ),
         responder=Responder(streams.runner.reporter, settings.http.compress_from or math.inf),
         streams=HttpStreams(streams, open_streams, draining, live.heartbeat),
         page=_page(settings),

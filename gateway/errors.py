@@ -18,6 +18,7 @@
     ├── MutationsDisabled           MUTATIONS_DISABLED          this gateway only reads
     ├── IdempotencyMismatch         IDEMPOTENCY_MISMATCH        the key was used with other input
     ├── IdempotencyUnavailable      IDEMPOTENCY_UNAVAILABLE     keys cannot be kept here, or not now
+    ├── UploadsUnavailable          UPLOADS_UNAVAILABLE         uploaded files cannot be kept now
     ├── CrossSiteRequest            CSRF_PREVENTED              a page of another site may have sent it
     ├── DocumentNotTrusted          DOCUMENT_NOT_TRUSTED        only trusted documents are executed
     ├── PersistedQueryNotFound      PERSISTED_QUERY_NOT_FOUND   the hash is unknown: send the document
@@ -64,11 +65,7 @@ class GatewayError(Exception):
     """Whether a retry of the same call may succeed."""
 
     def __init__(
-        self,
-        message: str | None = None,
-        *,
-        upstream: UpstreamFailure | None = None,
-        retry_after: float | None = None,
+        self, message: str | None = None, *, upstream: UpstreamFailure | None = None, retry_after: float | None = None
     ) -> None:
         """Create the error; ``retry_after`` is in seconds."""
         super().__init__(message or self.default_message)
@@ -316,13 +313,19 @@ class UnknownOperation(RequestError):
     code = BadUserInput.code
 
 
+class UploadsUnavailable(GatewayError):
+    """Uploaded files cannot be kept: the disk is full, or fails (HTTP 503). Nothing was sent."""
+
+    code = "UPLOADS_UNAVAILABLE"
+    default_message = "Uploaded files cannot be kept now. Nothing was sent."
+
+
 class CrossSiteRequest(GatewayError):
     """A page of another site may have made a browser send this request (HTTP 403)."""
 
     code = "CSRF_PREVENTED"
     default_message = (
-        "A page of another site may have sent this request. Send it with POST, or with a header such as "
-        "`apollo-require-preflight: true`."
+        "Another site may have sent this request. Use POST, or a header such as `apollo-require-preflight: true`."
     )
 
 
@@ -344,10 +347,7 @@ class IdempotencyUnavailable(GatewayError):
     """Idempotency keys cannot be kept: workers or gateways share no Redis, or it does not respond. Nothing was sent."""
 
     code = "IDEMPOTENCY_UNAVAILABLE"
-    default_message = (
-        "Idempotency keys are not supported here: several workers or gateways need a common Redis for them. "
-        "Nothing was sent."
-    )
+    default_message = "Idempotency keys need a Redis that all workers and gateways share. Nothing was sent."
 
 
 class DocumentNotTrusted(GatewayError):

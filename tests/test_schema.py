@@ -200,7 +200,7 @@ def test_there_are_no_further_types(schema: GraphQLSchema) -> None:
     open_values = {field.of for name in SHOWN for field in TYPES[name].fields if field.of in ENUMERATIONS}
     assert scalars - FEDERATION == {
         *("ID", "Int", "String", "Boolean"),
-        *("DateTime", "Date", "BigInt", "JSON"),
+        *("DateTime", "Date", "BigInt", "JSON", "Upload"),
         *open_values,
     }
 

@@ -40,6 +40,7 @@ BOUNDS = {
     "jwt_jwks_ttl": (10, None),
     "operation_timeout": (0.001, 300),
     "max_body": (1024, None),
+    "max_upload_bytes": (1024, 100 * 1024 * 1024),
     "max_page_size": (1, 10_000),
     "max_document": (1024, None),
     "max_tokens": (100, None),

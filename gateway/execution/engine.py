@@ -118,6 +118,7 @@ class Engine:
         if node.name is not None:
             execution.name = node.name.value
         variables = self.documents.variables(document, operation.name, operation.variables)
+        variables.require_places(operation.uploads)
         predicted = self._costs.predict(document, operation.name, variables, context)
         return Prepared(operation, document, variables, predicted)
 

@@ -11,3 +11,5 @@ class Operation:
     document: str
     name: str | None = None
     variables: dict[str, Any] | None = field(default=None, repr=False)
+    uploads: frozenset[str] = frozenset()
+    """The names of the variables in which there are uploaded files."""

@@ -4,22 +4,25 @@ graphql-core works out the types of the variables at each request, which is a th
 that coercion does not change (a string for an ``ID!``, a list of strings for ``[ID!]!``) is taken as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from graphql import (
     GRAPHQL_MAX_INT,
     GRAPHQL_MIN_INT,
+    GraphQLError,
     GraphQLList,
     GraphQLSchema,
     OperationDefinitionNode,
     get_named_type,
     get_nullable_type,
+    is_input_object_type,
     is_leaf_type,
 )
 from graphql.execution import VariableValues, get_variable_values
 
 from gateway.compat.graphql_core import variable_signatures, variable_values
+from gateway.errors import BadUserInput, RequestError
 from gateway.schema.scalars import is_int64
 
 IsPlain: TypeAlias = Callable[[Any], bool]
@@ -73,6 +76,15 @@ class VariableCoercer:
                 return name
         return None
 
+    def without_place(self, uploads: Iterable[str]) -> str | None:
+        """Return the name of a variable that has an uploaded file and cannot take one, None if there is none.
+
+        It is not declared, or is of a scalar that may not look into its values. What is in an input object is coerced.
+        """
+        types = {each.name: get_named_type(each.type) for each in self._signatures}
+        takers = {name for name, of in types.items() if is_input_object_type(of) or str(of) == "Upload"}
+        return next((name for name in sorted(uploads) if name not in takers), None)
+
     def _coerce_any(self, inputs: dict[str, Any]) -> VariableValues | None:
         # One error is enough to know that they are wrong. The reference executor coerces them again and lists all.
         coerced = get_variable_values(self._schema, self._definitions, inputs, max_errors=0)
@@ -88,6 +100,16 @@ class Variables:
         self._coercer: VariableCoercer | None = coercer
         self._inputs = inputs or {}
         self._values: VariableValues | None = None
+
+    def require_places(self, uploads: Iterable[str]) -> None:
+        """Raise RequestError if a variable that has an uploaded file cannot take one."""
+        if uploads and self._coercer is not None:
+            name = self._coercer.without_place(uploads)
+            if name is not None:
+                message = (
+                    f"The variable ${name} has an uploaded file, but is not declared as one: its type is no `Upload`."
+                )
+                raise RequestError([GraphQLError(message)], BadUserInput.code)
 
     @property
     def values(self) -> VariableValues | None:

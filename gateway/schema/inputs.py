@@ -4,18 +4,19 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 import strawberry
 
 from gateway.compat.strawberry import input_names
 from gateway.errors import BadUserInput
-from gateway.schema.scalars import MessageDelivery, ThreadStatus
+from gateway.schema.scalars import MessageDelivery, ThreadStatus, Upload
+from gateway.upstream.writes.attachments import MAX_ATTACHMENT_BYTES, Content, json_of
 from gateway.upstream.writes.outcome import InputError
 
+T = TypeVar("T")
+
 _NOT_SENT = frozenset({"id", "idempotency_key"})
-_MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 _KEY = (
     "Names this change: the same key with the same input gets the first answer again for 24 hours, and nothing is sent "
     "twice. A random UUID is a good key."
@@ -38,8 +39,9 @@ class ReminderInput:
 class AttachmentInput:
     """REST: ``{file, name}``."""
 
-    name: str = strawberry.field(description="The file's name.")
-    file: str = strawberry.field(description="The file's content in Base64, 10 MB at most.")
+    name: str | None = _field("The file's name. Of an upload, the name in its part unless this one is given.")
+    file: str | None = _field("The file's content in Base64, 10 MB at most. Either this or `upload`.")
+    upload: Upload | None = _field("The file as a part of a multipart request, 10 MB at most. Either this or `file`.")
 
 
 @strawberry.input(description="What to change of a thread. What is left out or null stays as it is.")
@@ -116,21 +118,33 @@ def rest_body(given: Any) -> dict[str, Any]:
 def _rest_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_rest_value(each) for each in value]
-    return rest_body(value) if isinstance(value, (ReminderInput, AttachmentInput)) else value
+    if isinstance(value, AttachmentInput):
+        upload = _given(value.upload)
+        return {"name": _name(value), "file": value.file if upload is None else upload}
+    return rest_body(value) if isinstance(value, ReminderInput) else value
 
 
-def encoded(body: Mapping[str, Any]) -> bytes:
+def _given(value: T | None) -> T | None:
+    return None if value is strawberry.UNSET else value
+
+
+def _name(attachment: AttachmentInput) -> str | None:
+    name, upload = _given(attachment.name), _given(attachment.upload)
+    return (upload.name or None) if name is None and upload is not None else name
+
+
+def encoded(body: Mapping[str, Any]) -> Content:
     """Return the JSON of a request; raise BadUserInput for text that has none."""
     try:
-        return msgspec.json.encode(body)
+        return json_of(body)
     except UnicodeEncodeError as exc:
         raise BadUserInput("The input must be valid Unicode text, without lone surrogates.") from exc
 
 
 def key_of(given: Any) -> str | None:
     """Return the idempotency key of an input, None where it has none."""
-    key = given.idempotency_key
-    return None if key is strawberry.UNSET else key
+    key: str | None = _given(given.idempotency_key)
+    return key
 
 
 def status_errors(given: UpdateThreadInput) -> Iterator[InputError]:
@@ -142,16 +156,24 @@ def status_errors(given: UpdateThreadInput) -> Iterator[InputError]:
 def attachment_errors(given: CreateMessageInput) -> Iterator[InputError]:
     """Yield what is wrong with the attachments of a message."""
     for index, each in enumerate(given.attachments or ()):
-        problem = _problem(each.file)
+        problem = _problem(each)
         if problem is not None:
-            yield InputError(("attachments", str(index), "file"), *problem)
+            field, code, message = problem
+            yield InputError(("attachments", str(index), *field), code, message)
 
 
-def _problem(file: str) -> tuple[str, str] | None:
-    if len(file) > _MAX_ATTACHMENT_BYTES * 4 // 3 + 4:
-        return "TOO_LARGE", "An attachment has 10 MB at most."
+def _problem(attachment: AttachmentInput) -> tuple[tuple[str, ...], str, str] | None:
+    file, upload = _given(attachment.file), _given(attachment.upload)
+    if (file is None) == (upload is None):
+        return (), "INVALID", "An attachment has either `file` or `upload`."
+    if _name(attachment) is None:
+        return ("name",), "INVALID", "An attachment needs a name, unless it is an upload whose part has one."
+    if file is None:
+        return None
+    if len(file) > MAX_ATTACHMENT_BYTES * 4 // 3 + 4:
+        return ("file",), "TOO_LARGE", "An attachment has 10 MB at most."
     try:
         base64.b64decode(file, validate=True)
     except (binascii.Error, ValueError):
-        return "INVALID_BASE64", "The content of an attachment is Base64 (RFC 4648, section 4)."
+        return ("file",), "INVALID_BASE64", "The content of an attachment is Base64 (RFC 4648, section 4)."
     return None

@@ -14,6 +14,8 @@ from graphql.language import IntValueNode, StringValueNode, ValueNode
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition, scalar
 
+from gateway.storage.uploaded_file import UploadedFile
+
 DateTime = NewType("DateTime", str)
 Date = NewType("Date", str)
 BigInt = NewType("BigInt", int)
@@ -21,6 +23,7 @@ ThreadStatus = NewType("ThreadStatus", object)
 MessageDelivery = NewType("MessageDelivery", object)
 MessageOrigin = NewType("MessageOrigin", object)
 CustomerAccountType = NewType("CustomerAccountType", object)
+Upload = NewType("Upload", UploadedFile)
 
 ANY_JSON = "JSON"
 """The scalar whose values may be objects and lists."""
@@ -47,6 +50,12 @@ def _open_value(value: Any) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise GraphQLError("neither a string nor an integer")
     return value
+
+
+def _file(value: Any) -> UploadedFile:
+    if isinstance(value, UploadedFile):
+        return value
+    raise GraphQLError("An Upload is a file of a multipart request (multipart/form-data), and nothing in its place.")
 
 
 def _literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> str | int:
@@ -88,6 +97,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=lambda value: value,
         parse_value=lambda value: value,
+    ),
+    Upload: scalar(
+        name="Upload",
+        description="A file that is sent with the operation, as a part of a multipart request. Null in `operations`.",
+        specified_by_url="https://github.com/jaydenseric/graphql-multipart-request-spec",
+        serialize=_file,
+        parse_value=_file,
     ),
     ThreadStatus: _open_scalar("ThreadStatus", "Whether a thread waits for an agent, for the customer, or is closed."),
     MessageDelivery: _open_scalar("MessageDelivery", "How far a message has come: a draft, sent, and the like."),

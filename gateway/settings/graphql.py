@@ -33,6 +33,13 @@ class LimitSettings(Group):
         ge=1024,
         description="Largest request body, in bytes.",
     )
+    upload: int = Field(
+        alias="GATEWAY_MAX_UPLOAD_BYTES",
+        default=25 * 1024 * 1024,
+        ge=1024,
+        le=100 * 1024 * 1024,
+        description="Size of all files of an upload together, in bytes. Its other parts have limits of their own.",
+    )
     batch: int = Field(
         alias="GATEWAY_MAX_BATCH",
         default=1,
@@ -171,6 +178,12 @@ class GraphQLSettings(Group):
         default=False,
         description="Let mutations run. In service mode a caller needs the scope `chat:write` for them.",
     )
+    upload_directory: Path | None = Field(
+        alias="GATEWAY_UPLOAD_DIRECTORY",
+        default=None,
+        description="Where uploaded files are kept, without names, until they are sent on; unset: the system's folder "
+        "for temporary files. If that is in memory, so are the files.",
+    )
     introspection: bool = Field(
         alias="GATEWAY_INTROSPECTION",
         default=True,
@@ -218,4 +231,11 @@ class GraphQLSettings(Group):
     def _there(cls, path: Path | None) -> Path | None:
         if path is not None and not path.exists():
             raise ValueError("must be a file or a folder that is there")
+        return path
+
+    @field_validator("upload_directory")
+    @classmethod
+    def _folder(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_dir():
+            raise ValueError("must be a folder that is there")
         return path

@@ -19,13 +19,15 @@ class Authentication:
 
     authenticator: Authenticator
     csrf: CsrfProtection
-    """Applies to GET only: the body of a POST must be declared as JSON, which a form of another site cannot do."""
+    """Applies to GETs and uploads: another body must be declared as JSON, which a form of another site cannot do."""
 
     async def authenticate(self, request: HttpRequest) -> Viewer:
         """Return the viewer; HttpError with 401, 403, 429, or 503 while no token can be verified."""
         headers = request.headers
         if request.method == "GET":
             self.csrf.check(headers)
+        elif request.method == "POST":
+            self.csrf.require_program(headers)
         authorization, api_key = headers.get("authorization"), headers.get(API_KEY_HEADER)
         try:
             return await self.authenticator.authenticate(authorization, api_key, request.address)

@@ -7,13 +7,17 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from starlette.types import Receive, Scope
 
 from gateway.errors import BodyTooLarge, GatewayError
+from gateway.storage.uploaded_file import UploadedFile
 
 T = TypeVar("T")
+
+FORM = "multipart/form-data"
+"""The media type of forms (RFC 7578)."""
 
 _UNWATCHED_SECONDS = 0.02
 # A client whose connection is closed while it sends may never read the response, so the rest is read and discarded.
@@ -35,9 +39,43 @@ class HttpError(Exception):
         self.headers = headers
 
 
+def is_form(headers: Mapping[str, str]) -> bool:
+    """Return whether a request says that its body is multipart/form-data."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+
+
 def retry_after_header(seconds: float | None) -> dict[str, str]:
     """Return the header that says when to retry, in whole seconds (RFC 9110, section 10.2.3)."""
     return {} if seconds is None else {"retry-after": str(max(1, ceil(seconds)))}
+
+
+class RequestBody:
+    """Iterates over the pieces of a request's body as they arrive; raises ClientDisconnected where it is cut off."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_read = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_read:
+            raise StopAsyncIteration
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnected
+        self._is_read = not message.get("more_body")
+        piece: bytes = message.get("body", b"")
+        return piece
+
+    async def discard(self) -> None:
+        """Read the rest, so that the client reads the response."""
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if size > _MAX_DISCARDED_BYTES:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +91,8 @@ class HttpRequest:
     id: str
     """The request id: in errors, log lines, traces and the header ``X-Request-Id``."""
     receive: Receive = field(repr=False)
+    uploads: list[UploadedFile] = field(default_factory=list, repr=False)
+    """The files that came with it. They are released once it is answered."""
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> "HttpRequest":

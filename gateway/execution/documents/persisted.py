@@ -20,7 +20,7 @@ documents. In passthrough mode only the REST API can tell who is known: it has a
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from gateway.auth import Viewer
@@ -81,7 +81,7 @@ class PersistedDocuments:
                 raise BadUserInput("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.")
             return operation
         document = await self._find(operation.called)
-        return PersistedOperation(document, operation.name, operation.variables, operation.called)
+        return replace(operation, document=document)
 
     async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Store the document of an operation that was executed, if the request contained it.
@@ -143,7 +143,7 @@ class TrustedFirst:
         text = None if operation.document else self._trusted.by_id.get(operation.called.digest)
         if text is None:
             return await self._otherwise.resolve(operation)
-        return PersistedOperation(text, operation.name, operation.variables, operation.called)
+        return replace(operation, document=text)
 
     async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Let ``otherwise`` store the document."""

@@ -10,6 +10,7 @@ import msgspec
 from gateway.http1 import Response
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CREATE_CHAT_TOKEN
+from gateway.upstream.writes.attachments import Content
 from gateway.upstream.writes.outcome import Answer, ChatToken, Outcome
 from gateway.upstream.writes.write import Mutation, Reading
 
@@ -26,7 +27,7 @@ class _Body(msgspec.Struct):
 class ChatTokenRequest:
     """One request for a token."""
 
-    content: bytes = field(repr=False)
+    content: Content = field(repr=False)
     mutation: Mutation = "createChatToken"
     thread_id: str | None = None
 

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.http1 import Response
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CREATE_MESSAGE
+from gateway.upstream.writes.attachments import Content
 from gateway.upstream.writes.outcome import Answer, Bodies, Outcome
 from gateway.upstream.writes.write import Mutation, Reading
 
@@ -97,7 +98,7 @@ class NewMessage:
 
     thread_id: str | None
     ext_msg_id: str
-    content: bytes = field(repr=False)
+    content: Content = field(repr=False)
     mutation: Mutation = "createMessage"
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:  # noqa: ARG002 - the protocol's

@@ -11,6 +11,7 @@ from gateway.http1 import Response
 from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import UPDATE_THREAD
+from gateway.upstream.writes.attachments import Content
 from gateway.upstream.writes.outcome import Answer, Bodies, Outcome
 from gateway.upstream.writes.write import Mutation, Reading
 
@@ -57,7 +58,7 @@ class ThreadUpdate:
 
     thread_id: str
     body: Mapping[str, Any] = field(repr=False)
-    content: bytes = field(repr=False)
+    content: Content = field(repr=False)
     statuses: StatusReadings = field(default_factory=StatusReadings)
     mutation: Mutation = "updateThread"
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from gateway.clock import Timing
 from gateway.http1 import Response
 from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.writes.attachments import Content
 from gateway.upstream.writes.outcome import Answer
 
 READ_BACK_SECONDS = 2.0
@@ -49,7 +50,7 @@ class Write(Protocol):
         """The thread that it changes, None where it changes none."""
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> Content:
         """The body of the request, in JSON."""
 
     async def look_before(self, client: UpstreamClient, call: CallContext) -> bytes | None:

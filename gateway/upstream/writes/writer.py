@@ -8,7 +8,7 @@ look before ──▶ send once ──a response that settles it──▶ purge 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -20,10 +20,12 @@ from gateway.auth import Viewer
 from gateway.clock import REAL_TIME, Timing
 from gateway.errors import Forbidden, GatewayError, MutationsDisabled
 from gateway.http1 import Response
+from gateway.storage.uploaded_file import UploadedFile
 from gateway.telemetry import log_fields, logger
 from gateway.telemetry.metrics import Labels, counter
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.response import error_of, leaves_doubt
+from gateway.upstream.writes.attachments import StreamedJson
 from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyedWrite, Subject
 from gateway.upstream.writes.message import NewMessage
 from gateway.upstream.writes.outcome import Answer, Outcome
@@ -89,9 +91,13 @@ class Writer:
 
     async def perform(self, requested: Requested, call: CallContext) -> Answer:
         """Return what is known of the write. A GatewayError means that nothing was written."""
+        content = requested.write.content
+        files = tuple(content.files) if isinstance(content, StreamedJson) else ()
+        for file in files:
+            file.hold()  # the request that brought it may be over before the write is
         task = asyncio.create_task(self._counted(requested, call), name=requested.write.mutation)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(partial(self._ended, files))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -110,6 +116,11 @@ class Writer:
         while self._running:
             await asyncio.wait(self._running)
 
+    def _ended(self, files: Iterable[UploadedFile], task: asyncio.Task[Answer]) -> None:
+        self._running.discard(task)
+        for file in files:
+            file.release()
+
     async def _counted(self, requested: Requested, call: CallContext) -> Answer:
         outcome = _ERROR
         try:
@@ -126,7 +137,9 @@ class Writer:
             return await work()
         subject = Subject(call.viewer.caller, write.mutation, write.thread_id or "")
         seconds = time_to_send(call).deadline - asyncio.get_running_loop().time()
-        keyed = KeyedWrite(requested.key, subject, write.content)
+        content = write.content
+        compared = content.fingerprint if isinstance(content, StreamedJson) else content
+        keyed = KeyedWrite(requested.key, subject, compared)
         answer = await self.keys.perform(keyed, seconds, work, partial(self._read_back, write, call, None))
         if answer.outcome is Outcome.NOT_APPLIED or answer.thread_id is not None:
             return answer

@@ -1,6 +1,6 @@
 """Step 3 of the endpoint: read the request's operation, or its batch of them (GraphQL over HTTP, section Request)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,8 @@ from gateway.execution.operation import Operation
 from gateway.schema.resolvers.large_bodies import MAX_DIGITS, has_long_number
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.negotiation import JSON
-from gateway.web.request import HttpError, HttpRequest
+from gateway.web.graphql.uploads.upload_reader import UploadReader
+from gateway.web.request import FORM, HttpError, HttpRequest, is_form
 
 # Proxies allow less; and a parameter takes far longer to decode than a byte of a body.
 _MAX_QUERY_STRING_BYTES = 32 * 1024
@@ -26,17 +27,23 @@ _MAX_NAME_CHARACTERS = 256
 class RequestReader:
     """Reads operations. ``max_body`` is in bytes; ``max_batch`` is how many operations a POST may hold, 1 for none."""
 
+    uploads: UploadReader
     max_body: int
     max_batch: int = 1
 
     async def read(self, request: HttpRequest) -> Operation | Batch:
-        """Return what the client asks for; HttpError 400, 405, 413, 414 or 415 where that is no GraphQL request."""
+        """Return what the client asks for; HttpError 400, 405, 413, 414 or 415 where that is no GraphQL request.
+
+        HttpError 503 where an uploaded file cannot be kept.
+        """
         try:
             if request.method == "GET":
                 return operation_of_query_string(request.query_string)
             if request.method != "POST":
                 message = "GraphQL is asked with GET or POST."
                 raise HttpError(405, BadUserInput(message), {"allow": "GET, POST"})
+            if is_form(request.headers):
+                return await self._uploaded(request)
             _require_json(request.headers.get("content-type"))
             return operations_of_body(await request.body(self.max_body), self.max_batch)
         except BodyTooLarge as exc:
@@ -46,6 +53,10 @@ class RequestReader:
         except BadUserInput as exc:
             raise HttpError(400, exc) from exc
 
+    async def _uploaded(self, request: HttpRequest) -> Operation:
+        upload = await self.uploads.read(request, _operations_of_upload)
+        return replace(operation_of(upload.operations), uploads=frozenset(upload.variables))
+
 
 def _require_json(content_type: str | None) -> None:
     """Raise HttpError 415 unless the body is declared as JSON: other types a browser sends across origins (CSRF)."""
@@ -53,17 +64,30 @@ def _require_json(content_type: str | None) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
         message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
-        raise HttpError(415, BadUserInput(message), {"accept-post": JSON})
+        raise HttpError(415, BadUserInput(message), {"accept-post": f"{JSON}, {FORM}"})
 
 
 def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
     """Return what a POST's JSON body holds; BadUserInput, or BodyTooLarge or BatchTooLarge, where it is invalid."""
+    value = _bounded_json(body)
+    return _batch(value, max_batch) if isinstance(value, list) else operation_of(value)
+
+
+def _operations_of_upload(body: bytes) -> dict[str, Any]:
+    value = _bounded_json(body)
+    if isinstance(value, list):
+        raise BadUserInput("An upload holds one operation, not a batch.")
+    if not isinstance(value, dict):
+        raise BadUserInput("`operations` must be a JSON object with `query`.")
+    return value
+
+
+def _bounded_json(body: bytes) -> Any:
     if len(body) > _MAX_BRACKETS and body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
         raise BodyTooLarge(f"The request's body holds more than {_MAX_BRACKETS} JSON objects and lists.")
     if has_long_number(body):
         raise BadUserInput(f"The request's body holds a number of more than {MAX_DIGITS} digits.")
-    value = _json(body, "The request's body")
-    return _batch(value, max_batch) if isinstance(value, list) else operation_of(value)
+    return _json(body, "The request's body")
 
 
 def _batch(members: list[Any], max_batch: int) -> Batch:
@@ -129,7 +153,7 @@ def operation_of(parameters: Any) -> Operation:
         raise BadUserInput(f"`operationName` must have {_MAX_NAME_CHARACTERS} characters at most.")
     variables = _require_object(parameters, "variables")
     if called is not None:
-        return PersistedOperation(document, name, variables, called)
+        return PersistedOperation(document, name, variables, called=called)
     return Operation(document, name, variables)
 
 

@@ -36,12 +36,16 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a client that hangs up gets no response."""
+        request = HttpRequest.of(scope, receive)
         try:
-            response = await self._response(HttpRequest.of(scope, receive))
+            response = await self._response(request)
+            self.responder.reporter.responded(response.status_code)
+            await response(scope, receive, send)
         except ClientDisconnected:
             return
-        self.responder.reporter.responded(response.status_code)
-        await response(scope, receive, send)
+        finally:
+            for file in request.uploads:
+                file.release()
 
     async def _response(self, request: HttpRequest) -> AnyResponse | StreamResponse:
         """Return the response. Every failure becomes one, with the headers of the rate limit once they are known."""

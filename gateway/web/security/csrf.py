@@ -2,7 +2,7 @@
 
 A page can make a browser send some requests to any site without asking that site first, together with any login that
 the browser adds by itself (cross-site request forgery, CSRF). The page cannot read the responses, but it can cause work
-and measure how long that takes. A POST is safe, since its body must be declared as JSON. A GET is safe only if it has a
+and measure how long that takes. A POST is safe if its body must be declared as JSON. A GET is safe only if it has a
 header that only a program can add: then the browser asks first (Fetch Standard, CORS-preflight), and gets a refusal.
 """
 
@@ -16,11 +16,16 @@ from starlette.middleware.cors import CORSMiddleware
 from gateway.errors import CrossSiteRequest
 from gateway.settings import CsrfMode, HttpSettings, words
 from gateway.telemetry import logger
-from gateway.web.request import HttpError
+from gateway.web.request import HttpError, is_form
 
 MARKERS = ("apollo-require-preflight", "x-apollo-operation-name", "gateway-require-preflight")
 """Headers whose only meaning is that a program has sent the request. The first two are Apollo's."""
 
+_OF_FORMS = ("apollo-require-preflight", "gateway-require-preflight")
+_FORM_WITHOUT_HEADER = (
+    "An upload (multipart/form-data) needs the header `apollo-require-preflight: true` or "
+    "`gateway-require-preflight: true`: a page of another site cannot add it."
+)
 _ADDED_BY_PROGRAMS = (*MARKERS, "x-api-key")
 # The types that a form can send (Fetch Standard, CORS-safelisted request-header).
 _SIMPLE_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
@@ -40,6 +45,14 @@ class CsrfProtection:
             return
         if self.mode is CsrfMode.STRICT or _is_cross_site(headers):
             raise HttpError(403, CrossSiteRequest())
+
+    def require_program(self, headers: Mapping[str, str]) -> None:
+        """Raise HttpError 403 for a form that a page of another site may have sent: a browser sends one unasked.
+
+        It applies whatever the mode is, since what comes as a form are writes.
+        """
+        if is_form(headers) and not any(headers.get(name) for name in _OF_FORMS):
+            raise HttpError(403, CrossSiteRequest(_FORM_WITHOUT_HEADER))
 
     def require_allowed_origin(self, headers: Mapping[str, str]) -> None:
         """Raise HttpError 403 for a WebSocket of another site's page: CORS does not protect them."""

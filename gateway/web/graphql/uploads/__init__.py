@@ -1,0 +1,1 @@
+"""Uploads: requests in multipart/form-data, by the GraphQL multipart request specification."""
