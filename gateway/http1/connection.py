@@ -60,6 +60,7 @@ from gateway.http1.parser import ResponseParser
 
 Discarded: TypeAlias = Literal[
     "broken",
+    "broken_request",
     "cancelled",
     "closed_by_peer",
     "early",
