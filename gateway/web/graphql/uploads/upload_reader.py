@@ -5,7 +5,7 @@ What is wrong with one of them is known before the next is read. After an error 
 
 import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ _WRITTEN_BYTES = 256 * 1024
 class Upload:
     """A request with its files in place."""
 
-    operations: dict[str, Any]
-    variables: Collection[str]
+    operations: dict[str, Any] = field(repr=False)
+    variables: Collection[str] = field(repr=False)
     """The names of the variables with files."""
 
 
