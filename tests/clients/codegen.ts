@@ -21,6 +21,7 @@ const config: CodegenConfig = {
       MessageDelivery: "string | number",
       MessageOrigin: "string | number",
       ThreadStatus: "string | number",
+      Upload: "Blob",
       _Any: "unknown",
       _FieldSet: "string",
       federation__FieldSet: "string",
