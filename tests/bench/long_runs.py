@@ -92,6 +92,10 @@ def connections(rounds: int, seconds: int, names: Sequence[str]) -> None:
     with ExitStack() as stack:
         api = stack.enter_context(upstream({"small": SMALL.document}))
         servers = [stack.enter_context(STARTS[name](api.url, name)) for name in names]
+        for server in servers:
+            measure(server, SMALL.request(), 1, _FEW)
+        # First of all, since the memory of 256 busy connections would be used again for the idle ones.
+        idle = {server.name: asyncio.run(_idle(server)) for server in servers}
         for number in range(rounds + 1):
             for server, count in itertools.product(servers, (_FEW, _SOME, _MANY)):
                 result = measure(server, SMALL.request(), seconds if number else 1, count)
@@ -100,8 +104,8 @@ def connections(rounds: int, seconds: int, names: Sequence[str]) -> None:
         print(f"{'':12}" + "".join(f"{count:>14}" for count in (_FEW, _SOME, _MANY)) + f"{'ratio':>8}{'of CPU':>8}")
         for server in servers:
             _report_growth(server.name, [measured[server.name, count] for count in (_FEW, _SOME, _MANY)])
-        for server in servers:
-            print(f"{server.name}: {asyncio.run(_idle(server)):.1f} KiB for each of {_IDLE} idle connections")
+        for name, size in idle.items():
+            print(f"{name}: {size:.1f} KiB for each of {_IDLE} idle connections")
 
 
 def _report_growth(name: str, results: Sequence[Sequence[Measured]]) -> None:
