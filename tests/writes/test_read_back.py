@@ -159,3 +159,13 @@ def test_a_connection_that_cannot_be_opened_is_a_top_level_error(start: StartGat
     )
     for document, given in ((UPDATE, {"id": "th-1"}), (SEND, {}), (TOKEN, {})):
         assert gateway.code(document, input=given) == "UPSTREAM_UNAVAILABLE"
+
+
+def test_the_look_before_an_update_leaves_time_for_the_update(start: StartGateway, sandbox: Sandbox) -> None:
+    """It may take a quarter of the time: what does not answer a read may well answer the write."""
+    gateway = start(mutations=True, operation_timeout=8)
+    sandbox.faults.add(Fault("thread", hold="gate"))
+    answer = update(gateway, tagCodes=["new"])
+    assert (answer["outcome"], answer["thread"]["tags"]) == ("APPLIED", ["new"])
+    assert (sandbox.count("thread"), sandbox.count("update_thread")) == (1, 1)
+    sandbox.release("gate")

@@ -31,7 +31,7 @@ from gateway.upstream.writes.message import NewMessage
 from gateway.upstream.writes.outcome import Answer, Outcome
 from gateway.upstream.writes.refusal import refusal
 from gateway.upstream.writes.thread_update import StatusReadings
-from gateway.upstream.writes.write import Mutation, Reading, Write, time_to_read, time_to_send
+from gateway.upstream.writes.write import Mutation, Reading, Write, time_to_look, time_to_read, time_to_send
 
 WRITE_SCOPE = "chat:write"
 """What a caller needs to write in service mode."""
@@ -147,7 +147,7 @@ class Writer:
 
     async def _write_once(self, requested: Requested, call: CallContext) -> Answer:
         write, sending = requested.write, time_to_send(call)
-        before = await write.look_before(self._client, sending)
+        before = await write.look_before(self._client, time_to_look(sending))
         try:
             response = await write.send(self._client, sending)
         except GatewayError as exc:
