@@ -105,10 +105,22 @@ def test_the_image_and_the_services_set_only_settings_that_exist() -> None:
 
 def test_the_services_settings_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICES["gateway-1"]["environment"].items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, "a secret of 16 characters" if value.startswith("${") else value)
     settings = load_settings(env_file=NO_ENV_FILE)
     grace = int(SERVICES["gateway-1"]["stop_grace_period"].removesuffix("s"))
     assert grace > settings.server.shutdown_delay + settings.shutdown_timeout, "or what is under way is killed"
+
+
+def test_no_service_has_a_password_by_default() -> None:
+    """Whoever starts them chooses it, and they do not start without it."""
+    environments = {name: each.get("environment", {}) for name, each in SERVICES.items()}
+    secret = re.compile(r"SECRET|PASSWORD|CREDENTIAL|TOKEN|AUTHORIZATION")
+    values = {key: value for each in environments.values() for key, value in each.items() if secret.search(key)}
+    assert values
+    for key, value in values.items():
+        assert value.startswith(f"${{{key}:?"), key
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in environments["grafana"]
+    assert environments["grafana"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true", "admin, with admin"
 
 
 def test_every_service_is_locked_down() -> None:

@@ -1,6 +1,7 @@
 """Starts the services of compose.yaml as processes of this machine, with the very files that compose.yaml mounts."""
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ from tests.programs import free_port, is_open, until
 from tests.running.proxy import nginx
 
 GATEWAYS = ("gateway-1", "gateway-2")
+SECRET = secrets.token_hex(32)
+"""What whoever starts the services chooses."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Topology:
         for name, service_name in (("sandbox:9000", "sandbox"), ("redis:6379", "redis")):
             given = {key: value.replace(name, f"127.0.0.1:{self.ports[service_name]}") for key, value in given.items()}
         ours = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.ports[service]), "GATEWAY_SHUTDOWN_DELAY": "2"}
+        given["GATEWAY_CACHE_SECRET"] = SECRET
         metrics = {"GATEWAY_METRICS_HOST": "127.0.0.1", "GATEWAY_METRICS_PORT": str(self.ports[f"{service}:9100"])}
         return {**given, **ours, **metrics, "GATEWAY_LOG_LEVEL": "warning"}
 
