@@ -3,6 +3,7 @@
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from socket import SHUT_RDWR
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE, Gateway
 from tests.programs import Start, is_open, serving, until
+from tests.web.streams.sockets import begun
 from tests.writes.documents import SEND, ask, send
 
 THREAD = {"threadId": "th-1"}
@@ -46,6 +48,28 @@ def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sand
     sandbox.release("gate")
     assert send(gateway, content="Hello", idempotencyKey="k")["outcome"] == "APPLIED"
     assert sandbox.count("message") == 1
+
+
+@pytest.mark.parametrize("leaves", ["the socket is closed", "the connection is cut", "the operation is completed"])
+@pytest.mark.parametrize("fault", [{}, {"carry_out": True, "drop": "before"}], ids=["answered", "read back"])
+def test_a_write_over_a_websocket_is_not_cancelled(
+    gateway: Gateway, sandbox: Sandbox, leaves: str, fault: dict[str, Any]
+) -> None:
+    sandbox.faults.add(Fault("message", times=1, hold="gate", **fault))
+    with begun(gateway) as socket:
+        socket.subscribe("1", SEND, variables={"input": {**THREAD, "content": "Hello", "idempotencyKey": "k"}})
+        sandbox.wait_for_calls(1, route="message")
+        if leaves == "the operation is completed":
+            socket.send({"type": "complete", "id": "1"})
+            socket.send({"type": "ping"})
+            assert socket.receive() == {"type": "pong"}
+        elif leaves == "the connection is cut":
+            socket.connection.socket.shutdown(SHUT_RDWR)
+    sandbox.release("gate")
+    answer = send(gateway, content="Hello", idempotencyKey="k")
+    assert (answer["outcome"], answer["message"]["content"]) == ("APPLIED", "Hello")
+    assert sandbox.count("message") == 1
+    assert not any(call.cancelled for call in sandbox.calls if call.route == "message")
 
 
 def test_what_follows_in_the_operation_is_not_sent_after_a_hang_up(gateway: Gateway, sandbox: Sandbox) -> None:
