@@ -43,7 +43,7 @@ from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory, KeyS
 from gateway.upstream.writes.writer import WRITE_SCOPE, WritePolicy, Writer, writer_metrics
 from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
-from gateway.web.graphql.decode import RequestReader
+from gateway.web.graphql.decode import RequestReader, room_for
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.operation_log import OperationReporter
@@ -187,7 +187,10 @@ def _endpoints(
         authentication=Authentication(authenticator, csrf),
         rate_limit=rate_limit,
         reader=RequestReader(
-            build_upload_reader(settings.graphql, settings.limits), settings.limits.body, settings.limits.batch
+            build_upload_reader(settings.graphql, settings.limits),
+            settings.limits.body,
+            settings.limits.batch,
+            room_for(settings.limits.body),
         ),
         responder=Responder(streams.runner.reporter, settings.http.compress_from or math.inf),
         streams=HttpStreams(streams, open_streams, draining, live.heartbeat),

@@ -4,14 +4,15 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Self, TypeVar
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
-from gateway.errors import BodyTooLarge, GatewayError
+from gateway.errors import BodyTooLarge, GatewayError, RateLimited
 from gateway.storage.uploaded_file import UploadedFile
 
 T = TypeVar("T")
@@ -22,6 +23,9 @@ FORM = "multipart/form-data"
 _UNWATCHED_SECONDS = 0.02
 # A client whose connection is closed while it sends may never read the response, so the rest is read and discarded.
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+RETRY_SECONDS = 1.0
+"""When a client may send a body again for which there was no room."""
+
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -111,26 +115,79 @@ class HttpRequest:
             receive,
         )
 
-    async def body(self, limit: int) -> bytes:
-        """Read the whole body; BodyTooLarge over ``limit`` bytes, ClientDisconnected where it is cut off."""
+    async def body(self, limit: int, room: "BodyRoom | None" = None) -> bytes:
+        """Read the whole body; BodyTooLarge over ``limit`` bytes, ClientDisconnected where it is cut off.
+
+        A body that does not come at once takes ``room`` while it is read; NoRoom where there is none.
+        """
         message = await self.receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
             if len(body) <= limit:
                 return body
-        chunks: list[bytes] = []
+        with (room or BodyRoom()).holding() as held:
+            return await self._rest(message, held, limit)
+
+    async def _rest(self, message: Message, held: "_Held", limit: int) -> bytes:
         size = 0
         while message["type"] == "http.request":
             chunk = message.get("body", b"")
             size += len(chunk)
             if size <= limit:
-                chunks.append(chunk)
+                held.add(chunk)
             if not message.get("more_body") or size > _MAX_DISCARDED_BYTES:
                 if size > limit:
                     raise BodyTooLarge(f"The request's body is larger than {limit} bytes.")
-                return b"".join(chunks)
+                return held.body()
             message = await self.receive()
         raise ClientDisconnected
+
+
+class NoRoom(RateLimited):
+    """The worker reads so many bodies at this moment that it holds no further one (HTTP 503)."""
+
+    default_message = "Too many large requests are being read at this moment: send it again."
+
+
+class BodyRoom:
+    """Bounds the bytes of all bodies that a worker reads at one moment. Without it, each connection can hold one."""
+
+    def __init__(self, limit: float = inf) -> None:
+        self.left = limit
+
+    @contextmanager
+    def holding(self) -> Iterator["_Held"]:
+        """Give what holds one body, and take its room back."""
+        held = _Held(self)
+        try:
+            yield held
+        finally:
+            self.left += len(held.content)
+
+
+class _Held:
+    """The beginning of a body. One that finds no room is read to its end, and discarded."""
+
+    def __init__(self, room: BodyRoom) -> None:
+        self._room = room
+        self._fits = True
+        self.content = bytearray()  # chunks of a few bytes each would take many times their length
+
+    def add(self, chunk: bytes) -> None:
+        """Hold a further chunk, or nothing of this body any more."""
+        self._fits = self._fits and len(chunk) <= self._room.left
+        if self._fits:
+            self._room.left -= len(chunk)
+            self.content += chunk
+        else:
+            self._room.left += len(self.content)
+            self.content.clear()
+
+    def body(self) -> bytes:
+        """Return all of it; NoRoom where it was discarded."""
+        if not self._fits:
+            raise NoRoom(retry_after=RETRY_SECONDS)
+        return bytes(self.content)
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:

@@ -1,6 +1,6 @@
 """Step 3 of the endpoint: read the request's operation, or its batch of them (GraphQL over HTTP, section Request)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,7 +13,7 @@ from gateway.schema.resolvers.large_bodies import MAX_DIGITS, has_long_number
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.negotiation import JSON
 from gateway.web.graphql.uploads.upload_reader import UploadReader
-from gateway.web.request import FORM, HttpError, HttpRequest, is_form
+from gateway.web.request import FORM, BodyRoom, HttpError, HttpRequest, NoRoom, is_form, retry_after_header
 
 # Proxies allow less; and a parameter takes far longer to decode than a byte of a body.
 _MAX_QUERY_STRING_BYTES = 32 * 1024
@@ -21,20 +21,30 @@ _MAX_PARAMETERS = 100
 # JSON objects and lists, counted by their brackets: a megabyte of nested ones takes 120 ms to decode, of numbers 5 ms.
 _MAX_BRACKETS = 50_000
 _MAX_NAME_CHARACTERS = 256
+_ROOM_BYTES = 48 * 2**20
+
+
+def room_for(max_body: int) -> BodyRoom:
+    """Return the room for bodies in a worker: 48 MB, so that it stays below 100 MB, and at least for two of them."""
+    return BodyRoom(max(_ROOM_BYTES, 2 * max_body))
 
 
 @dataclass(frozen=True, slots=True)
 class RequestReader:
-    """Reads operations. ``max_body`` is in bytes; ``max_batch`` is how many operations a POST may hold, 1 for none."""
+    """Reads operations. ``max_body`` is in bytes; ``max_batch`` is how many operations a POST may hold, 1 for none.
+
+    ``room`` is for the bodies of all requests that are read at one moment.
+    """
 
     uploads: UploadReader
     max_body: int
     max_batch: int = 1
+    room: BodyRoom = field(default_factory=BodyRoom)
 
     async def read(self, request: HttpRequest) -> Operation | Batch:
         """Return what the client asks for; HttpError 400, 405, 413, 414 or 415 where that is no GraphQL request.
 
-        HttpError 503 where an uploaded file cannot be kept.
+        HttpError 503 where an uploaded file cannot be kept, or there is no room for the body.
         """
         try:
             if request.method == "GET":
@@ -45,7 +55,9 @@ class RequestReader:
             if is_form(request.headers):
                 return await self._uploaded(request)
             _require_json(request.headers.get("content-type"))
-            return operations_of_body(await request.body(self.max_body), self.max_batch)
+            return operations_of_body(await request.body(self.max_body, self.room), self.max_batch)
+        except NoRoom as exc:
+            raise HttpError(503, exc, retry_after_header(exc.retry_after)) from exc
         except BodyTooLarge as exc:
             raise HttpError(413, exc) from exc
         except UrlTooLong as exc:
