@@ -8,8 +8,8 @@ knows it, since places are counted from the beginning, and has then missed event
     8 …      for each worker its place, in a slot that it holds by a lock, which ends with the process
     …        the ring: for each event its length and its JSON
 
-A worker looks for events every hundredth of a second: another process cannot wake its event loop. That costs it less
-than 0.5 % of a core.
+A worker looks for events every hundredth of a second: another process cannot wake its event loop. That costs an idle
+worker some 2 % of a core, measured as CPU time on two shared cores: 2.2 to 2.4 %, and 0.01 % without.
 """
 
 import asyncio
