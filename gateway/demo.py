@@ -1,16 +1,20 @@
 """Runs the gateway in front of the sandbox, both on loopback."""
 
 import json
+import secrets
 import signal
 import threading
 from contextlib import ExitStack
-from typing import Any
+from itertools import cycle
+from typing import Any, Final
 
 import httpx
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import GRAPHQL_PATH, create_app
 from gateway.errors import ConfigurationError
-from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, sandbox_config
+from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, Target, sandbox_config
 from gateway.server.config import gateway_config
 from gateway.server.signals import STOP_SIGNALS, ignore_stop_signals
 from gateway.settings import load_settings
@@ -23,6 +27,9 @@ QUERY = EXAMPLE
 """The query that the demo shows. The README shows it too, with its response."""
 
 _HOST = "127.0.0.1"
+CHANGE_PATH: Final = "/demo/change"
+_WATCHED: Final = "th-1"
+_STATUSES: Final = ("Waiting", "Closed", "Open")
 
 
 def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
@@ -35,15 +42,42 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as servers:
-        sandbox = servers.enter_context(_server(sandbox_config(Sandbox().app), sandbox_port, "--sandbox-port"))
-        app = create_app(_settings(sandbox.url))
-        gateway = servers.enter_context(_server(gateway_config(app), port, "--port"))
+        data, secret = Sandbox(), f"Bearer {secrets.token_urlsafe()}"
+        sandbox = servers.enter_context(_server(sandbox_config(data.app), sandbox_port, "--sandbox-port"))
+        app = create_app(_settings(sandbox.url, secret))
+        app.state.graphiql.offer_change(CHANGE_PATH)
+        gateway = servers.enter_context(_server(gateway_config(Changeable(app, data)), port, "--port"))
+        data.webhooks.send_to(Target(f"{gateway.url}/webhooks/gochat", secret))
         print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - the demo's output
         if build and can_build() and not is_built():
             _build_page(app.state.graphiql, stop)
         stop.wait()
     ignore_stop_signals()
     print("Stopped.")  # noqa: T201 - as above
+
+
+class Changeable:
+    """The gateway, and a path that changes a thread in the sandbox, whose webhook tells the gateway."""
+
+    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+        self._app = app
+        self._sandbox = sandbox
+        self._statuses = cycle(_STATUSES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http" and scope["path"] == CHANGE_PATH:
+            await self._change(scope)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _change(self, scope: Scope) -> Response:
+        if scope["method"] != "POST":
+            return PlainTextResponse("Use POST.\n", 405, headers={"allow": "POST"})
+        if b"gateway-require-preflight" not in dict(scope["headers"]):  # pages of other sites cannot send it
+            return PlainTextResponse("The header gateway-require-preflight is missing.\n", 403)
+        self._sandbox.store.change_thread(_WATCHED, {"status": next(self._statuses)})
+        return Response(status_code=204)
 
 
 def _build_page(page: GraphiQLPage, stop: threading.Event) -> None:
@@ -65,7 +99,7 @@ def _server(config: Any, port: int, option: str) -> BackgroundServer:
         raise ConfigurationError([problem]) from exc
 
 
-def _settings(upstream_url: str) -> Any:
+def _settings(upstream_url: str, webhook: str) -> Any:
     """Return settings that reach only the sandbox, whatever the environment says."""
     return load_settings(
         {
@@ -77,6 +111,7 @@ def _settings(upstream_url: str) -> Any:
             "inbound_auth": "none",
             "field_scopes": False,
             "mutations": True,
+            "webhook_authorization": webhook,
             "graphiql": True,
             "explain": True,
         },

@@ -19,6 +19,7 @@ from gateway.sandbox.faults.patch import ABSENT
 from gateway.sandbox.fixtures.seed import Seed, seed
 from gateway.sandbox.http.server import BackgroundServer, sandbox_config
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME, Accounts
+from gateway.sandbox.webhooks import Target
 
 __all__ = [
     "ABSENT",
@@ -30,6 +31,7 @@ __all__ = [
     "Fault",
     "Sandbox",
     "Seed",
+    "Target",
     "sandbox_config",
     "seed",
 ]

@@ -17,6 +17,7 @@ from gateway.sandbox.http.response import Response, error_body
 from gateway.sandbox.rest_api.accounts import Accounts
 from gateway.sandbox.rest_api.endpoints import Endpoints, Target, locate
 from gateway.sandbox.rest_api.store import Store
+from gateway.sandbox.webhooks import Webhooks
 
 _TRICKLE_PIECES: Final = 10
 _CANNOT_RESET: Final = Response(
@@ -45,11 +46,13 @@ class Sandbox:
     ) -> None:
         self.accounts = Accounts(clock=clock) if accounts is None else accounts
         self.faults = Faults()
-        self.store = Store(seed() if data is None else data, echo_caller=echo_caller, clock=clock)
+        self.webhooks = Webhooks(clock)
+        self.store = Store(seed() if data is None else data, self.webhooks, echo_caller=echo_caller, clock=clock)
         self.store.outbox_delay = outbox_delay
         self._calls = Calls()
         self._endpoints = Endpoints(self.store, self.accounts, clock)
-        self._control = Control(self.faults, self._calls, self.store).app()
+        self._control = Control(self.faults, self._calls, self.store, self.webhooks)
+        self._control_app = self._control.app()
         self._clock = clock
         self._sleep = sleep
         self._late: set[asyncio.Task[None]] = set()
@@ -100,7 +103,7 @@ class Sandbox:
             raise NotImplementedError(f"the sandbox speaks HTTP, not {scope['type']}")
         path = raw_path(scope)
         if path == "/" or path.startswith(f"{PREFIX}/"):
-            await self._control(scope, receive, send)
+            await self._control_app(scope, receive, send)
         else:
             await self._serve(Exchange(scope, receive, send))
 

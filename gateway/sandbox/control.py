@@ -1,7 +1,7 @@
 """The sandbox's own routes: the index page, and everything under `/_sandbox`."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from gateway.sandbox.calls import Call, Calls
 from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.http.response import RefusedError
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME
 from gateway.sandbox.rest_api.endpoints import ENDPOINTS
 from gateway.sandbox.rest_api.store import Store
+from gateway.sandbox.webhooks import Target, Webhooks
 
 PREFIX: Final = "/_sandbox"
 
@@ -32,6 +34,10 @@ The sandbox itself (no login):
   POST   /_sandbox/faults               {{"route": "thread", "match": "th-1", "status": 503}}, or a list
   DELETE /_sandbox/faults
   PUT    /_sandbox/outbox               {{"delay": 30}}: sent messages are in their thread after so many seconds
+  PUT    /_sandbox/threads/{{id}}         {{"status": 3}}: change fields of a thread
+  GET    /_sandbox/webhooks             where webhooks go, and what was posted
+  PUT    /_sandbox/webhooks             {{"url": "http://…/webhooks/gochat", "authorization": "…", "copies": 2}}
+  DELETE /_sandbox/webhooks
   POST   /_sandbox/release/{{name}}       let the requests go on that a fault holds under this name
 """
 
@@ -41,12 +47,13 @@ class _Outbox(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """Lists and sets faults, lists the calls, and delays the outbox."""
+    """Lists and sets faults and webhooks, lists the calls, changes threads, and delays the outbox."""
 
-    def __init__(self, faults: Faults, calls: Calls, store: Store) -> None:
+    def __init__(self, faults: Faults, calls: Calls, store: Store, webhooks: Webhooks) -> None:
         self._faults = faults
         self._calls = calls
         self._store = store
+        self._webhooks = webhooks
 
     def app(self) -> Starlette:
         """Return the routes as an ASGI app."""
@@ -60,6 +67,10 @@ class Control:
                 Route(f"{PREFIX}/faults", self._add_faults, methods=["POST"]),
                 Route(f"{PREFIX}/faults", self._clear_faults, methods=["DELETE"]),
                 Route(f"{PREFIX}/outbox", self._set_outbox, methods=["PUT"]),
+                Route(f"{PREFIX}/threads/{{ident:path}}", self._change_thread, methods=["PUT"]),
+                Route(f"{PREFIX}/webhooks", self._list_webhooks, methods=["GET"]),
+                Route(f"{PREFIX}/webhooks", self._set_webhooks, methods=["PUT"]),
+                Route(f"{PREFIX}/webhooks", self._end_webhooks, methods=["DELETE"]),
                 Route(f"{PREFIX}/release/{{name:path}}", self._release, methods=["POST"]),
             ]
         )
@@ -101,6 +112,33 @@ class Control:
         except ValueError as exc:
             return _json({"error": str(exc)}, 422)
         self._store.outbox_delay = outbox.delay
+        return Response(status_code=204)
+
+    async def _change_thread(self, request: Request) -> Response:
+        try:
+            changes = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            self._store.change_thread(request.path_params["ident"], changes)
+        except RefusedError as exc:
+            return Response(exc.response.body, exc.response.status, media_type="application/json")
+        except ValueError as exc:
+            return _json({"error": str(exc)}, 422)
+        return Response(status_code=204)
+
+    async def _list_webhooks(self, _request: Request) -> Response:
+        target = self._webhooks.target
+        shown = None if target is None else {**msgspec.structs.asdict(target), "authorization": "***"}
+        posted = [each._asdict() for each in self._webhooks.posted]
+        return _json({"target": shown, "waiting": self._webhooks.waiting, "posted": posted})
+
+    async def _set_webhooks(self, request: Request) -> Response:
+        try:
+            self._webhooks.send_to(msgspec.json.decode(await request.body(), type=Target))
+        except ValueError as exc:
+            return _json({"error": str(exc)}, 422)
+        return Response(status_code=204)
+
+    async def _end_webhooks(self, _request: Request) -> Response:
+        self._webhooks.send_to(None)
         return Response(status_code=204)
 
     async def _release(self, request: Request) -> Response:

@@ -11,7 +11,6 @@ from gateway import errors
 from gateway.app import create_app
 from gateway.compat.strawberry import graphql_schema
 from gateway.sandbox import Sandbox
-from gateway.sandbox.control import Control
 from gateway.schema import build_schema
 from gateway.schema.resolvers.links import link_of
 from gateway.settings import PREFIX
@@ -96,7 +95,7 @@ def test_the_route_table_has_every_route_and_no_other() -> None:
 def test_the_sandboxs_table_has_every_control_route_with_its_methods() -> None:
     sandbox = Sandbox()
     methods: dict[str, set[str]] = {}
-    for each in Control(sandbox.faults, sandbox._calls, sandbox.store).app().routes:  # noqa: SLF001 - the log has no public name
+    for each in sandbox._control.app().routes:  # noqa: SLF001 - it has no public name
         if isinstance(each, Route) and each.path != "/":
             methods.setdefault(each.path.replace(":path", ""), set()).update((each.methods or set()) - {"HEAD"})
     shown = {code_of(row[0]): set(row[1].split(", ")) for row in table(Page("docs/contributing/sandbox.md").text)}

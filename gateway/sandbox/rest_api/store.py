@@ -17,15 +17,17 @@ from gateway.sandbox.fixtures.seed import Seed
 from gateway.sandbox.http.response import RefusedError
 from gateway.sandbox.rest_api.outbox import check_recipients, message_body
 from gateway.sandbox.rest_api.request_bodies import NewMessage, ThreadUpdate
+from gateway.sandbox.webhooks import Source, Webhooks
 
 
 class Store:
     """Threads, messages and customers by id. With `echo_caller`, every body names its caller."""
 
-    def __init__(self, seed: Seed, *, echo_caller: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, seed: Seed, webhooks: Webhooks, *, echo_caller: bool, clock: Callable[[], float]) -> None:
         self._threads = dict(seed.threads)
         self._messages = dict(seed.messages)
         self._customers = dict(seed.customers)
+        self._webhooks = webhooks
         self._echo_caller = echo_caller
         self._clock = clock
         self._encoded: dict[tuple[str, str, str], bytes] = {}
@@ -59,12 +61,20 @@ class Store:
             self._threads[body["id"]] = body
             self._messages[body["id"]] = list(messages)
             self._encoded.clear()
+            self._webhooks.thread_changed(body["id"], "web")
+
+    def change_thread(self, ident: str, changes: Body) -> None:
+        """Replace fields of a thread, as somebody at the vendor's own pages does."""
+        with self._lock:
+            thread = _found("thread", ident, self._threads)
+            self._replace(ident, {**thread, **changes, "id": ident, "updated_at": self._now()}, "web")
 
     def put_customer(self, external_id: str, body: Body) -> None:
         """Add or replace the detail body of a customer."""
         with self._lock:
             self._customers[external_id] = body
             self._encoded.clear()
+            self._webhooks.customer_changed((body.get("customer") or {}).get("id"), external_id, "web")
 
     def update_thread(self, ident: str, update: ThreadUpdate) -> None:
         """Apply `POST /thread/{id}`. A comment is accepted and shown nowhere, because its place is unknown."""
@@ -79,7 +89,7 @@ class Store:
                 changes["reminder"] = {**msgspec.to_builtins(update.reminder), "next_date": None}
             if update.customer_ids is not None or update.customer_external_ids is not None:
                 changes["customers"] = self._chosen(update)
-            self._replace(ident, {**thread, **changes})
+            self._replace(ident, {**thread, **changes}, "api")
 
     def add_message(self, new: NewMessage) -> None:
         """Apply `POST /message`. A message without a `thread_id` is accepted and shown nowhere."""
@@ -90,11 +100,15 @@ class Store:
             message_body(new, "", "")  # refuses wrong attachments
             self._outbox.append((self._clock() + self.outbox_delay, new))
             self._empty_outbox()
+            if self._outbox and self._webhooks.target is not None:  # nobody may ask for the thread until then
+                timer = threading.Timer(self.outbox_delay, self.empty_outbox, [None])
+                timer.daemon = True
+                timer.start()
 
-    def empty_outbox(self) -> None:
-        """Let every message leave the outbox now."""
+    def empty_outbox(self, now: float | None = math.inf) -> None:
+        """Let every message leave the outbox whose time is before ``now``, or before the time of the clock."""
         with self._lock:
-            self._empty_outbox(math.inf)
+            self._empty_outbox(now)
 
     def _empty_outbox(self, now: float | None = None) -> None:
         """Add to their threads the messages whose time has come."""
@@ -114,7 +128,8 @@ class Store:
             changes["external_message_ids"] = [*(thread.get("external_message_ids") or ()), new.ext_msg_id]
         if new.set_reminder is not None:
             changes["reminder"] = {**msgspec.to_builtins(new.set_reminder), "next_date": None}
-        self._replace(ident, {**thread, **changes, "updated_at": message["created_at"]})
+        self._replace(ident, {**thread, **changes, "updated_at": message["created_at"]}, None)
+        self._webhooks.message_added(ident, message["id"], "api")
 
     def _encode(self, kind: str, ident: str, caller: str, body: Callable[[], Body]) -> bytes:
         key = (kind, ident, caller if self._echo_caller else "")
@@ -141,9 +156,12 @@ class Store:
             *(_pick(known, "external_id", ident) for ident in update.customer_external_ids or ()),
         ]
 
-    def _replace(self, ident: str, thread: Body) -> None:
+    def _replace(self, ident: str, thread: Body, source: Source | None) -> None:
+        """Replace the thread; without a ``source``, no webhook is sent."""
         self._threads[ident] = thread
         self._encoded.clear()
+        if source is not None:
+            self._webhooks.thread_changed(ident, source)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,7 +6,7 @@ are not built, the page loads an older GraphiQL from a CDN, checks the hash of e
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -67,6 +67,15 @@ WRITES = (
 )
 """Where mutations run: a tab for each of them, with its variables."""
 
+WATCH = """subscription {
+  threadUpdated(id: "th-1") {
+    status
+    updatedAt
+    messageCount
+  }
+}"""
+"""Where the page can change a thread: the tab that shows its changes."""
+
 BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
 _CDN = "https://unpkg.com/"
 _NOTICE = f"""<p class="notice" role="note">GraphiQL's assets are not built: this is an older GraphiQL, loaded from
@@ -98,6 +107,8 @@ class GraphiQL:
     explain: bool
     mutations: bool = False
     """Whether the page opens with a tab for each mutation as well."""
+    change: str = ""
+    """Where the page posts to change the thread of `WATCH`; empty: there is no button for it."""
 
     def response(self) -> HTMLResponse:
         """Return the page, with a new nonce."""
@@ -114,7 +125,8 @@ class GraphiQL:
     def _html(self, nonce: str) -> str:
         settings = {
             "query": print_ast(parse(EXAMPLE)),
-            "tabs": json.dumps(_tabs() if self.mutations else []),
+            "tabs": json.dumps([*(_writes() if self.mutations else ()), *([{"query": WATCH}] if self.change else ())]),
+            "change": self.change,
             "authorization": _flag(self.authorization),
             "explain": _flag(self.explain),
         }
@@ -170,11 +182,17 @@ class GraphiQLPage:
 
     def __init__(self, *, authorization: bool, explain: bool, mutations: bool = False, sources: Path = SOURCES) -> None:
         self._build = partial(build_graphiql, authorization, explain, sources, mutations=mutations)
-        self._current = self._build()
+        self._change = ""
+        self.refresh()
 
     def refresh(self) -> None:
         """Load the page again."""
-        self._current = self._build()
+        self._current = replace(self._build(), change=self._change)
+
+    def offer_change(self, path: str) -> None:
+        """Show a button that posts to this path, and a tab that shows what it changes."""
+        self._change = path
+        self.refresh()
 
     def response(self) -> HTMLResponse:
         """Return the page."""
@@ -194,8 +212,8 @@ def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES, 
     return GraphiQL(fallback_assets(sources), _cdn_files(sources), authorization, explain, mutations)
 
 
-def _tabs() -> list[dict[str, str]]:
-    """Return the further tabs, in the form of GraphiQL's ``defaultTabs``."""
+def _writes() -> list[dict[str, str]]:
+    """Return the tabs of mutations, in the form of GraphiQL's ``defaultTabs``."""
     return [
         {"query": print_ast(parse(document)), "variables": json.dumps(variables, indent=2)}
         for document, variables in WRITES

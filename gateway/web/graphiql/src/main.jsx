@@ -9,6 +9,7 @@ import { explorerPlugin } from '@graphiql/plugin-explorer';
 import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
 import { createRoot } from 'react-dom/client';
 
+import { ChangeButton } from './change.jsx';
 import { fetcherFor } from './fetcher.js';
 import { CallsLine, callsPlugin } from './panel.jsx';
 import { LateSchema } from './schema.jsx';
@@ -37,6 +38,7 @@ createRoot(root).render(
     <GraphiQL.Footer>
       <LateSchema />
       {settings.explain && <CallsLine />}
+      {flags.change && <ChangeButton path={flags.change} />}
     </GraphiQL.Footer>
   </GraphiQL>,
 );
