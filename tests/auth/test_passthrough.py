@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.auth.passthrough import normalized
+from gateway.auth.passthrough import PassthroughAuthenticator, normalized
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from tests.harness import StartGateway
 from tests.upstream.cached import basic
@@ -52,3 +52,15 @@ def test_credentials_that_cannot_be_sent_are_rejected(start: StartGateway, sandb
 )
 def test_spellings_of_the_same_credentials_are_equal(one: str, other: str, *, same: bool) -> None:
     assert (normalized(one) == normalized(other)) is same
+
+
+async def test_a_callers_name_cannot_be_computed_without_the_secret() -> None:
+    """The log has it: a reader could try passwords against a hash without a key."""
+    authorization = basic(USERNAME, PASSWORD)
+
+    async def named(secret: bytes | None) -> str:
+        viewer = await PassthroughAuthenticator(secret).authenticate(authorization, None, None)
+        return viewer.caller
+
+    assert await named(b"the secret of one") == await named(b"the secret of one")
+    assert len({await named(secret) for secret in (b"the secret of one", b"that of another", None, None)}) == 4
