@@ -1,13 +1,14 @@
 """What a subscription delivers: the current state first, then the latest after every change."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from gateway.events import Event
 from gateway.execution.subscriptions import EndReason
-from gateway.sandbox import Fault
-from tests.live.world import World, data, taken
+from gateway.sandbox import Fault, Sandbox
+from tests.live.world import World, data, taken, world
 
 THREAD = "subscription ($id: ID!) { threadUpdated(id: $id) { id status tags } }"
 THREADS = "subscription ($ids: [ID!]!) { threadsUpdated(ids: $ids) { id status } }"
@@ -47,6 +48,56 @@ async def test_a_customer_is_delivered_after_each_change(live: World) -> None:
     live.sandbox.store.put_customer("cu-1", {"customer": {"id": "1", "external_id": "cu-1", "comment": "new"}})
     assert await live.changes.publish(Event(customers=("cu-1",)))
     assert (await data(subscription))["comment"] == "new"
+
+
+WITH_CUSTOMERS = "subscription ($id: ID!) { threadUpdated(id: $id) { customers { externalId comment } } }"
+
+
+def put_with(live: World, ident: str, comment: str, *customers: str) -> None:
+    live.put(ident, customers=[{"id": each, "external_id": each, "comment": comment} for each in customers])
+
+
+@pytest.mark.parametrize("cache", [{}, {"cache_url": "memory://", "cache_ttl_thread": 600}])
+@pytest.mark.parametrize("named", [("cu-a",), ("cu-b",), ("cu-other", "cu-b"), ("cu-a", "cu-b")])
+async def test_an_event_of_a_customer_refreshes_the_watched_threads_that_show_it(
+    upstream: str, sandbox: Sandbox, cache: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    async with world(upstream, sandbox, **cache) as live:
+        put_with(live, "t", "old", "cu-a", "cu-b")
+        put_with(live, "elsewhere", "old", "cu-c")
+        shows, other = await live.open(WITH_CUSTOMERS, id="t"), await live.open(WITH_CUSTOMERS, id="elsewhere")
+        await taken(shows)
+        await taken(other)
+        assert await live.delivered(shows, other)
+        live.sandbox.clear()
+        put_with(live, "t", "new", "cu-a", "cu-b")
+        assert await live.changes.publish(Event(customers=named))
+        assert [each["comment"] for each in (await data(shows))["customers"]] == ["new", "new"]
+        assert await live.delivered(shows, other)
+        assert live.reads == 1, "only the thread that shows the customer is read"
+
+
+async def test_an_event_of_a_customer_during_the_first_read_of_its_thread_is_not_lost(live: World) -> None:
+    put_with(live, "t", "old", "cu-a")
+    live.sandbox.faults.add(Fault("thread", "t", times=1, hold="old"))
+    subscription = await live.open(WITH_CUSTOMERS, id="t")
+    await asyncio.to_thread(live.sandbox.wait_for_calls, 1)
+    put_with(live, "t", "new", "cu-a")
+    assert await live.changes.publish(Event(customers=("cu-a",)))
+    live.sandbox.release("old")
+    async with asyncio.timeout(20):
+        while (await data(subscription))["customers"][0]["comment"] != "new":
+            pass
+    assert await live.delivered(subscription)
+    assert live.reads == 2
+
+
+async def test_a_body_with_customers_of_another_shape_is_delivered_all_the_same(live: World) -> None:
+    live.put("t", status="Open", customers=None)
+    subscription = await live.open(THREAD, id="t")
+    assert (await data(subscription))["status"] == "Open"
+    assert await live.changes.publish(Event(customers=("cu-a",)))
+    assert await live.delivered(subscription)
 
 
 async def test_every_change_is_delivered_with_its_thread(live: World) -> None:

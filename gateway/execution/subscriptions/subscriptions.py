@@ -217,6 +217,17 @@ class Subscriptions:
         for ident in event.customers:
             for watch in list(self._by_subject.get((Kind.CUSTOMER, ident), ())):
                 watch.touch(event)
+        if event.customers:
+            await self._refresh_threads_of(event.customers)
+
+    async def _refresh_threads_of(self, customers: tuple[str, ...]) -> None:
+        """Read again the watched threads that show one of these customers. No event has purged them."""
+        showing = [watch for watch in self._watches.values() if watch.may_show(customers)]
+        for ident in {watch.ident for watch in showing}:
+            await self.purge(f"{Kind.THREAD}:{ident}")
+        for watch in showing:
+            if watch.feeds:
+                watch.touch()
 
     async def resynchronise(self) -> None:
         """Read everything again, and tell those who get every change that some may be missing."""

@@ -72,7 +72,16 @@ class _Stamp(msgspec.Struct):
     updated_at: str | None = None
 
 
+class _Customer(msgspec.Struct):
+    external_id: str | None = None
+
+
+class _Members(msgspec.Struct):
+    customers: list[_Customer] | None = None
+
+
 _STAMP = msgspec.json.Decoder(_Stamp)
+_MEMBERS = msgspec.json.Decoder(_Members)
 
 
 class Watch:
@@ -84,6 +93,7 @@ class Watch:
         self.viewer = viewer
         self.feeds: dict[Feed, None] = {}
         self._registry = registry
+        self._customers: frozenset[str] = frozenset()
         self._is_dirty = False
         self._joining: dict[Feed, None] = {}
         self._event: Event | None = None
@@ -102,6 +112,13 @@ class Watch:
     def is_reading(self) -> bool:
         """Whether a read is under way."""
         return self._task is not None
+
+    def may_show(self, customers: Iterable[str]) -> bool:
+        """Return whether this is a thread with one of these customers, by their external ids, or may become one.
+
+        Which customers a thread has is not known while it is read.
+        """
+        return self.kind is Kind.THREAD and (self.is_reading or not self._customers.isdisjoint(customers))
 
     def join(self, feed: Feed) -> None:
         """Read for a feed with a new subscription."""
@@ -174,6 +191,8 @@ class Watch:
                 error = exc
             if error is not None and self._is_refused(error):
                 return
+        if body is not None and self.kind is Kind.THREAD:
+            self._customers = _customers(body)
         if self.viewer.authorization is not None and body is None:
             listeners = []  # the caller may not read it: see `Subscription.thread_changes`
         update = Update(self.ident, _change(self.ident, event))
@@ -226,6 +245,15 @@ class Watch:
         await self._registry.purge(f"{self.kind}:{self.ident}")
         self._is_dirty = True
         await self._run()
+
+
+def _customers(body: RestBody) -> frozenset[str]:
+    """Return the external ids of a thread's customers."""
+    try:
+        members = _MEMBERS.decode(body.content).customers or ()
+    except msgspec.MsgspecError:
+        return frozenset()
+    return frozenset(each.external_id for each in members if each.external_id is not None)
 
 
 def _change(ident: str, event: Event | None) -> str:
