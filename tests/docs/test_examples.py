@@ -99,7 +99,7 @@ class Reader:
                     name, _, value = words.pop(0).partition(": ")
                     headers[name] = value
                 case "-d":
-                    method, body = "POST", words.pop(0)
+                    method, body = ("POST" if method == "GET" else method), words.pop(0)
                 case "-G":
                     pass
                 case "--data-urlencode":
