@@ -291,7 +291,11 @@ class ConnectionServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Start the application, and then the source."""
         await super().startup(sockets=[])
-        self._source.start(self._take)
+        try:
+            self._source.start(self._take)
+        except Exception:
+            await self.lifespan.shutdown()  # uvicorn would cancel the application, which logs a traceback
+            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Stop the source, and then the server."""

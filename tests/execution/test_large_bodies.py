@@ -84,6 +84,7 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.slow  # large bodies
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("plans", [True, False], ids=["plan", "reference"])
 async def test_a_body_is_freed_with_its_operation(plans: bool) -> None:
@@ -179,6 +180,7 @@ async def test_a_value_of_another_form_fails_only_the_field_that_reads_it(
     assert right.body == b'{"data":{"thread":{"id":"1"}}}'
 
 
+@pytest.mark.slow  # large bodies
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("content", [b"[]", b"{", b'{"attachments": {}}', b'{"attachments": [1]}'])
 async def test_a_body_is_freed_with_its_operation_also_if_it_is_wrong(content: bytes) -> None:

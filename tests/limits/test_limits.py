@@ -130,6 +130,7 @@ def refusal(gateway: Gateway, document: str, variables: dict[str, Any] | None = 
     return str(error["extensions"]["code"])
 
 
+@pytest.mark.slow  # the largest documents
 @pytest.mark.parametrize(("setting", "code", "document"), CASES.values(), ids=CASES)
 def test_a_document_is_executed_up_to_its_limit(
     start: StartGateway, sandbox: Sandbox, setting: str, code: str, document: Callable[[int], str]

@@ -54,7 +54,7 @@ def test_of_two_gateways_that_start_at_once_one_serves(
     assert refused.end() == 2
     text = refused.err.all()
     assert f"Cannot listen on port {port} of 127.0.0.1: Address already in use." in text
-    assert "Traceback" not in text
+    assert "Traceback" not in text, text
     assert serving(served).endswith(f":{port}/graphql")
     served.process.terminate()
     assert served.end() == 0

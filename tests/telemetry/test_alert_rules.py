@@ -103,6 +103,7 @@ def test_the_first_failure_for_want_of_a_descriptor_fires_although_others_are_cl
     assert firing(tmp_path, "GatewayOutOfDescriptors", first)
 
 
+@pytest.mark.slow  # it runs promtool
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
 def test_an_alert_fires_on_what_it_is_for_and_not_on_a_healthy_gateway(tmp_path: Path, alert: str) -> None:
     assert firing(tmp_path, alert, FIRING[alert])

@@ -128,6 +128,7 @@ def test_a_fault_of_a_get(start: StartGateway, sandbox: Sandbox, name: str, rout
     assert sandbox.count("token") == (1 if name.startswith("401") else 0)
 
 
+@pytest.mark.slow  # every fault once more
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_of_a_get_on_tls(
     start: StartGateway, sandbox: Sandbox, servers: ExitStack, authority: Authority, name: str

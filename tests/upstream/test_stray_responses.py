@@ -109,6 +109,7 @@ async def test_a_stray_response_on_an_idle_connection_reaches_no_caller(
                 await callers.gets_its_own(owner, f"th-{number}")
 
 
+@pytest.mark.slow  # it sends hundreds of requests
 @cached
 @stray
 @pytest.mark.parametrize("is_first", [True, False], ids=["before", "behind"])
@@ -127,6 +128,7 @@ async def test_a_stray_response_beside_the_true_one_reaches_no_caller(
                 await callers.gets_its_own(owner, f"th-{number}")
 
 
+@pytest.mark.slow  # it sends hundreds of requests
 @cached
 @stray
 async def test_a_stray_response_beside_every_true_one_is_an_error_and_not_stored(

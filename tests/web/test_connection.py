@@ -176,6 +176,7 @@ class Impatient(BoundedConnection):
     body_seconds = 1
 
 
+@pytest.mark.slow  # it waits for seconds
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -251,6 +252,7 @@ def impatient(upstream: str) -> Iterator[str]:
         yield server.url
 
 
+@pytest.mark.slow  # it waits for seconds
 @pytest.mark.parametrize("text", [b"", GET, GET + b"\r\n" + GET], ids=["nothing", "half a request", "one and a half"])
 def test_a_connection_without_a_complete_request_is_closed(impatient: str, text: bytes) -> None:
     with connected(impatient) as connection:

@@ -46,6 +46,7 @@ def losses(*, carried_out: bool) -> list[str]:
     return [lost for lost in LOST if carried_out or lost != "broken off"]
 
 
+@pytest.mark.slow  # it waits for seconds
 @CARRIED_OUT
 def test_an_update_is_applied_if_the_thread_shows_it(gateway: Gateway, sandbox: Sandbox, *, carried_out: bool) -> None:
     for number, lost in enumerate(losses(carried_out=carried_out)):
@@ -57,6 +58,7 @@ def test_an_update_is_applied_if_the_thread_shows_it(gateway: Gateway, sandbox: 
         assert sandbox.count("update_thread") == number + 1
 
 
+@pytest.mark.slow  # it waits for seconds
 @CARRIED_OUT
 def test_a_message_is_applied_if_it_is_in_its_thread(gateway: Gateway, sandbox: Sandbox, *, carried_out: bool) -> None:
     for number, lost in enumerate(losses(carried_out=carried_out)):
@@ -70,6 +72,7 @@ def test_a_message_is_applied_if_it_is_in_its_thread(gateway: Gateway, sandbox: 
         assert sandbox.count("message") == number + 1
 
 
+@pytest.mark.slow  # it waits for seconds
 @CARRIED_OUT
 def test_a_token_is_unknown(gateway: Gateway, sandbox: Sandbox, *, carried_out: bool) -> None:
     for number, lost in enumerate(losses(carried_out=carried_out)):
