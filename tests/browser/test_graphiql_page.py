@@ -115,7 +115,7 @@ def test_the_demos_button_changes_what_a_subscription_shows(
     client = servers.enter_context(httpx.Client(base_url=url, trust_env=False))
     page = open_page(Gateway(client, url))
     page.wait_for_schema()
-    page.tab.get_by_role("tab", name="<untitled>").last.click()
+    page.tab.get_by_role("tab", name="WatchThread").click()
     page.tab.wait_for_function("() => document.querySelector('.view-lines').innerText.includes('subscription')")
     page.run()
     page.wait_for_result('"status": "Open"')

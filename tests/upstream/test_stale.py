@@ -290,3 +290,23 @@ def test_a_stale_response_is_marked_in_the_extensions(start: StartGateway, sandb
     answers = {each["route"]: (each["source"], each["attempts"]) for each in response["extensions"]["upstream"]}
     assert answers == {"/api/v1/thread/{id}": ("stale", 1), "/api/v1/thread/{id}/messages": ("fetched", 1)}
     assert "stale" in gateway.query(document)["extensions"], "also without the header Gateway-Explain"
+
+
+@pytest.mark.parametrize("turns", [3, 5, 10, 20, 40])
+async def test_nothing_runs_any_more_once_the_client_is_closed(
+    upstream: str, clock: Clock, redis: RedisServer | None, turns: int
+) -> None:
+    """A refresh that went on could open a connection to Redis that nothing closes."""
+    place = {"cache_url": redis.url, "cache_timeout": 5} if redis else {"cache_url": "memory://"}
+    windows = {"cache_secret": "sixteen or more letters", "cache_stale_while_revalidate": 5}
+    chosen = settings(upstream_url=upstream, upstream_identity="passthrough", **place, **windows)
+    client = build_client(chosen, timing=clock.timing)
+    await ask(client)
+    clock.now += 6
+    assert (await ask(client)).origin is ResponseOrigin.STALE
+    others = [asyncio.create_task(ask(client, f"th-{number}")) for number in range(100, 105)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await client.aclose()
+    assert [each.get_name() for each in asyncio.all_tasks() if each not in {*others, asyncio.current_task()}] == []
+    await asyncio.gather(*others, return_exceptions=True)

@@ -9,8 +9,8 @@ deadline is never sent: the answer would be thrown away, and the slot lost for a
 
 The expected wait is (calls ahead + 1) x (average time a slot is held) / slots. A call is in time if its deadline leaves
 the average time that its route takes to answer, plus twice the average deviation. Both averages start with the first
-call that ends, and nothing is refused for its wait before. A free slot is always used, and an average that has not been
-updated for a while is not used: so a route that was slow once is tried again.
+call that ends, and nothing is refused for its wait before. A free slot that is not reserved is always used, and an
+average that has not been updated for a while is not used: so a route that was slow once is tried again.
 
 While several callers send calls, one slot in sixteen is reserved for callers without a call under way: slots that were
 taken together are often freed together, and then a caller with few calls would wait as long as a call takes. A caller

@@ -283,9 +283,14 @@ class ResponseCache:
         self._counts["cache_renewals_failed"] += failed
 
     async def aclose(self) -> None:
-        """Cancel refreshes, and close the store and the transport that follows."""
-        for task in list(self._refreshes.values()):
+        """Cancel refreshes and wait until they have ended, and close the store and the transport that follows.
+
+        A refresh that ended later could open a connection that nothing closes any more.
+        """
+        refreshes = list(self._refreshes.values())
+        for task in refreshes:
             task.cancel()
+        await asyncio.gather(*refreshes, return_exceptions=True)
         await self._store.aclose()
         await self._following.aclose()
 

@@ -99,8 +99,9 @@ class Coalescing:
             self._close(key, shared)
 
     async def aclose(self) -> None:
-        """Cancel the running calls, and close the transport that follows."""
-        for shared in list(self._in_flight.values()):
-            if shared.request.call.task is not None:
-                shared.request.call.task.cancel()
+        """Cancel the running calls and wait until they have ended, and close the transport that follows."""
+        tasks = [task for shared in self._in_flight.values() if (task := shared.request.call.task) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._following.aclose()

@@ -67,7 +67,7 @@ WRITES = (
 )
 """Where mutations run: a tab for each of them, with its variables."""
 
-WATCH = """subscription {
+WATCH = """subscription WatchThread {
   threadUpdated(id: "th-1") {
     status
     updatedAt
