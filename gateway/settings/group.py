@@ -1,19 +1,18 @@
-"""The base of every group of settings: where a value comes from, and what all groups have in common."""
+"""The base of every group of settings: what all groups have in common."""
 
 import re
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict
 
 PREFIX = "GATEWAY_"
 """What the name of every environment variable of the gateway begins with."""
 
 
-class Group(BaseSettings):
+class Group(BaseModel):
     """Settings that one part of the gateway needs. The alias of a field is its environment variable."""
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True,
-        extra="ignore",
+    model_config = ConfigDict(
+        validate_default=True,
         allow_inf_nan=False,
         frozen=True,
         hide_input_in_errors=True,

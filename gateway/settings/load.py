@@ -26,16 +26,13 @@ def load_settings(
     ``strict`` refuses a setting that has no effect beside the others. Raises ConfigurationError that names every wrong
     setting, and never shows a value.
     """
-    known = catalogue()
-    given: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            given[known[name].group][known[name].variable] = value
+    given = {name.upper(): value for name, value in _variables(env_file) if value}
+    given |= {catalogue()[name].variable: value for name, value in (overrides or {}).items() if value is not None}
     groups: dict[str, Any] = {}
     problems: list[str] = []
     for name, model in GROUPS.items():
         try:
-            groups[name] = model(_env_file=env_file, **given[name])
+            groups[name] = model.model_validate(given)
         except ValidationError as exc:
             problems += [_explain(model, dict(error)) for error in exc.errors()]
     if problems:
@@ -59,12 +56,18 @@ def _two_ports(settings: Settings) -> Iterator[str]:
         yield "GATEWAY_METRICS_PORT must differ from GATEWAY_PORT: callers must not reach it"
 
 
+def _variables(env_file: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield the names and values of the file, then those of the environment. The case of a name does not matter."""
+    yield from dotenv_values(env_file).items()
+    yield from os.environ.items()
+
+
 def unknown_variables(*, env_file: Path = Path(".env")) -> list[str]:
     """Return one line for each ``GATEWAY_`` variable that is not a setting, with the nearest one that is."""
     known = [name.upper() for name in catalogue()]
     lines = []
-    for name in sorted({*os.environ, *dotenv_values(env_file)}):
-        # Their case does not matter (pydantic-settings), and the prefix, which all have, makes no two alike.
+    for name in sorted({name for name, _ in _variables(env_file)}):
+        # The prefix, which all have, makes no two alike.
         bare = name.upper().removeprefix(PREFIX)
         if bare != name.upper() and bare not in known:
             near = difflib.get_close_matches(bare, known, n=1)
