@@ -1,7 +1,7 @@
 """Sends mutations while responses get lost, clients hang up and workers are stopped, and compares answers with effects.
 
 The promises: no write is sent twice; what is APPLIED took effect, once; what is NOT_APPLIED, or a top-level error, took
-none; UNKNOWN is said only of a write whose answer was lost.
+none; UNKNOWN is said only of a write whose answer was lost, and that no read showed.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import httpx
 from gateway.sandbox import Fault
 from tests.harness import NO_CERTIFICATES
 from tests.programs import until
+from tests.storm.recorder import Recorder
 from tests.storm.world import World, running
 
 _CALLERS = 24
@@ -50,6 +51,13 @@ _ANSWERS: list[dict[str, Any]] = [
     {"status": 403},
 ]
 
+_ANSWERED = "although its answer arrived"
+_SHOWN = "although a read showed the write"
+_TOKEN = "and a token cannot be read"
+_NOT_SHOWN = "and no read showed the write"
+_NOT_LOOKED = "and the thread was not read before"
+_REASONS = (_TOKEN, _NOT_SHOWN, _NOT_LOOKED, _ANSWERED, _SHOWN)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -70,8 +78,8 @@ class Report:
     told: list[Told] = field(default_factory=list)
     sent_twice: int = 0
     false: list[str] = field(default_factory=list)
-    needless: int = 0
-    """How often UNKNOWN was said of a write whose answer had left."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Why UNKNOWN was said, by what the gateway could know."""
     sigterms: int = 0
     tracebacks: list[str] = field(default_factory=list)
     effects: Counter[tuple[str, bool]] = field(default_factory=Counter)
@@ -80,7 +88,12 @@ class Report:
     @property
     def broken(self) -> bool:
         """Whether a promise was broken."""
-        return bool(self.sent_twice or self.false or self.tracebacks)
+        return bool(self.sent_twice or self.false or self.tracebacks or self.needless)
+
+    @property
+    def needless(self) -> int:
+        """How often UNKNOWN was said although the gateway could know the outcome."""
+        return self.unknown[_ANSWERED] + self.unknown[_SHOWN]
 
     def __str__(self) -> str:
         outcomes = Counter(each.outcome for each in self.told)
@@ -94,9 +107,12 @@ class Report:
         lines.append(
             f"  UNKNOWN that took effect: {self.effects['UNKNOWN', True]}, did not: {self.effects['UNKNOWN', False]}"
         )
-        lines.append(f"  UNKNOWN although the answer had left: {self.needless}")
+        lines += [
+            f"  UNKNOWN {why:<36} {self.unknown[why]:>6}  {self.unknown[why] / self.count:6.1%}" for why in _REASONS
+        ]
         lines.append(
-            f"sent twice: {self.sent_twice}, false answers: {len(self.false)}, tracebacks: {len(self.tracebacks)}"
+            f"sent twice: {self.sent_twice}, false answers: {len(self.false)}, needless UNKNOWN: {self.needless},"
+            f" tracebacks: {len(self.tracebacks)}"
         )
         return "\n".join([*lines, *self.false[:10], *self.tracebacks[:3]])
 
@@ -219,8 +235,21 @@ def _compare(world: World, report: Report) -> None:
         report.effects[told.outcome, effects > 0] += 1
         if not is_true:
             report.false.append(f"{told}: it took effect {effects} times")
-        if told.outcome == "UNKNOWN" and told.mark in world.recorder.settled:
-            report.needless += 1
+        if told.outcome == "UNKNOWN":
+            report.unknown[_why_unknown(told, world.recorder)] += 1
+
+
+def _why_unknown(told: Told, recorder: Recorder) -> str:
+    """Return why the gateway could not know what became of a write, or that it could."""
+    if told.mark in recorder.settled:
+        return _ANSWERED
+    if told.mark in recorder.shown and (told.mutation == "createMessage" or told.mark in recorder.looked):
+        return _SHOWN
+    if told.mutation == "createChatToken":
+        return _TOKEN
+    if told.mark in recorder.shown:
+        return _NOT_LOOKED
+    return _NOT_SHOWN
 
 
 def _is_true(outcome: str, effects: int) -> bool:

@@ -1,26 +1,22 @@
 """What runs in a storm: a sandbox whose writes are recorded, Redis, and a gateway with two workers."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, Seed, sandbox_config
 from tests.programs import free_port
+from tests.storm.recorder import Recorder
 from tests.upstream.redis_server import RedisServer
 
-_MARK = re.compile(rb"mark-(\d+)\b")
-_SETTLE = {200, 204, 400, 409, 422}
 _SETTINGS = {
     "UPSTREAM_IDENTITY": "service",
     "UPSTREAM_USERNAME": USERNAME,
@@ -37,45 +33,6 @@ _SETTINGS = {
     "BREAKER_MIN_VOLUME": "1000000",
     "LOG_LEVEL": "info",
 }
-
-
-@dataclass(slots=True)
-class Recorder:
-    """An ASGI application around the sandbox. It knows a write by the mark in its body, a number."""
-
-    app: ASGIApp
-    arrived: Counter[int] = field(default_factory=Counter)
-    """How often each write arrived, but for refusals after which it may be sent again."""
-    settled: set[int] = field(default_factory=set)
-    """The writes whose answer says what became of them, and left as a whole."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        marks: list[int] = []
-        status = 0
-
-        async def received() -> Message:
-            message = await receive()
-            found = _MARK.search(message.get("body", b""))
-            if found is not None:
-                marks.append(int(found[1]))
-                self.arrived[marks[0]] += 1
-            return message
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-            if marks and message["type"] == "http.response.body" and not message.get("more_body"):
-                self._answered(marks[0], status)
-
-        await self.app(scope, received, sent)
-
-    def _answered(self, mark: int, status: int) -> None:
-        if status in {403, 429}:
-            self.arrived[mark] -= 1  # it was refused: its client may send it again
-        elif status in _SETTLE:
-            self.settled.add(mark)
 
 
 @dataclass(slots=True)
