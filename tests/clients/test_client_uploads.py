@@ -1,4 +1,4 @@
-"""Apollo Client with apollo-upload-client, and urql by itself, upload files as multipart requests."""
+"""Clients upload files: Apollo Client with apollo-upload-client, urql by itself, graphql-request with a middleware."""
 
 import base64
 import json
@@ -22,10 +22,13 @@ def test_clients_upload_files(built: Project) -> None:
         app = create_app(settings(upstream_url=upstream.url, mutations=True))
         with BackgroundServer(gateway_config(app)) as gateway:
             outcomes = json.loads(built.run("build/uploads.js", f"{gateway.url}/graphql", AUTHORIZATION))
-    assert outcomes == {"apollo": "APPLIED", "urql": "APPLIED"}
+    plain = outcomes.pop("plain")  # graphql-request without the middleware
+    assert outcomes == {"apollo": "APPLIED", "urql": "APPLIED", "request": "APPLIED"}
+    assert plain["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "An Upload is a file of a multipart request" in plain["message"]
     bodies = [msgspec.json.decode(call.body) for call in sandbox.calls if call.route == "message"]
     attachments = [[(each["name"], base64.b64decode(each["file"])) for each in body["attachments"]] for body in bodies]
     assert attachments == [
         [(f'{client} “Ü” 🪁 a/b "c".txt', f"from {client}".encode()), ("named.bin", bytes([7]) * 300_000)]
-        for client in ("apollo", "urql")
+        for client in outcomes
     ]
