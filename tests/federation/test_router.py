@@ -230,6 +230,35 @@ def test_the_router_passes_mutations_through_once_each_and_in_their_order(graph:
     assert posts == ["update_thread", "message", "chat_token"]
 
 
+def send_files(graph: Graph, headers: dict[str, str]) -> dict[str, Any]:
+    """Send a message with two files through the router, and return the answer."""
+    document = "mutation ($input: CreateMessageInput!) { createMessage(input: $input) { outcome thread { id risk } } }"
+    given = {"threadId": "th-2", "attachments": [{"upload": None}, {"name": "named.bin", "upload": None}]}
+    parts = {
+        "operations": (None, json.dumps({"query": document, "variables": {"input": given}})),
+        "map": (None, json.dumps({str(n): [f"variables.input.attachments.{n}.upload"] for n in range(2)})),
+        "0": ("“Ü” 🪁.txt", b"the first"),
+        "1": ("other.bin", bytes([7]) * 300_000),
+    }
+    response = graph.router.post("/graphql", files=parts, headers={"authorization": basic(USERNAME), **headers})
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_the_router_passes_files_through(graph: Graph) -> None:
+    answer = send_files(graph, {"apollo-require-preflight": "true"})
+    assert answer["data"]["createMessage"] == {"outcome": "APPLIED", "thread": {"id": "th-2", "risk": "risk of th-2"}}
+    (call,) = [each for each in graph.sandbox.calls if each.route == "message"]
+    sent = [(each["name"], base64.b64decode(each["file"])) for each in json.loads(call.body)["attachments"]]
+    assert sent == [("“Ü” 🪁.txt", b"the first"), ("named.bin", bytes([7]) * 300_000)]
+
+
+def test_the_router_does_not_hide_that_a_browser_sent_a_form_without_a_preflight(graph: Graph) -> None:
+    answer = send_files(graph, {})
+    assert [each["extensions"]["code"] for each in answer["errors"]] == ["CSRF_PREVENTED"], answer
+    assert graph.sandbox.count() == 0
+
+
 def test_a_subscription_through_the_router_has_what_the_second_subgraph_knows(graph: Graph) -> None:
     """The router subscribes at the gateway, and asks the second subgraph for the rest of each result."""
     graph.sandbox.store.put_thread({"id": "watched", "status": "first"})
