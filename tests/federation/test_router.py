@@ -234,7 +234,7 @@ def send_files(graph: Graph, headers: dict[str, str]) -> dict[str, Any]:
     """Send a message with two files through the router, and return the answer."""
     document = "mutation ($input: CreateMessageInput!) { createMessage(input: $input) { outcome thread { id risk } } }"
     given = {"threadId": "th-2", "attachments": [{"upload": None}, {"name": "named.bin", "upload": None}]}
-    parts = {
+    parts: dict[str, tuple[str | None, str | bytes]] = {
         "operations": (None, json.dumps({"query": document, "variables": {"input": given}})),
         "map": (None, json.dumps({str(n): [f"variables.input.attachments.{n}.upload"] for n in range(2)})),
         "0": ("“Ü” 🪁.txt", b"the first"),
