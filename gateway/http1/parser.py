@@ -108,9 +108,13 @@ class ResponseParser:
         return self.complete
 
     def response(self) -> Response:
-        """Return the complete response; raise InvalidResponse where its compressed body is cut off."""
-        parts = self._parts
-        if self._decoder is not None and not self._decoder.finished:
+        """Return the complete response, once; raise InvalidResponse where its compressed body is cut off.
+
+        Nothing of the body is kept: a connection may be idle for a long time until `reset`.
+        """
+        parts, self._parts, self._piece = self._parts, [], b""
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None and not decoder.finished:
             raise InvalidResponse("The compressed body is incomplete.")
         return Response(self.status, self._headers, parts[0] if len(parts) == 1 else b"".join(parts))
 

@@ -267,3 +267,23 @@ def test_any_bytes_are_an_answer_or_refused(segments: list[bytes]) -> None:
                 break
     except CallFailed:
         pass
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("pieces", [1, 10])
+def test_a_connection_keeps_nothing_of_a_body_that_it_delivered(compressed: bool, pieces: int) -> None:
+    size = MAX_BODY // 2
+    sent = with_length(gzip.compress(bytes(size), 0), GZIP) if compressed else with_length(bytes(size))
+    step = -(-len(sent) // pieces)
+    reading = parser()
+    tracemalloc.start()
+    try:
+        for start in range(0, len(sent), step):
+            reading.feed(sent[start : start + step])
+        before = tracemalloc.get_traced_memory()[0]
+        reading.response()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert before >= size
+    assert kept < size / 20
