@@ -49,12 +49,17 @@ def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, re
     return Result({"errors": shown, "data": data}, codes=codes)
 
 
-def release(error: BaseException | None) -> None:
-    """Drop the frames that an error refers to: in a cycle with it, they would keep REST bodies for a long time."""
-    while error is not None:
-        error.__traceback__ = None
-        following = error.original_error if isinstance(error, GraphQLError) else None
-        error = following or error.__cause__ or error.__context__
+def release(error: BaseException) -> None:
+    """Drop the frames that an error and its causes refer to: in a cycle with them, they would keep REST bodies."""
+    found: list[BaseException | None] = [error]
+    seen = set()
+    while found:
+        each = found.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        found += each.__cause__, each.__context__, each.original_error if isinstance(each, GraphQLError) else None
 
 
 def _place(error: GraphQLError) -> tuple[Any, ...]:

@@ -231,7 +231,7 @@ class _Pending(Generic[T]):
         try:
             self.result.set_result(self._read(response))
         except GatewayError as exc:
-            self.result.set_exception(exc)
+            self.result.set_exception(exc.with_traceback(None))  # its frames hold the response, and this call
 
     def _fail(self, exc: Exception) -> None:
         if self._is_over:
@@ -240,6 +240,7 @@ class _Pending(Generic[T]):
         outcome = InternalError.code
         if isinstance(error, GatewayError):
             outcome, error.in_doubt = error.code, self._call.in_doubt
+            error.__traceback__ = None  # its frames hold what was received, and this call
         if error is not exc:
             error.__cause__ = exc
         self._end(None, outcome)
