@@ -96,7 +96,7 @@ class UpstreamSettings(Group):
     )
     max_body: int = Field(
         alias="GATEWAY_UPSTREAM_MAX_BODY",
-        default=8 * 1024 * 1024,
+        default=4 * 1024 * 1024,
         ge=1024,
         description="Largest body accepted from the REST API, in bytes.",
     )

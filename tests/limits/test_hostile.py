@@ -110,4 +110,4 @@ def test_a_problem_is_noticed(gateway: Gateway) -> None:
     """The watch measures what it should: the largest response within the limits takes time and memory."""
     blocked, megabytes = gateway.watch(lambda: gateway.post(OPERATIONS["a long text"]()))
     assert blocked > 0.001
-    assert megabytes > 16
+    assert megabytes > 8

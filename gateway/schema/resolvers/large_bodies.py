@@ -1,6 +1,6 @@
 """Inspects a large REST body before it is decoded, so that its size bounds the time and the memory that it takes.
 
-A body of 8 MB can hold 3 million objects, each a hundred times as large in memory, and a number of 4,000 digits takes
+A body of 4 MB can hold 1.4 million objects, each a hundred times as large in memory, and a number of 4,000 digits takes
 a millisecond to read and write: the time grows with the square of its length. Strings are the only thing that may be
 long. The first look counts characters wherever they are. Where they are too many, the strings are left out.
 """
