@@ -43,7 +43,7 @@ from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory, KeyS
 from gateway.upstream.writes.writer import WRITE_SCOPE, WritePolicy, Writer, writer_metrics
 from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
-from gateway.web.graphql.decode import RequestReader, room_for
+from gateway.web.graphql.decode import RequestReader, room_for, room_metrics
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.operation_log import OperationReporter
@@ -109,7 +109,7 @@ def create_app(
     endpoint, sockets = _endpoints(settings, authenticator, rate_limit, streams, open_streams, draining)
     # What is entered first is closed last: the others still use Redis and report to the tracing while they close.
     parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
-    measured = partial(_measured, metrics, upstream, engine, writer, options.enumerations)
+    measured = partial(_measured, metrics, upstream, engine, writer, options.enumerations, endpoint.reader)
     lifespan = _lifespan(parts, changes, measured, draining)
     webhook = build_webhook(settings.live, changes, shared)
     health = Health(upstream, draining)
@@ -324,7 +324,12 @@ def _around_attempts(metrics: Metrics | None, tracing: Tracing | None, origin: O
 
 
 def _measured(
-    metrics: Metrics | None, upstream: Upstream, engine: Engine, writer: Writer, enumerations: Enumerations
+    metrics: Metrics | None,
+    upstream: Upstream,
+    engine: Engine,
+    writer: Writer,
+    enumerations: Enumerations,
+    reader: RequestReader,
 ) -> AbstractAsyncContextManager[None]:
     """Register the metrics of all parts, and measure the event loop's lag while the application runs."""
     if metrics is None:
@@ -333,6 +338,7 @@ def _measured(
     metrics.add(partial(engine_metrics, engine))
     metrics.add(partial(writer_metrics, writer))
     metrics.add(partial(enumeration_metrics, enumerations))
+    metrics.add(partial(room_metrics, reader))
     metrics.add(partial(auth_metrics, upstream.counts))
     metrics.add(partial(event_metrics, upstream.counts))
     metrics.add(partial(webhook_metrics, upstream.counts))

@@ -41,6 +41,7 @@ BOUNDS = {
     "operation_timeout": (0.001, 300),
     "max_body": (1024, None),
     "max_upload_bytes": (1024, 100 * 1024 * 1024),
+    "upload_directory_max_bytes": (32 * 1024 * 1024, None),
     "max_page_size": (1, 10_000),
     "max_document": (1024, None),
     "max_tokens": (100, None),
@@ -320,6 +321,12 @@ def test_what_is_wrong_in_several_groups_is_said_at_once(monkeypatch: pytest.Mon
         "GATEWAY_MAX_DEPTH",
         "GATEWAY_PORT",
     ]
+
+
+def test_an_upload_fits_into_its_directory() -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_UPLOAD_DIRECTORY_MAX_BYTES must be 1 MB more than"):
+        settings(upload_directory_max_bytes=64 * 2**20, max_upload_bytes=63 * 2**20 + 1)
+    settings(upload_directory_max_bytes=64 * 2**20, max_upload_bytes=63 * 2**20)
 
 
 def test_callers_and_metrics_have_two_ports() -> None:

@@ -184,6 +184,12 @@ class GraphQLSettings(Group):
         description="Where uploaded files are kept, without names, until they are sent on; unset: the system's folder "
         "for temporary files. If that is in memory, so are the files.",
     )
+    upload_directory_max_bytes: int = Field(
+        alias="GATEWAY_UPLOAD_DIRECTORY_MAX_BYTES",
+        default=256 * 1024 * 1024,
+        ge=32 * 1024 * 1024,
+        description="Most bytes of uploaded files that a worker keeps at one moment; each file counts 64 KB more.",
+    )
     introspection: bool = Field(
         alias="GATEWAY_INTROSPECTION",
         default=True,

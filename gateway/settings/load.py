@@ -17,6 +17,8 @@ from gateway.settings.catalogue import GROUPS, Settings, catalogue
 from gateway.settings.effects import without_effect
 from gateway.settings.group import PREFIX, Group
 
+_UPLOAD_OVERHEAD_BYTES = 1024 * 1024  # what ten files count besides their contents, and more
+
 
 def load_settings(
     overrides: Mapping[str, Any] | None = None, *, env_file: Path = Path(".env"), strict: bool = True
@@ -38,7 +40,12 @@ def load_settings(
     if problems:
         raise ConfigurationError(problems)
     settings = Settings(**groups)
-    problems = [*_time_to_end(settings), *_two_ports(settings), *(without_effect(settings) if strict else ())]
+    problems = [
+        *_time_to_end(settings),
+        *_two_ports(settings),
+        *_room_for_uploads(settings),
+        *(without_effect(settings) if strict else ()),
+    ]
     if problems:
         raise ConfigurationError(problems)
     return settings
@@ -54,6 +61,11 @@ def _two_ports(settings: Settings) -> Iterator[str]:
     """Refuse one port for both, also on two addresses: where one of them is any address, the other gets its callers."""
     if settings.server.port and settings.server.port == settings.telemetry.metrics_port:
         yield "GATEWAY_METRICS_PORT must differ from GATEWAY_PORT: callers must not reach it"
+
+
+def _room_for_uploads(settings: Settings) -> Iterator[str]:
+    if settings.graphql.upload_directory_max_bytes < settings.limits.upload + _UPLOAD_OVERHEAD_BYTES:
+        yield "GATEWAY_UPLOAD_DIRECTORY_MAX_BYTES must be 1 MB more than GATEWAY_MAX_UPLOAD_BYTES: an upload must fit"
 
 
 def _variables(env_file: Path) -> Iterator[tuple[str, str | None]]:

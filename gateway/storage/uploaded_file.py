@@ -1,25 +1,58 @@
-"""A file that a caller sends. It is spooled to an unnamed file, which ends with its last user, or with the process."""
+"""Files that callers send, and the room for all of them.
+
+A file is spooled to an unnamed file on the disk, which ends with its last user, or with the process.
+"""
 
 import asyncio
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
+FILE_BYTES = 64 * 1024
+"""What a file takes of the room besides its content: a descriptor is scarce as well."""
+
+
+class UploadRoom:
+    """Bounds the bytes of all files that a worker keeps at one moment. Without it, callers can fill the disk."""
+
+    def __init__(self, limit: float = inf) -> None:
+        self._limit = limit
+        self.kept = 0
+        """In bytes, with `FILE_BYTES` for each file."""
+        self.refused = 0
+        """How many files found no room."""
+
+    def take(self, size: int) -> bool:
+        """Take room for so many bytes; return whether there was any."""
+        fits = self.kept + size <= self._limit
+        if fits:
+            self.kept += size
+        else:
+            self.refused += 1
+        return fits
+
+    def give_back(self, size: int) -> None:
+        """Give room back that was taken."""
+        self.kept -= size
+
 
 class UploadedFile:
     """A file in ``directory``, that of the system for None. ``name`` is the caller's: no path is made of it.
 
-    It is closed when each `hold` and the creation have had their `release`. The disk is read and written in threads.
-    Every method raises OSError where the disk fails.
+    It is closed when each `hold` and the creation have had their `release`, and gives the bytes that were taken for it
+    back to ``room``. The disk is read and written in threads. Every method raises OSError where the disk fails.
     """
 
-    def __init__(self, directory: Path | None, name: str) -> None:
+    def __init__(self, directory: Path | None, name: str, room: UploadRoom) -> None:
         self.name = name
+        self._room = room
+        self._taken = 0
         self.size = 0
         """In bytes."""
         self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - its users close it
@@ -34,6 +67,13 @@ class UploadedFile:
     def digest(self) -> str:
         """The SHA-256 of the content, in hexadecimal digits."""
         return self._hash.hexdigest()
+
+    def take(self, size: int) -> bool:
+        """Take room for so many bytes of this file; return whether there was any."""
+        fits = self._room.take(size)
+        if fits:
+            self._taken += size
+        return fits
 
     async def append(self, data: bytes) -> None:
         """Write more of the content."""
@@ -53,6 +93,7 @@ class UploadedFile:
         self._users -= 1
         if not self._users:
             self._file.close()
+            self._room.give_back(self._taken)
 
     def _write(self, data: bytes) -> None:
         self._hash.update(data)

@@ -128,7 +128,7 @@ class HttpRequest:
         with (room or BodyRoom()).holding() as held:
             return await self._rest(message, held, limit)
 
-    async def _rest(self, message: Message, held: "_Held", limit: int) -> bytes:
+    async def _rest(self, message: Message, held: "HeldBytes", limit: int) -> bytes:
         size = 0
         while message["type"] == "http.request":
             chunk = message.get("body", b"")
@@ -154,40 +154,56 @@ class BodyRoom:
 
     def __init__(self, limit: float = inf) -> None:
         self.left = limit
+        self.refused = 0
+        """How many bodies found no room."""
 
     @contextmanager
-    def holding(self) -> Iterator["_Held"]:
+    def holding(self) -> Iterator["HeldBytes"]:
         """Give what holds one body, and take its room back."""
-        held = _Held(self)
+        held = HeldBytes(self)
         try:
             yield held
         finally:
-            self.left += len(held.content)
+            held.give_back(held.size)
 
 
-class _Held:
-    """The beginning of a body. One that finds no room is read to its end, and discarded."""
+class HeldBytes:
+    """The beginning of a body, or a part of it. What finds no room is read to its end, and discarded."""
 
     def __init__(self, room: BodyRoom) -> None:
         self._room = room
         self._fits = True
-        self.content = bytearray()  # chunks of a few bytes each would take many times their length
+        self._content = bytearray()  # chunks of a few bytes each would take many times their length
+        self.size = 0
+        """How much room it takes, in bytes."""
+
+    def __len__(self) -> int:
+        return len(self._content)
 
     def add(self, chunk: bytes) -> None:
         """Hold a further chunk, or nothing of this body any more."""
-        self._fits = self._fits and len(chunk) <= self._room.left
-        if self._fits:
+        if self._fits and len(chunk) <= self._room.left:
             self._room.left -= len(chunk)
-            self.content += chunk
-        else:
-            self._room.left += len(self.content)
-            self.content.clear()
+            self.size += len(chunk)
+            self._content += chunk
+            return
+        self._room.refused += self._fits
+        self._fits = False
+        self._content.clear()
+        self.give_back(self.size)
 
     def body(self) -> bytes:
-        """Return all of it; NoRoom where it was discarded."""
+        """Return what was added since the last time, which keeps its room; NoRoom where something was discarded."""
         if not self._fits:
             raise NoRoom(retry_after=RETRY_SECONDS)
-        return bytes(self.content)
+        body = bytes(self._content)
+        self._content.clear()
+        return body
+
+    def give_back(self, size: int) -> None:
+        """Give so many bytes of room back."""
+        self._room.left += size
+        self.size -= size
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:

@@ -14,6 +14,7 @@ from gateway.telemetry.metrics import watched_loop
 from tests.harness import Clock
 from tests.programs import until
 from tests.telemetry.conftest import Watch, Watched
+from tests.writes.uploads.forms import form, post, upload
 
 THREAD = '{ thread(id: "th-1") { id } }'
 THREAD_ROUTE = "/api/v1/thread/{id}"
@@ -98,6 +99,23 @@ def test_responses_are_counted_by_status(watch: Watch) -> None:
     gateway.http.post("/graphql", json={"query": 1})
     now = gateway.scrape()
     assert [now.value("http_responses_total", status=status) for status in ("200", "400", "405")] == [1, 1, 1]
+
+
+def test_uploaded_files_are_shown_and_requests_without_room_counted(watch: Watch, sandbox: Sandbox) -> None:
+    gateway = watch(mutations=True, upload_directory_max_bytes=32 * 2**20)
+    sandbox.faults.add(Fault("message", hold="gate", times=1))
+    large = form(upload([bytes(8 * 2**20)] * 3))
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(post, gateway, large)
+        sandbox.wait_for_calls(1, route="message")
+        assert gateway.scrape().value("upload_bytes") == 3 * (8 * 2**20 + 64 * 1024)
+        assert post(gateway, large).status_code == 503
+        sandbox.release("gate")
+        assert held.result(30).status_code == 200
+    until(lambda: gateway.scrape().value("upload_bytes") == 0, "the files are gone")
+    refused = gateway.scrape()
+    assert refused.value("requests_without_room_total", room="disk") == 1
+    assert refused.value("requests_without_room_total", room="memory") == 0
 
 
 def test_rest_calls_are_counted_by_source_and_outcome_and_each_request_is_timed(watch: Watch, sandbox: Sandbox) -> None:

@@ -35,6 +35,7 @@ ALL = {
     ("event_gaps_total", "reason"): {"overtaken", "place gone", "redis"},
     ("http_responses_total", "status"): {"200", "304", "400", "401", "403", "413", "429", "500", "503"},
     ("jwks_fetches_total", "result"): {"ok", "failed"},
+    ("requests_without_room_total", "room"): {"memory", "disk"},
     ("mutations_total", "mutation"): {"updateThread", "createMessage", "createChatToken"},
     ("mutations_total", "outcome"): {"APPLIED", "NOT_APPLIED", "UNKNOWN", "ERROR"},
     ("operations_total", "type"): {"query", "mutation", "subscription", "unknown"},

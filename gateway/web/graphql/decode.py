@@ -1,15 +1,18 @@
 """Step 3 of the endpoint: read the request's operation, or its batch of them (GraphQL over HTTP, section Request)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from prometheus_client.core import Metric
 
 from gateway.errors import BadUserInput, BatchTooLarge, BodyTooLarge, UrlTooLong
 from gateway.execution.documents.persisted import PersistedOperation, document_name
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.large_bodies import MAX_DIGITS, has_long_number
+from gateway.telemetry.metrics import Labels, counter, gauge
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.negotiation import JSON
 from gateway.web.graphql.uploads.upload_reader import UploadReader
@@ -66,8 +69,17 @@ class RequestReader:
             raise HttpError(400, exc) from exc
 
     async def _uploaded(self, request: HttpRequest) -> Operation:
-        upload = await self.uploads.read(request, _operations_of_upload)
+        upload = await self.uploads.read(request, self.room, _operations_of_upload)
         return replace(operation_of(upload.operations), uploads=frozenset(upload.variables))
+
+
+def room_metrics(reader: RequestReader) -> Iterator[Metric]:
+    """Yield what is kept of uploads, and how many requests found no room."""
+    files = reader.uploads.room
+    yield gauge("upload_bytes", "Bytes of uploaded files that are kept on the disk.", (), {(): files.kept})
+    refused: dict[Labels, float] = {("memory",): reader.room.refused, ("disk",): files.refused}
+    help_text = "Requests that found no room: in memory for their bodies, on the disk for their files."
+    yield counter("requests_without_room", help_text, ("room",), refused)
 
 
 def _require_json(content_type: str | None) -> None:

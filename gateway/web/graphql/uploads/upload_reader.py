@@ -11,12 +11,12 @@ from typing import Any
 
 from gateway.errors import BadUserInput, BodyTooLarge, ConfigurationError, UploadsUnavailable
 from gateway.settings import GraphQLSettings, LimitSettings
-from gateway.storage.uploaded_file import UploadedFile
+from gateway.storage.uploaded_file import FILE_BYTES, UploadedFile, UploadRoom
 from gateway.telemetry import logger
 from gateway.upstream.writes.attachments import MAX_ATTACHMENT_BYTES
 from gateway.web.graphql.uploads.file_map import Place, read_map
 from gateway.web.graphql.uploads.form import FormParser, PartEnd, PartHead
-from gateway.web.request import HttpError, HttpRequest, RequestBody
+from gateway.web.request import RETRY_SECONDS, BodyRoom, HeldBytes, HttpError, HttpRequest, NoRoom, RequestBody
 
 _MAX_MAP_BYTES = 16 * 1024
 _MAX_FRAMING_BYTES = 256 * 1024  # boundaries and heads of parts, and what is before the first and after the last
@@ -35,32 +35,36 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class UploadReader:
-    """Reads uploads. ``directory`` is where files are kept, None for that of the system; the limits are in bytes."""
+    """Reads uploads. ``directory`` is where files are kept, None for that of the system; the limits are in bytes.
+
+    ``room`` is for the files of all requests together, on the disk.
+    """
 
     directory: Path | None
     max_operations: int
     max_files: int
+    room: UploadRoom
 
-    async def read(self, request: HttpRequest, parse: Callable[[bytes], dict[str, Any]]) -> Upload:
+    async def read(self, request: HttpRequest, memory: BodyRoom, parse: Callable[[bytes], dict[str, Any]]) -> Upload:
         """Return the request; ``parse`` decodes ``operations``, and its errors are raised.
 
-        Raises BadUserInput or BodyTooLarge for what is no upload, HttpError 503 where the disk fails, and
-        ClientDisconnected. The files belong to the request, which releases them.
+        What is in memory until the upload is read takes ``memory``. Raises BadUserInput or BodyTooLarge for what is no
+        upload, NoRoom, HttpError 503 where the disk fails, and ClientDisconnected. The request releases the files.
         """
         body = RequestBody(request.receive)
         try:
-            return await self._read(request, body, parse)
-        except BadUserInput:
-            await body.discard()
+            with memory.holding() as held:
+                return await self._read(body, _Parts(self, request, held, parse))
+        except (BadUserInput, NoRoom):
+            await _give_up(request, body)
             raise
         except OSError as exc:
             logger.error("an uploaded file cannot be kept", exc_info=exc)
-            await body.discard()
+            await _give_up(request, body)
             raise HttpError(503, UploadsUnavailable()) from exc
 
-    async def _read(self, request: HttpRequest, body: RequestBody, parse: Callable[[bytes], dict[str, Any]]) -> Upload:
-        parser = FormParser(request.headers.get("content-type", ""))
-        parts = _Parts(self, request, parse)
+    async def _read(self, body: RequestBody, parts: "_Parts") -> Upload:
+        parser = FormParser(parts.request.headers.get("content-type", ""))
         size = 0
         async for chunk in body:
             size += len(chunk)
@@ -81,9 +85,16 @@ class UploadReader:
 class _Parts:
     """The parts of one upload, in their order."""
 
-    def __init__(self, limits: UploadReader, request: HttpRequest, parse: Callable[[bytes], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        limits: UploadReader,
+        request: HttpRequest,
+        held: HeldBytes,
+        parse: Callable[[bytes], dict[str, Any]],
+    ) -> None:
+        self.request = request
         self._limits = limits
-        self._request = request
+        self._held = held
         self._parse = parse
         self._operations: dict[str, Any] | None = None
         self._places: dict[str, Place] | None = None
@@ -91,11 +102,10 @@ class _Parts:
         self._text = "operations"
         self._file: UploadedFile | None = None
         self._place: Place | None = None
-        self._buffer = bytearray()
         self._file_bytes = 0
 
     def begin(self, head: PartHead) -> None:
-        """Begin a part; raise BadUserInput unless it is due."""
+        """Begin a part; raise BadUserInput unless it is due, NoRoom where there is none for a file."""
         if self._operations is None or self._places is None:
             self._text = "operations" if self._operations is None else "map"
             if head.name != self._text:
@@ -106,23 +116,26 @@ class _Parts:
         if head.filename is None:
             raise BadUserInput("A part with a file has a `filename` in its Content-Disposition.")
         self._place = self._places.pop(head.name)
-        self._file = UploadedFile(self._limits.directory, head.filename)
-        self._request.uploads.append(self._file)
+        self._file = UploadedFile(self._limits.directory, head.filename, self._limits.room)
+        self.request.uploads.append(self._file)
+        _require_room(self._file, FILE_BYTES)
 
     async def take(self, data: bytes) -> None:
-        """Take bytes of the current part; raise BodyTooLarge if it has too many."""
-        self._buffer += data
+        """Take bytes of the current part; raise BodyTooLarge if it has too many, or NoRoom."""
         if self._file is None:
             most = self._limits.max_operations if self._text == "operations" else _MAX_MAP_BYTES
-            if len(self._buffer) > most:
+            if len(self._held) + len(data) > most:
                 raise BodyTooLarge(f"`{self._text}` has {most} bytes at most.")
+            self._held.add(data)
             return
         self._file_bytes += len(data)
         if self._file_bytes > self._limits.max_files:
             raise BodyTooLarge(f"The files of a request have {self._limits.max_files} bytes together at most.")
-        if self._file.size + len(self._buffer) > MAX_ATTACHMENT_BYTES:
+        if self._file.size + len(self._held) + len(data) > MAX_ATTACHMENT_BYTES:
             raise BodyTooLarge(f"A file has {MAX_ATTACHMENT_BYTES} bytes at most.")
-        if len(self._buffer) >= _WRITTEN_BYTES:
+        _require_room(self._file, len(data))
+        self._held.add(data)
+        if len(self._held) >= _WRITTEN_BYTES:
             await self._write(self._file)
 
     async def end(self) -> None:
@@ -133,8 +146,7 @@ class _Parts:
             self._variables.add(self._place.variable)
             self._file = None
             return
-        text = bytes(self._buffer)
-        self._buffer.clear()
+        text = self._held.body()
         if self._operations is None:
             self._operations = self._parse(text)
         else:
@@ -149,10 +161,23 @@ class _Parts:
         return Upload(self._operations, self._variables)
 
     async def _write(self, file: UploadedFile) -> None:
-        if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            await file.append(data)
+        data = self._held.body()
+        await file.append(data)
+        self._held.give_back(len(data))
+
+
+def _require_room(file: UploadedFile, size: int) -> None:
+    """Raise NoRoom unless so many bytes of a file can be kept."""
+    if not file.take(size):
+        text = "So many files are being uploaded at this moment that there is no room for these: send them again."
+        raise NoRoom(text, retry_after=RETRY_SECONDS)
+
+
+async def _give_up(request: HttpRequest, body: RequestBody) -> None:
+    """Release the files at once, and read the rest of the body."""
+    while request.uploads:
+        request.uploads.pop().release()
+    await body.discard()
 
 
 def build_upload_reader(settings: GraphQLSettings, limits: LimitSettings) -> UploadReader:
@@ -170,4 +195,5 @@ def build_upload_reader(settings: GraphQLSettings, limits: LimitSettings) -> Upl
                 problem = "GATEWAY_UPLOAD_DIRECTORY must be a folder in which the gateway may create files."
                 raise ConfigurationError([problem]) from exc
             logger.warning("uploads are refused: there is no folder for temporary files; set GATEWAY_UPLOAD_DIRECTORY")
-    return UploadReader(directory, limits.body, limits.upload)
+    room = UploadRoom(settings.upload_directory_max_bytes)
+    return UploadReader(directory, limits.body, limits.upload, room)
