@@ -36,6 +36,8 @@ from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.credentials.worker_lock import WorkersMemory
+from gateway.upstream.drift.comparison import known_values
+from gateway.upstream.drift.sampling import DriftSampling
 from gateway.upstream.metrics import upstream_metrics
 from gateway.upstream.stack import Upstream, Wrap, build_upstream, tls_context
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
@@ -92,10 +94,11 @@ def create_app(
     authenticator = build_authenticator(settings.auth, settings.upstream, settings.cache, shared)
     rate_limit = build_rate_limit(settings.auth.rate_limit, shared)
     instrumentation = _around_attempts(metrics, tracing, Origin.of(str(settings.upstream.url)))
-    upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers)
+    options = _schema_options(settings)
+    drift = _drift(settings, options.enumerations)
+    upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers, drift)
     writer = _writer(settings, upstream.client, shared, lambda thread_id: changes.announce(thread_id))  # noqa: PLW0108 - it is built later
     trusted = build_trusted(settings.graphql, settings.limits.document)
-    options = _schema_options(settings)
     engine = _engine(settings, _schema(options, schema), trusted, tracing)
     contexts = _contexts(settings, upstream.client, writer)
     subscriptions = _subscriptions(settings, engine, contexts, upstream, metrics, timing)
@@ -111,7 +114,7 @@ def create_app(
     parts = [tracing, shared, upstream.client, persisted, authenticator, rate_limit, subscriptions, changes, writer]
     measured = partial(_measured, metrics, upstream, engine, writer, options.enumerations, endpoint.reader)
     lifespan = _lifespan(parts, changes, measured, draining)
-    webhook = build_webhook(settings.live, changes, shared)
+    webhook = build_webhook(settings.live, changes, shared, drift)
     health = Health(upstream, draining)
     routes = [*health.routes(), *(each.route() for each in (endpoint.page, webhook) if each is not None)]
     app = _application(endpoint, sockets, health, routes, settings.http, lifespan)
@@ -155,6 +158,11 @@ def _schema(options: SchemaOptions, schema: FederatedSchema | None) -> Federated
     return build_schema(
         incremental=options.incremental, field_scopes=options.field_scopes, enumerations=options.enumerations
     )
+
+
+def _drift(settings: Settings, enumerations: Enumerations) -> DriftSampling | None:
+    one_in = settings.telemetry.drift_sample
+    return DriftSampling(one_in, known_values(enumerations.values)) if one_in else None
 
 
 def _engine(

@@ -68,6 +68,7 @@ BOUNDS = {
     "keep_alive": (1, None),
     "shutdown_delay": (0, None),
     "slow_operation": (0, None),
+    "drift_sample": (0, None),
     "subscription_max_lifetime": (1, None),
     "max_subscriptions": (1, None),
     "max_subscriptions_per_caller": (1, None),

@@ -46,7 +46,7 @@ class Sandbox:
     ) -> None:
         self.accounts = Accounts(clock=clock) if accounts is None else accounts
         self.faults = Faults()
-        self.webhooks = Webhooks(clock)
+        self.webhooks = Webhooks(clock, self.faults.change_event)
         self.store = Store(seed() if data is None else data, self.webhooks, echo_caller=echo_caller, clock=clock)
         self.store.outbox_delay = outbox_delay
         self._calls = Calls()

@@ -44,7 +44,7 @@ class Target(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Posted(NamedTuple):
-    """One post of an event. ``status`` is None where there was no answer."""
+    """One post of an event, as it is without a fault. ``status`` is None where there was no answer."""
 
     event: dict[str, Any]
     status: int | None
@@ -54,14 +54,19 @@ class _Due(NamedTuple):
     at: float
     order: int
     event: dict[str, Any]
+    content: bytes
     target: Target
 
 
 class Webhooks:
-    """Posts events in a thread of their own, which runs while there is a target. Nothing is posted without one."""
+    """Posts events in a thread of their own, which runs while there is a target. Nothing is posted without one.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    ``changed`` returns what is posted for the body of an event.
+    """
+
+    def __init__(self, clock: Callable[[], float], changed: Callable[[bytes], bytes]) -> None:
         self._clock = clock
+        self._changed = changed
         self._lock = threading.Condition()
         self._target: Target | None = None
         self._ids = count(1)
@@ -133,7 +138,14 @@ class Webhooks:
         held, self._held = self._held[::-1], []
         for event in held * target.copies:
             self._under_way += 1
-            heapq.heappush(self._due, _Due(time.monotonic() + target.delay, next(self._order), event, target))
+            due = _Due(
+                time.monotonic() + target.delay,
+                next(self._order),
+                event,
+                self._changed(msgspec.json.encode(event)),
+                target,
+            )
+            heapq.heappush(self._due, due)
         self._lock.notify()
 
     def _post_all(self) -> None:
@@ -153,8 +165,7 @@ class Webhooks:
     def _post(self, client: httpx.Client, due: _Due) -> None:
         headers = {"authorization": due.target.authorization, "content-type": "application/json"}
         try:
-            content = msgspec.json.encode(due.event)
-            status: int | None = client.post(due.target.url, content=content, headers=headers).status_code
+            status: int | None = client.post(due.target.url, content=due.content, headers=headers).status_code
         except httpx.HTTPError:
             status = None
         with self._lock:

@@ -132,7 +132,7 @@ class ServerSettings(Group):
 
 
 class TelemetrySettings(Group):
-    """The log and the metrics."""
+    """The log, the metrics, and the search for drift."""
 
     log_level: LogLevel = Field(
         alias="GATEWAY_LOG_LEVEL",
@@ -149,6 +149,13 @@ class TelemetrySettings(Group):
         default=2,
         ge=0,
         description="Seconds from which an operation is slow: logged at `warning`, with its REST calls; 0: never.",
+    )
+    drift_sample: int = Field(
+        alias="GATEWAY_DRIFT_SAMPLE",
+        default=100,
+        ge=0,
+        description="Of so many responses of each REST route one is compared with the contract, after the operation's "
+        "answer was sent; 0: none is.",
     )
     metrics_port: int | None = Field(
         alias="GATEWAY_METRICS_PORT",

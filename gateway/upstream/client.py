@@ -29,6 +29,8 @@ from gateway.upstream.call import (
     outcome_of,
 )
 from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Read, Write
+from gateway.upstream.drift.comparison import Sample
+from gateway.upstream.drift.sampling import DriftSampling
 from gateway.upstream.response import body_or_error, translate
 from gateway.upstream.transports.cache import CachedReads, FreshEntry
 
@@ -53,17 +55,23 @@ class CallContext:
     """The operation's own timeout in seconds, if the caller chose an earlier deadline."""
     fresh: bool = False
     """Whether responses must not be older than their requests, as after a write."""
+    samples: list[Sample] = field(default_factory=list)
+    """Gets the responses that are to be examined when the operation is over."""
 
 
 class UpstreamClient:
     """The Go!Chat REST API. Every method raises a GatewayError for any failure, and nothing else.
 
-    ``transport`` is the whole stack of `gateway.upstream.stack`; ``reads`` find what its cache holds in memory.
+    ``transport`` is the whole stack of `gateway.upstream.stack`; ``reads`` find what its cache holds in memory, and
+    ``drift`` examines some responses.
     """
 
-    def __init__(self, transport: Transport, reads: CachedReads | None = None) -> None:
+    def __init__(
+        self, transport: Transport, reads: CachedReads | None = None, drift: DriftSampling | None = None
+    ) -> None:
         self._transport = transport
         self._reads = reads
+        self._drift = drift
         self._shortage = Shortage("REST calls fail")
         self.calls: Counter[tuple[str, ResponseOrigin, str]] = Counter()
         """The number of calls by route, origin and outcome."""
@@ -87,7 +95,7 @@ class UpstreamClient:
 
         The future has the body, None for a 404. Cancelling it gives the call up, unless others share it.
         """
-        return self._begin(_request(caller, route, identifier, query), caller.reports, body_or_error)
+        return self._begin(_request(caller, route, identifier, query), caller, body_or_error)
 
     @property
     def has_cache(self) -> bool:
@@ -129,10 +137,18 @@ class UpstreamClient:
             call=call,
             caller=viewer.caller,
         )
-        return await self._begin(request, caller.reports, _whole)
+        return await self._begin(request, caller, _whole)
 
-    def _begin(self, request: RestRequest, reports: CallReports, read: Callable[[Response], T]) -> "asyncio.Future[T]":
-        report = partial(self._report, request, reports)
+    def examine(self, caller: CallContext) -> None:
+        """Examine the responses that an operation has sampled, now that it is over."""
+        if caller.samples and self._drift is not None:
+            self._drift.examine(caller.samples)
+            caller.samples.clear()
+
+    def _begin(self, request: RestRequest, caller: CallContext, read: Callable[[Response], T]) -> "asyncio.Future[T]":
+        report = partial(self._report, request, caller.reports)
+        if self._drift is not None:
+            read = partial(_sampled, self._drift, caller.samples, request, read)
         return _Pending(self._transport, request, read, self._translated, report).result
 
     def _translated(self, exc: Exception) -> Exception:
@@ -156,6 +172,17 @@ class UpstreamClient:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _sampled(
+    drift: DriftSampling,
+    samples: list[Sample],
+    request: RestRequest,
+    read: Callable[[Response], T],
+    response: Response,
+) -> T:
+    drift.take(samples, request, response)
+    return read(response)
 
 
 def _whole(response: Response) -> Response:

@@ -12,6 +12,7 @@ from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter, gauge
 from gateway.upstream.call import ResponseOrigin, outcome_of
 from gateway.upstream.contract import READS, ROUTES, TOKEN, WRITES
+from gateway.upstream.drift.sampling import drift_metrics
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitBreaker, CircuitState
 
@@ -57,6 +58,8 @@ def upstream_metrics(upstream: Upstream) -> Iterator[Metric]:
     yield from _breaker(upstream.breaker)
     yield from _cache(upstream.counts)
     yield from _account(upstream)
+    if upstream.drift is not None:
+        yield from drift_metrics(upstream.drift)
 
 
 def _queue(upstream: Upstream) -> Iterator[Metric]:

@@ -23,6 +23,7 @@ from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
 from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
+from gateway.upstream.drift.sampling import DriftSampling
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.cache import CachedReads, CachePolicy, ResponseCache
 from gateway.upstream.transports.circuit_breaker import BreakerPolicy, CircuitBreaker
@@ -96,6 +97,7 @@ class Upstream:
     account: AccountStatus
     counts: Counts
     purge: Purge
+    drift: DriftSampling | None = None
 
 
 def build_client(settings: UpstreamSettings, cache: CacheSettings, shared: Shared) -> UpstreamClient:
@@ -109,6 +111,7 @@ def build_upstream(
     shared: Shared,
     instrumentation: Sequence[Wrap] = (),
     workers: WorkersMemory | None = None,
+    drift: DriftSampling | None = None,
 ) -> Upstream:
     """Return the stack, with ``instrumentation`` around the socket. A call passes the layers in this order:
 
@@ -144,7 +147,8 @@ def build_upstream(
     lock = _login_lock(settings, cache, shared, workers)
     credentials, account = _credentials(settings, transport, retry, timing, lock)
     reads = None if cached is None or shared.redis is not None else CachedReads(credentials, cached)
-    return Upstream(UpstreamClient(credentials, reads), holds, retry, breaker, bulkhead, pool, account, counts, purge)
+    client = UpstreamClient(credentials, reads, drift)
+    return Upstream(client, holds, retry, breaker, bulkhead, pool, account, counts, purge, drift)
 
 
 def _credentials(

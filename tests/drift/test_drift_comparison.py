@@ -18,6 +18,7 @@ from gateway.upstream.drift.comparison import (
     harmless,
     known_values,
 )
+from gateway.upstream.drift.strict import StrictDecoders
 from tests.drift.bodies import objects, sample, with_one_difference
 from tests.selection import PROPERTY_CASES
 
@@ -50,7 +51,15 @@ def compared(
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     comparison = Comparison(sample(route, content, status, query), known)
     assert comparison.advance()
+    assert_decoders_agree(comparison, known)
     return comparison.drifts
+
+
+def assert_decoders_agree(comparison: Comparison, known: Known | None) -> None:
+    """The decoders accept what has no difference, and a failure never: it is always compared."""
+    sample = comparison.sample
+    is_success = sample.status == sample.route.status
+    assert StrictDecoders(known or {}).accept(sample) == (is_success and not comparison.drifts)
 
 
 def kinds(found: list[Drift]) -> list[tuple[DriftKind, str, str]]:
@@ -83,8 +92,10 @@ def test_one_difference_anywhere_is_found_at_its_place_and_no_other(route: Route
 def test_any_body_is_compared_to_its_end_and_nothing_of_it_is_shown(
     route: Route, body: bytes, status: int, query: str
 ) -> None:
-    comparison = Comparison(sample(route, body, status, query), known_values({"ThreadStatus": [1]}))
+    known = known_values({"ThreadStatus": [1]})
+    comparison = Comparison(sample(route, body, status, query), known)
     assert comparison.advance()
+    assert_decoders_agree(comparison, known)
     shown = [*map(repr, comparison.drifts), *comparison.undocumented, *comparison.undocumented.values()]
     assert [each for each in shown if "a key of somebody" in each] == []
     of_enumerations = {DriftKind.NEW_ENUM_VALUE}

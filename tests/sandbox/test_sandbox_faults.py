@@ -10,6 +10,7 @@ import pytest
 
 from gateway.sandbox import ABSENT, PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config, seed
 from gateway.sandbox.faults import Faults
+from gateway.sandbox.faults.patch import patched
 
 THREAD = "/api/v1/thread/th-1"
 
@@ -178,6 +179,23 @@ def test_a_patch_changes_adds_and_deletes_at_dotted_paths(client: httpx.Client, 
     assert got["brand_new"] == {"a": [1]}
     assert "status" not in got
     assert got["tags"] == expected["tags"]
+
+
+def test_a_star_in_a_patch_is_every_item_that_has_the_rest_of_the_path() -> None:
+    body = msgspec.json.encode({"a": [{"b": [{"c": 1}, {"d": 2}]}, {"b": []}, {}], "e": [1, 2]})
+    changed = patched(body, {"a.*.b.*.c": ABSENT, "a.*.new": 3, "e.*": None})
+    assert msgspec.json.decode(changed) == {
+        "a": [{"b": [{}, {"d": 2}], "new": 3}, {"b": [], "new": 3}, {"new": 3}],
+        "e": [None, None],
+    }
+    assert msgspec.json.decode(patched(body, {"e.*": ABSENT}))["e"] == []
+
+
+def test_a_fault_at_the_webhook_changes_events_and_no_response(client: httpx.Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(status=503), Fault("webhook", times=1, patch={"event_code": "other"}))
+    assert client.get("/api/v1/thread/th-1").status_code == 503
+    assert sandbox.faults.change_event(b'{"event_code":"thread_updated"}') == b'{"event_code":"other"}'
+    assert sandbox.faults.change_event(b"{}") == b"{}", "a fault at any route is at no event"
 
 
 def test_a_patch_does_not_change_an_error_response(client: httpx.Client, sandbox: Sandbox) -> None:

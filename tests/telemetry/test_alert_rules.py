@@ -40,6 +40,7 @@ FIRING: dict[str, dict[str, str]] = {
     "GatewayRedisFails": {PREFIX + 'redis_failures_total{user="cache"}': "0+60x30"},
     "GatewayWrongCredentials": {PREFIX + 'auth_failures_total{reason="expired"}': "0+90x30"},
     "GatewayWritesUnknown": {PREFIX + 'mutations_total{mutation="createMessage",outcome="UNKNOWN"}': "0x10 1x20"},
+    "GatewayUpstreamDrift": {PREFIX + 'upstream_drift_total{route="/r",kind="wrong_type"}': "0x10 1x20"},
     "GatewayWebhooksRefused": {PREFIX + 'webhooks_total{outcome="authorization"}': "0+1x30"},
 }
 HEALTHY = {
@@ -61,6 +62,7 @@ HEALTHY = {
     PREFIX + 'operations_total{type="query",code="OUT_OF_DESCRIPTORS"}': "1x30",
     PREFIX + 'mutations_total{mutation="createMessage",outcome="UNKNOWN"}': "2x30",
     PREFIX + 'mutations_total{mutation="createMessage",outcome="APPLIED"}': "0+9x30",
+    PREFIX + 'upstream_drift_total{route="/r",kind="wrong_type"}': "4x30",
     PREFIX + 'webhooks_total{outcome="authorization"}': "3x30",
     PREFIX + 'webhooks_total{outcome="taken"}': "0+9x30",
 }

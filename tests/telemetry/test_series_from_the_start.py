@@ -47,6 +47,9 @@ ALL = {
     ("subscriptions_opened_total", "transport"): {"sse", "multipart", "websocket"},
     ("upstream_calls_total", "source"): {"fetched", "coalesced", "cached", "stale"},
     ("upstream_connections_discarded_total", "reason"): {"broken", "stray", "timed_out", "expired"},
+    ("upstream_drift_total", "kind"): {"unknown_field", "missing_field", "wrong_type", "missing_id", "new_enum_value"}
+    | {"unknown_status", "error_shape", "not_json", "pagination", "webhook_shape"},
+    ("upstream_drift_total", "route"): (REST_ROUTES - {"/api/v1/token"}) | {"webhook"},
     ("upstream_held_total", "route"): REST_ROUTES - {"/api/v1/token"},
     ("upstream_retries_total", "route"): REST_ROUTES,
     ("webhooks_total", "outcome"): {"taken", "duplicate", "unknown", "authorization"},
@@ -105,6 +108,7 @@ def test_no_event_adds_a_series_to_a_counter_whose_labels_are_closed(
         webhook_authorization="a secret of the webhook",
         mutations=True,
         subscriptions=True,
+        drift_sample=1,
     )
     before = gateway.scrape()
     provoke(gateway, sandbox, key)

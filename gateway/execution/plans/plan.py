@@ -178,9 +178,14 @@ class _Run:
         gaps = self._room.gaps(times)
         plan = self._plan.cooperative() if body.is_large else self._plan
         projection = plan.steps[step.index].projections[load.source]
-        value = projection.project(body, load.page, gaps)
-        if body.is_large:
-            value = await run_cooperatively(value, pace)
+        try:
+            value = projection.project(body, load.page, gaps)
+            if body.is_large:
+                value = await run_cooperatively(value, pace)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if load.source.route is not None:
+                self._context.loaders.suspect(load.source.route, load.key, body)
+            raise
         value = self._room.take(value, len(body.content) * projection.repeats, gaps, times)
         if isinstance(into, list):
             for index in at:

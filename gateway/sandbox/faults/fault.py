@@ -11,7 +11,10 @@ from gateway.sandbox.faults.patch import PatchError, patched, value_from_json, v
 from gateway.sandbox.http.response import JSON, Response, error_body
 from gateway.sandbox.rest_api.endpoints import ROUTES
 
-_WHERE: Final = (*ROUTES, "*")
+WEBHOOK: Final = "webhook"
+"""Stands for a route where a fault changes the events that the sandbox posts."""
+
+_WHERE: Final = (*ROUTES, WEBHOOK, "*")
 _WITH_ID: Final = tuple(name for name, each in ROUTES.items() if each.has_id)
 _DROPS: Final = ("before", "mid-body")
 _NUMBER: Final = (int, float)
@@ -44,6 +47,7 @@ class Fault:
     `delay` and `hold` come first and can be combined with everything else. A fault with `status` or `body` responds
     as a proxy in between would: the credentials are not checked, and a POST has no effect. The same holds for
     `drop="before"`. With `carry_out` or `late` a POST takes effect nevertheless, also if its client has gone.
+    A fault at `webhook` changes or replaces an event that is posted.
 
     Raises `FaultError`: a value is of the wrong type or unknown, or two fields exclude each other.
     """
@@ -94,6 +98,8 @@ class Fault:
             raise FaultError("delay, trickle and late are seconds, 0 or more")
         if self.late and (self.carry_out or not (self.replaces or self.drop == "before")):
             raise FaultError("late needs status, body or drop='before', and excludes carry_out: else it happens twice")
+        if self.route == WEBHOOK and set(self.to_json()) - {"route", "times", "patch", "body"}:
+            raise FaultError("a fault at 'webhook' has patch or body, and perhaps times")
         for name, value in self.headers.items():
             if not all(isinstance(part, str) for part in (name, value)):
                 raise FaultError(f"headers has {name!r}: {value!r}; both must be str")
@@ -203,10 +209,16 @@ class Faults:
             return None
         with self._lock:
             for index, fault in enumerate(self._waiting):
-                if fault.route in (route, "*") and fault.match in (None, ident):
+                is_there = fault.route == route or (fault.route == "*" and route != WEBHOOK)
+                if is_there and fault.match in (None, ident):
                     self._count_down(index, fault)
                     return fault
         return None
+
+    def change_event(self, body: bytes) -> bytes:
+        """Return the body of an event as the fault for the next one changes it."""
+        fault = self.take(WEBHOOK, "")
+        return body if fault is None else fault.response(lambda: Response(body=body)).body
 
     def _count_down(self, index: int, fault: Fault) -> None:
         if fault.times is None:

@@ -1,7 +1,8 @@
 """Changes a JSON body: sets or deletes values at dotted paths, to imitate drift from the contract."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ class _Absent(enum.Enum):
 ABSENT: Final = _Absent.ABSENT
 """The value of a patch that deletes what is at the path. In JSON: `{"__absent__": true}`."""
 
+_EVERY: Final = "*"
 _ABSENT_JSON: Final = {"__absent__": True}
 
 
@@ -36,18 +38,27 @@ def value_to_json(value: object) -> object:
 def patched(body: bytes, patch: Mapping[str, object]) -> bytes:
     """Apply every entry of `patch`, in order, to a JSON body.
 
-    A path names keys and list positions: `last_message.attachments.0.id`. Its last key may be new.
+    A path names keys and list positions: `last_message.attachments.0.id`. Its last key may be new. The position `*` is
+    every item of a list; an item in which the rest of the path does not exist stays as it is.
 
     Raises `PatchError`: a path leads through a key or position that the body does not have.
     """
     decoded = msgspec.json.decode(body)
     for path, value in patch.items():
-        *parents, last = path.split(".")
-        place = decoded
-        for step in parents:
-            place = _child(place, step, path)
-        _set(place, last, value, path)
+        _apply(decoded, path.split("."), value, path)
     return msgspec.json.encode(decoded)
+
+
+def _apply(place: Any, steps: Sequence[str], value: object, path: str) -> None:
+    step, *rest = steps
+    if step == _EVERY and isinstance(place, list):
+        for index in reversed(range(len(place))):
+            with suppress(PatchError):
+                _apply(place, [str(index), *rest], value, path)
+    elif rest:
+        _apply(_child(place, step, path), rest, value, path)
+    else:
+        _set(place, step, value, path)
 
 
 def _child(place: Any, step: str, path: str) -> Any:

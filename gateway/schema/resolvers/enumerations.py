@@ -45,6 +45,11 @@ class Enumerations:
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unmapped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def values(self) -> Mapping[str, list[Value]]:
+        """The values that have names, by enumeration."""
+        return {name: [wire for key in names for wire in _wire_forms(key)] for name, names in self.names.items()}
+
     def attach(self, schema: GraphQLSchema) -> None:
         """Let `name_of` find the names in ``schema``."""
         for enumeration, names in self.names.items():

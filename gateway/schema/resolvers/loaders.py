@@ -19,6 +19,7 @@ from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
 from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
 from gateway.upstream.contract import Read
+from gateway.upstream.drift.comparison import Sample
 from gateway.upstream.transports.cache import FreshEntry
 
 KeyT = TypeVar("KeyT")
@@ -200,12 +201,19 @@ class Loaders:
         """All bodies that were loaded."""
         return {(route, key): body for route, loader in self._by_route.items() for key, body in loader.bodies.items()}
 
+    def suspect(self, route: Read, key: RestKey, body: RestBody) -> None:
+        """Let a body be examined that is not as a plan expects it."""
+        identifier, page = key
+        target = route.target(identifier, NO_QUERY if page is None else page.query)
+        self._call.samples.append(Sample(route, target, route.status, body.content))
+
     def close(self) -> None:
-        """Cancel every call that is still running, and drop the bodies.
+        """Cancel every call that is still running, examine what was sampled, and drop the bodies.
 
         graphql-core's executor is part of a reference cycle, and refers to these through the context. Otherwise a large
         body would stay until the next garbage collection, and make that take half a second.
         """
+        self._client.examine(self._call)
         self.renew()
         while self._renewed:
             self._renewed.pop().close()

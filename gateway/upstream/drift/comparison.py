@@ -4,19 +4,21 @@
 
 A difference names a place and types, never a value. The exception is an enumeration whose values are not published:
 a harmless value of one is what an operator needs to give it a name. One response can be large, so the objects are
-compared one by one, until the time for it is over.
+compared one by one, until the time for it is over. Their order is random: what one response has no time for, another
+has.
 """
 
+import random
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs
 
 import msgspec
 
-from gateway.upstream.contract import ENUMERATIONS, Read, Route
+from gateway.upstream.contract import ENUMERATIONS, EVENTS, TYPES, Read, Route
 from gateway.upstream.drift.shapes import PLAIN, Member, Shape, below, shape_of, type_of
 
 
@@ -84,7 +86,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _HARMLESS = re.compile(r"[A-Za-z0-9_ .:-]{1,32}", re.ASCII)
 _MOST_DIGITS = 10**18
 _MOST_DRIFTS = 100
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def harmless(value: str | int) -> str | int | None:
@@ -100,9 +102,14 @@ def name_or_other(key: str) -> str:
 
 
 class Comparison:
-    """Compares one response: `advance` it until it is over, and read what it has found."""
+    """Compares one response: `advance` it until it is over, and read what it has found.
 
-    def __init__(self, sample: Sample, known: Known | None = None) -> None:
+    ``below`` returns a random number from 0 to below its argument.
+    """
+
+    def __init__(
+        self, sample: Sample, known: Known | None = None, below: Callable[[int], int] = random.randrange
+    ) -> None:
         self.absent: dict[Shape, set[str]] = {}
         """By the shapes of the objects that were there, the usual fields that none of the objects had."""
         self.values: dict[str, set[str | int]] = defaultdict(set)
@@ -112,6 +119,7 @@ class Comparison:
         self._drifts: dict[tuple[DriftKind, str], Drift] = {}
         self.sample = sample
         self._known = known or {}
+        self._below = below
         self._kind: DriftKind | None = None
         self._waiting: list[tuple[dict[str, Any], Shape]] = []
         self._begin(sample)
@@ -125,6 +133,8 @@ class Comparison:
         """Compare objects until ``is_over``, at least one; return whether all were compared."""
         waiting = self._waiting
         while waiting:
+            chosen = self._below(len(waiting))
+            waiting[chosen], waiting[-1] = waiting[-1], waiting[chosen]
             self._compare(*waiting.pop())
             if is_over():
                 break
@@ -145,8 +155,7 @@ class Comparison:
     def _begin_success(self, shape: Shape, sample: Sample) -> None:
         document = self._decoded(sample.body)
         if isinstance(document, dict):
-            if isinstance(sample.route, Read) and sample.route.query:
-                self._compare_page(document, _query(sample.target))
+            self._compare_page(document, sample.route)
             self._waiting.append((document, shape))
         elif document is not _NOTHING:
             self._found(DriftKind.WRONG_TYPE, ROOT, "object", type_of(document))
@@ -172,7 +181,7 @@ class Comparison:
             document = msgspec.json.decode(body)
             if not body.isascii():
                 body.decode()  # msgspec checks only the strings that it keeps
-        except _UNDECODABLE:
+        except UNDECODABLE:
             self._found(DriftKind.NOT_JSON, ROOT, "JSON", _form_of(body))
             return _NOTHING
         return document
@@ -185,7 +194,7 @@ class Comparison:
                 self._unknown(shape, key, value)
             elif value.__class__ is member.plain or value is None:
                 continue
-            elif member.field.is_list:
+            elif member.is_list:
                 self._compare_list(value, member)
             else:
                 self._compare_value(value, member)
@@ -219,27 +228,23 @@ class Comparison:
     def _compare_enumeration(self, value: str | int, member: Member, name: str) -> None:
         self.values[name].add(value)
         known = self._known.get(name)
-        if known is not None and value not in known:
+        if known and value not in known:
             shown = None if ENUMERATIONS[name].values else harmless(value)
             self._found(DriftKind.NEW_ENUM_VALUE, member.path, name, type_of(value), shown)
 
-    def _compare_page(self, page: dict[str, Any], query: Mapping[str, int]) -> None:
+    def _compare_page(self, page: dict[str, Any], route: Route) -> None:
         """Compare a page with its query and its own total; wrong types are found elsewhere."""
-        (name, items), *_others = [each for each in page.items() if isinstance(each[1], list)] or [("", [])]
-        total, limit, offset = page.get("total"), query.get("limit"), query.get("offset", 0)
-        if limit is not None and len(items) > limit:
-            self._found(DriftKind.PAGINATION, name, "at most as many as the limit", "more")
-        if total is None:
-            came = "null" if "total" in page else "absent"
-            self._found(DriftKind.PAGINATION, "total", "int", came)
-        elif total.__class__ is int:
-            if items and offset + len(items) > total:
-                self._found(DriftKind.PAGINATION, "total", "at least the offset and the items", "less")
-            if limit is not None and len(items) < min(limit, total - offset):
-                self._found(DriftKind.PAGINATION, name or ROOT, "as many as the limit, or all that are left", "fewer")
-        idents = [each["id"] for each in items if isinstance(each, dict) and isinstance(each.get("id"), str)]
-        if len(set(idents)) < len(idents):
-            self._found(DriftKind.PAGINATION, f"{name}[].id", "each id once", "repeated")
+        name = list_of(route)
+        if name is None:
+            return
+        items = page.get(name)
+        items = items if isinstance(items, list) else []
+        idents = [each.get("id") for each in items if isinstance(each, dict)]
+        if "total" not in page:
+            self._found(DriftKind.PAGINATION, "total", "int", "absent")
+        elif page["total"] is None or page["total"].__class__ is int:
+            for path, expected, came in page_differences(self.sample, name, idents, page["total"]):
+                self._found(DriftKind.PAGINATION, path, expected, came)
 
     def _unknown(self, shape: Shape, key: str, value: Any) -> None:
         path = below(shape.path, name_or_other(key))
@@ -266,12 +271,18 @@ class Absences:
 
     def __init__(self, enough: int) -> None:
         self._enough = enough
+        self._responses: Counter[str] = Counter()
         self._seen: dict[tuple[str, Shape], int] = {}
         self._unseen: dict[tuple[str, Shape], set[str]] = {}
+
+    def are_known(self, route: Route) -> bool:
+        """Return whether there were so many responses of a route that further ones tell hardly anything new."""
+        return self._responses[route.name] >= 2 * self._enough
 
     def add(self, comparison: Comparison) -> list[Drift]:
         """Return what is found now, after a response that was compared wholly."""
         sample, found = comparison.sample, list[Drift]()
+        self._responses[sample.route.name] += 1
         for shape, absent in comparison.absent.items():
             place = sample.route.name, shape
             seen = self._seen[place] = self._seen.get(place, 0) + 1
@@ -285,9 +296,39 @@ class Absences:
 
 def _missing(sample: Sample, shape: Shape, name: str) -> Drift:
     member = shape.members[name]
-    expected = f"[{member.expected}]" if member.field.is_list else member.expected
+    expected = f"[{member.expected}]" if member.is_list else member.expected
     path = below(shape.path, name)
     return Drift(DriftKind.MISSING_FIELD, sample.route.name, path, expected, "absent", sample.status)
+
+
+def list_of(route: Route) -> str | None:
+    """Return the field with the list, of a route that has pages; None for any other."""
+    if not isinstance(route, Read) or not route.query:
+        return None
+    return next(each.name for each in TYPES[str(route.response)].fields if each.is_list)
+
+
+def page_differences(
+    sample: Sample, name: str, idents: Sequence[Any], total: int | None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the path of each difference of a page, what was expected, and a word for what came.
+
+    ``name`` is the field with its list, and ``idents`` are the ids of the items.
+    """
+    query, count = _query(sample.target), len(idents)
+    limit, offset = query.get("limit"), query.get("offset", 0)
+    if limit is not None and count > limit:
+        yield name, "at most as many as the limit", "more"
+    if total is None:
+        yield "total", "int", "null"
+        return
+    if count and offset + count > total:
+        yield "total", "at least the offset and the items", "less"
+    if limit is not None and count < min(limit, total - offset):
+        yield name, "as many as the limit, or all that are left", "fewer"
+    texts = [each for each in idents if isinstance(each, str)]
+    if len(set(texts)) < len(texts):
+        yield f"{name}[].id", "each id once", "repeated"
 
 
 def _query(target: str) -> dict[str, int]:
@@ -301,6 +342,14 @@ def _form_of(body: bytes) -> str:
     if not body.strip():
         return "nothing"
     return "html" if beginning[:1] == b"<" else "text"
+
+
+def webhook_drift(code: str | None, shape: Sequence[str]) -> Drift:
+    """Return the difference of an event that was not understood, which has keys at these paths."""
+    event = EVENTS.get(code or "")
+    expected = " or ".join(f"data.{path}" for path in event.ids.paths) if event else "a known event"
+    came = ", ".join(sorted(shape))
+    return Drift(DriftKind.WEBHOOK_SHAPE, WEBHOOK, name_or_other(code or ""), expected, came)
 
 
 def known_values(names: Mapping[str, Iterable[str | int]]) -> Known:

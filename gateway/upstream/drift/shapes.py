@@ -29,7 +29,7 @@ class Member:
     """What a field, or each item of its list, may be. ``plain`` is its class, if every value of that class fits."""
 
     path: str
-    field: Field
+    is_list: bool
     expected: str
     plain: type | None
     fits: Callable[[Any], bool]
@@ -37,7 +37,7 @@ class Member:
     enumeration: str | None
 
 
-_OF_FAILURES = ("Errors", "Error")
+_OF_FAILURES = ("Errors", "Error")  # which of their fields are there is no matter
 _TYPE_NAMES = {dict: "object", list: "list", str: "str", int: "int", float: "float", bool: "bool", type(None): "null"}
 PLAIN: Mapping[str, type] = {"str": str, "bool": bool, "object": dict}
 _FITS: Mapping[str, Callable[[Any], bool]] = {
@@ -73,13 +73,13 @@ def _member(field: Field, path: str) -> Member:
     kind = field.of
     plain = None if field.is_list else PLAIN.get(kind)
     if kind in TYPES:
-        return Member(path, field, kind, None, _FITS["object"], _shape(kind, path), None)
+        return Member(path, field.is_list, kind, None, _FITS["object"], _shape(kind, path), None)
     if kind in ENUMERATIONS:
-        return Member(path, field, kind, None, _is_open_value, None, kind)
+        return Member(path, field.is_list, kind, None, _is_open_value, None, kind)
     if kind == "int":
         fits = _is_int if field.format is Format.INT64 else _is_int32
-        return Member(path, field, "int64" if fits is _is_int else kind, None, fits, None, None)
-    return Member(path, field, kind, plain, _FITS[kind], None, None)
+        return Member(path, field.is_list, "int64" if fits is _is_int else kind, None, fits, None, None)
+    return Member(path, field.is_list, kind, plain, _FITS[kind], None, None)
 
 
 def _is_open_value(value: Any) -> bool:

@@ -31,6 +31,8 @@ from gateway.settings import LiveSettings, words
 from gateway.storage.shared import Shared, Store
 from gateway.telemetry import Counts, log_fields
 from gateway.telemetry.metrics import counter
+from gateway.upstream.drift.comparison import webhook_drift
+from gateway.upstream.drift.sampling import DriftSampling
 from gateway.web.request import ClientDisconnected, HttpRequest, retry_after_header
 from gateway.web.webhook.body import Reading, read_event
 
@@ -135,6 +137,7 @@ class WebhookEndpoint:
     unknown: UnknownEvents
     counts: Counts
     now: Callable[[], float]
+    drift: DriftSampling | None = None
 
     def route(self) -> Route:
         """Return the route."""
@@ -172,6 +175,8 @@ class WebhookEndpoint:
             return self._refuse(503, "rate", "Too many events.", retry_after_header(standing.retry_after))
         if reading.unknown is not None:
             await self.unknown.note(reading)
+            if self.drift is not None:
+                self.drift.record(webhook_drift(reading.event.code, reading.unknown))
         if (event.subjects or event.everything) and not await self.changes.publish(event):
             retry = retry_after_header(_RETRY_AFTER_SECONDS)
             return self._refuse(503, "bus", "The event cannot be passed on at the moment.", retry)
@@ -203,7 +208,9 @@ class WebhookEndpoint:
         return any(plain in network for network in self.networks)
 
 
-def build_webhook(settings: LiveSettings, changes: Changes, shared: Shared) -> WebhookEndpoint | None:
+def build_webhook(
+    settings: LiveSettings, changes: Changes, shared: Shared, drift: DriftSampling | None = None
+) -> WebhookEndpoint | None:
     """Return the endpoint; None where no authorization is set. ConfigurationError for a wrong rate."""
     if settings.webhook_authorization is None:
         return None
@@ -217,6 +224,7 @@ def build_webhook(settings: LiveSettings, changes: Changes, shared: Shared) -> W
         UnknownEvents(shared),
         shared.counts,
         shared.timing.now,
+        drift,
     )
 
 
