@@ -16,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.sync.client import connect
 
 from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead, WebSocketConnection
@@ -271,3 +272,57 @@ def test_a_send_after_the_client_sent_what_is_no_websocket_is_a_lost_connection(
         client.socket.sendall(b"\xff\xff\xff\xff")
         assert may_send.wait(20)
     assert raised != []
+
+
+async def echo(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Respond with the header that the query string names, and two pieces of a body."""
+    name, _, value = scope["query_string"].partition(b"=")
+    headers = [(name, value.replace(b"+", b" ").replace(b"%0D%0A", b"\r\n"))] if name else []
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"one", "more_body": True})
+    await send({"type": "http.response.body", "body": b"two"})
+
+
+RESPONSES: dict[str, tuple[dict[str, str], str]] = {
+    "": ({"transfer-encoding": "chunked"}, "onetwo"),
+    "Content-Length=6": ({"content-length": "6"}, "onetwo"),
+    "transfer-encoding=Chunked": ({"transfer-encoding": "chunked"}, "onetwo"),
+    "connection=keep-alive,+Close": ({"connection": "keep-alive, Close", "transfer-encoding": "chunked"}, "onetwo"),
+    "X-Own=value": ({"x-own": "value", "transfer-encoding": "chunked"}, "onetwo"),
+}
+
+
+@pytest.mark.parametrize("query", RESPONSES)
+def test_a_response_is_sent_as_uvicorn_sends_it(query: str) -> None:
+    options: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "ws": "none"}
+    seen = []
+    for connection in (HttpConnection, HttpToolsProtocol):
+        with (
+            BackgroundServer(uvicorn.Config(echo, http=connection, **options)) as server,
+            client_of(server.url) as client,
+        ):
+            for method in ("GET", "GET", "HEAD"):
+                response = client.request(method, "/?" + query)
+                headers = {name: value for name, value in response.headers.items() if name != "date"}
+                seen.append((method, response.status_code, response.text, headers))
+    assert seen[:3] == seen[3:], "`RequestResponseCycle.send` differs from `_Cycle.send`"
+    wanted, body = RESPONSES[query]
+    assert seen[0][2] == body
+    assert wanted.items() <= seen[0][3].items()
+
+
+@pytest.mark.parametrize("query", ["bad%20name=", "name=a%0D%0Ab:+c"])
+@pytest.mark.parametrize("connection", [HttpConnection, HttpToolsProtocol])
+def test_a_header_that_breaks_out_of_its_line_is_not_sent(connection: type, query: str) -> None:
+    query = query.replace("%20", "%3A")
+    options: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "ws": "none"}
+
+    async def unquoted(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo({**scope, "query_string": scope["query_string"].replace(b"%3A", b":")}, receive, send)
+
+    with (
+        BackgroundServer(uvicorn.Config(unquoted, http=connection, **options)) as server,
+        client_of(server.url) as client,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        client.get("/?" + query)

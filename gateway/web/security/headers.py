@@ -18,11 +18,12 @@ _HEADERS: tuple[RawHeader, ...] = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+_NAMES = frozenset(name for name, _ in _HEADERS)
 
 
 def with_security_headers(given: Iterable[RawHeader]) -> list[RawHeader]:
     """Return a response's headers, with the security headers that it lacks."""
     headers = list(given)
-    names = [name for name, _ in headers]
-    headers += [each for each in _HEADERS if each[0] not in names]
+    names = _NAMES.intersection([name for name, _ in headers])
+    headers += [each for each in _HEADERS if each[0] not in names] if names else _HEADERS
     return headers
