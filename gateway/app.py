@@ -30,7 +30,7 @@ from gateway.schema import Enumerations, FederatedSchema, SchemaOptions, build_s
 from gateway.schema.resolvers.budget import ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.schema.resolvers.enumerations import enumeration_metrics, load_enumerations
-from gateway.settings import HttpSettings, InboundAuth, Settings, UpstreamIdentity
+from gateway.settings import HttpSettings, InboundAuth, Settings, UpstreamIdentity, UpstreamSettings
 from gateway.storage.shared import Shared, shared_by
 from gateway.telemetry.metrics import LAGS, Metrics, watched_loop
 from gateway.telemetry.tracing import Tracing
@@ -39,6 +39,7 @@ from gateway.upstream.credentials.worker_lock import WorkersMemory
 from gateway.upstream.drift.comparison import known_values
 from gateway.upstream.drift.sampling import DriftSampling
 from gateway.upstream.metrics import upstream_metrics
+from gateway.upstream.recording import Recorder, Recording, require_unused
 from gateway.upstream.stack import Upstream, Wrap, build_upstream, tls_context
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation, TracingInstrumentation
 from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory, KeyStore
@@ -93,7 +94,7 @@ def create_app(
     metrics = None if settings.telemetry.metrics_port is None else Metrics()
     authenticator = build_authenticator(settings.auth, settings.upstream, settings.cache, shared)
     rate_limit = build_rate_limit(settings.auth.rate_limit, shared)
-    instrumentation = _around_attempts(metrics, tracing, Origin.of(str(settings.upstream.url)))
+    instrumentation = _around_attempts(settings.upstream, metrics, tracing)
     options = _schema_options(settings)
     drift = _drift(settings, options.enumerations)
     upstream = build_upstream(settings.upstream, settings.cache, shared, instrumentation, workers, drift)
@@ -132,6 +133,7 @@ def validate(settings: Settings) -> None:
         lambda: build_rate_limit(settings.auth.rate_limit, Shared()),
         lambda: build_webhook_rate(settings.live, Shared()),
         lambda: tls_context(settings.upstream),
+        lambda: require_unused(settings.upstream.record),
         lambda: build_trusted(settings.graphql, settings.limits.document),
         lambda: load_enumerations(settings.graphql.enums),
         lambda: build_upload_reader(settings.graphql, settings.limits),
@@ -320,14 +322,16 @@ def _lifespan(
     return lifespan
 
 
-def _around_attempts(metrics: Metrics | None, tracing: Tracing | None, origin: Origin) -> list[Wrap]:
+def _around_attempts(settings: UpstreamSettings, metrics: Metrics | None, tracing: Tracing | None) -> list[Wrap]:
     wraps: list[Wrap] = []
     if metrics is not None:
         help_text = "Duration of requests to the REST API: each attempt of a call, each login, each refresh."
         durations = metrics.durations("upstream_request_duration_seconds", help_text, ("route", "outcome"))
         wraps.append(partial(MetricsInstrumentation, durations=durations))
     if tracing is not None:
-        wraps.append(partial(TracingInstrumentation, tracing=tracing, origin=origin))
+        wraps.append(partial(TracingInstrumentation, tracing=tracing, origin=Origin.of(str(settings.url))))
+    if settings.record is not None:
+        wraps.append(partial(Recorder, recording=Recording(settings.record)))
     return wraps
 
 

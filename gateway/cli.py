@@ -1,4 +1,4 @@
-"""The command line: serve, demo, schema, check, api-key, documents."""
+"""The command line: serve, demo, sandbox, schema, check, api-key, documents."""
 
 import difflib
 import json
@@ -21,9 +21,11 @@ from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.manifest import read_manifest
 from gateway.execution.inspection import inspect
+from gateway.sandbox import serve as run_sandbox
 from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
 from gateway.server.serve import serve as run_server
+from gateway.server.signals import exit_with_0_on_stop_signals
 from gateway.settings import LogLevel, load_settings
 from gateway.telemetry import discard_logs
 
@@ -67,9 +69,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Overrides GATEWAY_PORT; 0 picks a free port.")] = None,
     workers: Annotated[int | None, typer.Option(help="Overrides GATEWAY_WORKERS.")] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="Overrides GATEWAY_LOG_LEVEL.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Overrides GATEWAY_RECORD: where exchanges are recorded.")
+    ] = None,
 ) -> None:
     """Run the gateway with the settings of the environment; options override them."""
-    overrides = {"host": host, "port": port, "workers": workers, "log_level": log_level}
+    overrides = {"host": host, "port": port, "workers": workers, "log_level": log_level, "record": record}
     run_server(load_settings(overrides), overrides)
 
 
@@ -78,9 +83,30 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 picks a free one.")] = 8000,
     sandbox_port: Annotated[int, typer.Option(min=0, max=65_535, help="The sandbox's port; 0: a free one.")] = 0,
     build: Annotated[bool, typer.Option(help="Build GraphiQL's page if it is missing and npm is installed.")] = True,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Record the exchanges with the sandbox in this new directory.")
+    ] = None,
 ) -> None:
     """Run the gateway in front of a sandbox of the REST API, reachable only from this machine."""
-    run_demo(port, sandbox_port, build=build)
+    run_demo(port, sandbox_port, build=build, record=record)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 picks a free one.")] = 9000,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="Serve what `serve --record DIR` recorded, and no more."
+        ),
+    ] = None,
+) -> None:
+    """Run the sandbox of the REST API alone, for a gateway in another process, reachable only from this machine."""
+    exit_with_0_on_stop_signals()
+    try:
+        run_sandbox("127.0.0.1", port, replay)
+    except ValueError as exc:
+        raise ConfigurationError([f"--replay: {exc}."]) from exc
 
 
 @app.command()

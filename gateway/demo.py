@@ -6,6 +6,7 @@ import signal
 import threading
 from contextlib import ExitStack
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -32,10 +33,11 @@ _WATCHED: Final = "th-1"
 _STATUSES: Final = ("Waiting", "Closed", "Open")
 
 
-def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
+def demo(port: int, sandbox_port: int, *, build: bool = True, record: Path | None = None) -> None:
     """Start both, print how to use them, and stop both on Ctrl-C or SIGTERM.
 
-    Raises ConfigurationError if a port is taken.
+    ``record`` is the directory in which exchanges with the sandbox are recorded. Raises ConfigurationError if a port is
+    taken, or the directory cannot be used.
     """
     configure_logging("warning", "auto")
     stop = threading.Event()
@@ -44,7 +46,7 @@ def demo(port: int, sandbox_port: int, *, build: bool = True) -> None:
     with ExitStack() as servers:
         data, secret = Sandbox(), f"Bearer {secrets.token_urlsafe()}"
         sandbox = servers.enter_context(_server(sandbox_config(data.app), sandbox_port, "--sandbox-port"))
-        app = create_app(_settings(sandbox.url, secret))
+        app = create_app(_settings(sandbox.url, secret, record))
         app.state.graphiql.offer_change(CHANGE_PATH)
         gateway = servers.enter_context(_server(gateway_config(Changeable(app, data)), port, "--port"))
         data.webhooks.send_to(Target(f"{gateway.url}/webhooks/gochat", secret))
@@ -99,7 +101,7 @@ def _server(config: Any, port: int, option: str) -> BackgroundServer:
         raise ConfigurationError([problem]) from exc
 
 
-def _settings(upstream_url: str, webhook: str) -> Any:
+def _settings(upstream_url: str, webhook: str, record: Path | None) -> Any:
     """Return settings that reach only the sandbox, whatever the environment says."""
     return load_settings(
         {
@@ -114,6 +116,7 @@ def _settings(upstream_url: str, webhook: str) -> Any:
             "webhook_authorization": webhook,
             "graphiql": True,
             "explain": True,
+            "record": record,
         },
         strict=False,
     )

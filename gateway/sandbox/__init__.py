@@ -18,7 +18,9 @@ from gateway.sandbox.faults import Fault
 from gateway.sandbox.faults.patch import ABSENT
 from gateway.sandbox.fixtures.seed import Seed, seed
 from gateway.sandbox.http.server import BackgroundServer, sandbox_config
+from gateway.sandbox.replay import Replay
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME, Accounts
+from gateway.sandbox.serve import serve
 from gateway.sandbox.webhooks import Target
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "BackgroundServer",
     "Call",
     "Fault",
+    "Replay",
     "Sandbox",
     "Seed",
     "Target",
     "sandbox_config",
     "seed",
+    "serve",
 ]

@@ -2,9 +2,7 @@
 
 import argparse
 
-import uvicorn
-
-from gateway.sandbox import Sandbox, sandbox_config
+from gateway.sandbox import serve
 
 
 def main() -> None:
@@ -13,7 +11,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
     options = parser.parse_args()
-    uvicorn.Server(sandbox_config(Sandbox().app, host=options.host, port=options.port)).run()
+    serve(options.host, options.port)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def load_settings(
         *_time_to_end(settings),
         *_two_ports(settings),
         *_room_for_uploads(settings),
+        *_one_recorder(settings),
         *(without_effect(settings) if strict else ()),
     ]
     if problems:
@@ -66,6 +67,12 @@ def _two_ports(settings: Settings) -> Iterator[str]:
 def _room_for_uploads(settings: Settings) -> Iterator[str]:
     if settings.graphql.upload_directory_max_bytes < settings.limits.upload + _UPLOAD_OVERHEAD_BYTES:
         yield "GATEWAY_UPLOAD_DIRECTORY_MAX_BYTES must be 1 MB more than GATEWAY_MAX_UPLOAD_BYTES: an upload must fit"
+
+
+def _one_recorder(settings: Settings) -> Iterator[str]:
+    """Refuse several: each invents other values for the same ids."""
+    if settings.upstream.record is not None and settings.server.workers > 1:
+        yield "GATEWAY_RECORD needs GATEWAY_WORKERS to be 1: one process records."
 
 
 def _variables(env_file: Path) -> Iterator[tuple[str, str | None]]:

@@ -115,6 +115,12 @@ class UpstreamSettings(Group):
         default=None,
         description="A PEM file with the private key of that certificate, not encrypted.",
     )
+    record: Path | None = Field(
+        alias="GATEWAY_RECORD",
+        default=None,
+        description="A new directory in which each exchange with the REST API is recorded, with everything in it "
+        "replaced by invented values: `gochat-gateway sandbox --replay DIR` serves it. Calls take longer meanwhile.",
+    )
     proxy: SecretStr | None = Field(  # it may hold a password
         alias="GATEWAY_UPSTREAM_PROXY",
         default=None,

@@ -31,6 +31,15 @@ class Format(StrEnum):
     BASE64 = "base64"
 
 
+class Recorded(StrEnum):
+    """What a recording has of a value (`gateway.upstream.recording`)."""
+
+    INVENTED = "invented"
+    """A text or a number that looks like it, always the same one. Nothing else of it is written."""
+    KEPT = "kept"
+    """The number itself: it names nobody, and the gateway's behaviour depends on it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a JSON object, or one parameter of a query string. Every field may be absent or null."""
@@ -42,6 +51,7 @@ class Field:
     certainty: Certainty = Certainty.DOCUMENTED
     deprecated: str | None = None
     """What to use instead, for a field that the vendor has deprecated."""
+    recorded: Recorded = Recorded.INVENTED
 
     @property
     def is_list(self) -> bool:

@@ -1,6 +1,6 @@
 """What is read: the objects of the answers, and the routes that return them."""
 
-from gateway.upstream.contract.model import Enumeration, Field, Format, ObjectType
+from gateway.upstream.contract.model import Enumeration, Field, Format, ObjectType, Recorded
 from gateway.upstream.contract.route import Freshness, Read, Subject
 
 THREAD_STATUS = Enumeration(
@@ -22,7 +22,7 @@ THREAD_BODY = ObjectType(
         Field("external_message_ids", "[str]"),
         Field("id", "str"),
         Field("last_message", "Message"),
-        Field("message_count", "int"),
+        Field("message_count", "int", recorded=Recorded.KEPT),
         Field("reminder", "ThreadReminder"),
         Field("review_groups", "[str]"),
         Field("status", "ThreadStatus"),
@@ -33,7 +33,11 @@ THREAD_BODY = ObjectType(
 )
 THREAD_REMINDER = ObjectType(
     "ThreadReminder",
-    (Field("delay", "int", "Its unit is unknown."), Field("next_date", "str"), Field("number_left", "int")),
+    (
+        Field("delay", "int", "Its unit is unknown.", recorded=Recorded.KEPT),
+        Field("next_date", "str"),
+        Field("number_left", "int", recorded=Recorded.KEPT),
+    ),
 )
 THREAD = Read(
     name="thread",
@@ -59,7 +63,7 @@ MESSAGE_BODY = ObjectType(
         Field("id", "str"),
         Field("mailbox_id", "str"),
         Field("origin", "MessageOrigin"),
-        Field("priority", "int"),
+        Field("priority", "int", recorded=Recorded.KEPT),
         Field("raw_message", "str"),
         Field("read_by_agents", "[int]"),
         Field("reply_to_external_message_id", "str"),
@@ -68,14 +72,16 @@ MESSAGE_BODY = ObjectType(
     ),
     identified=True,
 )
-MESSAGE_PAGE = ObjectType("MessagePage", (Field("messages", "[Message]"), Field("total", "int")))
+MESSAGE_PAGE = ObjectType(
+    "MessagePage", (Field("messages", "[Message]"), Field("total", "int", recorded=Recorded.KEPT))
+)
 MESSAGES = Read(
     name="messages",
     template="/api/v1/thread/{id}/messages",
     response="MessagePage",
     subject=Subject("thread", by="id"),
     fresh=Freshness(5, setting="ttl_messages"),
-    query=(Field("offset", "int"), Field("limit", "int")),
+    query=(Field("offset", "int", recorded=Recorded.KEPT), Field("limit", "int", recorded=Recorded.KEPT)),
     note="The defaults, the highest limit and the order of the messages are unknown.",
 )
 
@@ -86,14 +92,14 @@ ATTACHMENT = ObjectType(
         Field("file_mime", "str"),
         Field("file_name", "str"),
         Field("file_not_dangerous", "bool", "Null means: not verified yet."),
-        Field("file_size", "int", format=Format.INT64),
+        Field("file_size", "int", format=Format.INT64, recorded=Recorded.KEPT),
         Field("file_type", "str"),
         Field("id", "str"),
     ),
     identified=True,
 )
 ATTACHMENT_MOVEMENTS = ObjectType(
-    "AttachmentMovements", (Field("movements", "[AttachmentMovedTo]"), Field("total", "int"))
+    "AttachmentMovements", (Field("movements", "[AttachmentMovedTo]"), Field("total", "int", recorded=Recorded.KEPT))
 )
 ATTACHMENT_MOVED_TO = ObjectType(
     "AttachmentMovedTo",
@@ -122,7 +128,7 @@ CUSTOMER_BODY = ObjectType(
         Field("external_id", "str"),
         Field("first_name", "str"),
         Field("id", "str"),
-        Field("kyc_level", "int", "Only in a newer edition of the reference."),
+        Field("kyc_level", "int", "Only in a newer edition of the reference.", recorded=Recorded.KEPT),
         Field("last_name", "str"),
         Field("middle_name", "str"),
         Field("name_variations", "[CustomerNameVariation]"),

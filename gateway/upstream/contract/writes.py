@@ -1,9 +1,15 @@
 """What is written: the request bodies, and the routes that take them. None has an idempotency key."""
 
-from gateway.upstream.contract.model import Certainty, Field, Format, ObjectType
+from gateway.upstream.contract.model import Certainty, Field, Format, ObjectType, Recorded
 from gateway.upstream.contract.route import Subject, Write
 
-REMINDER = ObjectType("Reminder", (Field("delay", "int", "Its unit is unknown."), Field("number_left", "int")))
+REMINDER = ObjectType(
+    "Reminder",
+    (
+        Field("delay", "int", "Its unit is unknown.", recorded=Recorded.KEPT),
+        Field("number_left", "int", recorded=Recorded.KEPT),
+    ),
+)
 
 THREAD_UPDATE = ObjectType(
     "ThreadUpdate",
@@ -12,7 +18,7 @@ THREAD_UPDATE = ObjectType(
         Field("customer_external_ids", "[str]"),
         Field("customer_ids", "[str]"),
         Field("reminder", "Reminder"),
-        Field("status", "int", "How an integer reads back in `Thread.status` is unknown."),
+        Field("status", "int", "How an integer reads back in `Thread.status` is unknown.", recorded=Recorded.KEPT),
         Field("tag_codes", "[str]"),
     ),
 )
@@ -37,7 +43,7 @@ NEW_MESSAGE = ObjectType(
         Field("from", "str"),
         Field("from_customer_id", "str"),
         Field("mailbox_id", "str"),
-        Field("priority", "int"),
+        Field("priority", "int", recorded=Recorded.KEPT),
         Field("read", "bool"),
         Field("reply_to_ext_msg_id", "str"),
         Field("set_reminder", "Reminder"),
@@ -66,7 +72,7 @@ CHAT_TOKEN_REQUEST = ObjectType(
         Field("tags", "[str]"),
     ),
 )
-CHAT_TOKEN = ObjectType("ChatToken", (Field("expires_at", "int"), Field("token", "str")))
+CHAT_TOKEN = ObjectType("ChatToken", (Field("expires_at", "int", recorded=Recorded.KEPT), Field("token", "str")))
 CREATE_CHAT_TOKEN = Write(
     name="chat_token",
     template="/api/v1/chat/token",
@@ -83,7 +89,7 @@ TOKEN_BODY = ObjectType(
     "Token",
     (
         Field("access_token", "str", "Valid for 1 hour."),
-        Field("expires_in", "int", "In seconds, if it is there.", certainty=Certainty.UNKNOWN),
+        Field("expires_in", "int", "In seconds, if it is there.", certainty=Certainty.UNKNOWN, recorded=Recorded.KEPT),
     ),
     is_open=True,
 )

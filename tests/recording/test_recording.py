@@ -1,0 +1,247 @@
+"""What is recorded of the REST API holds nothing that anybody wrote, and is served again."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import ConfigurationError
+from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Replay, Sandbox, sandbox_config
+from gateway.upstream.contract import ROUTES, TYPES, Field
+from gateway.upstream.contract.model import Recorded
+from gateway.upstream.recording import Recording
+from gateway.upstream.recording.inventor import Inventor
+from tests.harness import SERVICE, StartGateway
+from tests.harness import settings as settings_of
+from tests.programs import Start, outcome
+from tests.selection import PROPERTY_CASES
+
+SECRET = b"a secret"
+THREAD = """query($id: ID!) { thread(id: $id) {
+  id createdAt updatedAt status tags messageCount contacts customers { id externalId firstName }
+  lastMessage { id from to subject content attachments { id fileName fileSize attachmentMovements { total } } } } }"""
+MESSAGES = "query($id: ID!) { thread(id: $id) { messages(first: 2) { totalCount nodes { id content } } } }"
+CUSTOMER = "query($id: ID!) { customer(externalId: $id) { externalId lastName profile { customFields { name } } } }"
+ASKED = [
+    (THREAD, "th-1", ("thread", 200)),
+    (MESSAGES, "th-1", ("messages", 200)),
+    (THREAD, "no-such-thread", ("thread", 404)),
+    (THREAD, "broken", ("thread", 502)),
+    (CUSTOMER, "cu-1", ("customer", 200)),
+]
+"""An operation, an id, and the exchange that it causes: its route and status."""
+
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=80),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def field_values(field: Field, depth: int) -> st.SearchStrategy[Any]:
+    """Values as the contract says, and any others."""
+    of: st.SearchStrategy[Any] = st.text(max_size=80) | JSON_VALUES
+    if field.of in TYPES and depth:
+        of = bodies(field.of, depth - 1)
+    return (st.lists(of, max_size=3) if field.is_list else of) | JSON_VALUES
+
+
+def bodies(kind: str, depth: int = 3) -> st.SearchStrategy[Any]:
+    """Bodies of a kind, with further fields."""
+    known = st.fixed_dictionaries({}, optional={field.name: field_values(field, depth) for field in TYPES[kind].fields})
+    return st.builds(
+        lambda more, given: {**more, **given}, st.dictionaries(st.text(max_size=20), JSON_VALUES, max_size=2), known
+    )
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, and the names of what the contract does not know."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        names = {field.name for each in TYPES.values() for field in each.fields}
+        yield from (name for name in value if name not in names)
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+
+
+KINDS = sorted(
+    {route.response for route in ROUTES.values() if route.response} | {"NewMessage", "ThreadUpdate", "Errors"}
+)
+
+
+@settings(max_examples=PROPERTY_CASES)
+@given(st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind), bodies(kind))))
+def test_no_text_of_six_characters_is_recorded(given: tuple[str, Any]) -> None:
+    kind, body = given
+    recorded = list(texts(Inventor(SECRET).body(body, kind)))
+    for text in texts(body):
+        if len(text) >= 6:
+            assert not [each for each in recorded if text in each]
+
+
+@settings(max_examples=PROPERTY_CASES)
+@given(st.text(min_size=1, max_size=200))
+def test_a_text_is_always_replaced_by_the_same_other_one(text: str) -> None:
+    invented = Inventor(SECRET).text(text)
+    assert invented == Inventor(SECRET).text(text)
+    assert invented != text
+    assert invented.isascii()
+    assert len(invented) == (len(text) if len(text) <= 64 else -(-len(text) // 64) * 64)
+
+
+def test_a_text_keeps_its_shape() -> None:
+    inventor = Inventor(SECRET)
+    address = inventor.text("jane.doe@mail.example")
+    assert [address[4], address[8], address[13]] == [".", "@", "."]
+    assert inventor.text("TH-1042")[2] == "-"
+    assert inventor.text("TH-1042")[3:].isdigit()
+    assert inventor.text("A1b2C3") != Inventor(b"another secret").text("A1b2C3")
+
+
+def test_times_move_by_the_same_distance() -> None:
+    body = {"created_at": "2023-07-03T11:59:46Z", "updated_at": "2023-07-04T11:59:46Z"}
+    recorded = Inventor(SECRET).body(body, "Thread")
+    assert recorded["created_at"][:10] < recorded["updated_at"][:10] < "2023"
+    assert recorded["created_at"][10:] == "T11:59:46Z"
+    assert Inventor(SECRET).body({"date_of_birth": "0001-01-01"}, "Customer")["date_of_birth"] != "0001-01-01"
+
+
+def test_numbers_that_name_somebody_are_replaced_and_others_kept() -> None:
+    body = {"client_id": 4711, "message_count": 45, "file_size": 1, "status": "Open", "reminder": {"delay": 300}}
+    recorded = Inventor(SECRET).body(body, "Thread")
+    assert recorded["client_id"] not in {4711, None}
+    assert len(str(recorded["client_id"])) == 4
+    assert (recorded["message_count"], recorded["status"], recorded["reminder"]) == (45, "Open", {"delay": 300})
+
+
+def test_what_the_contract_does_not_know_is_reduced_to_its_type() -> None:
+    recorded = Inventor(SECRET).body({"secret_name": "Jane", "list": [1], "id": "th-1"}, "Thread")
+    assert sorted(map(str, recorded.values())) == sorted(["", "[]", recorded["id"]])
+    assert "secret_name" not in recorded
+    assert Inventor(SECRET).body({"id": {"name": "Jane"}}, "Thread") == {"id": {}}
+
+
+def test_only_numbers_are_kept() -> None:
+    kept = [field for each in TYPES.values() for field in each.fields if field.recorded is Recorded.KEPT]
+    assert kept
+    assert {field.kind for field in kept} == {"int"}
+
+
+def shape(value: Any) -> Any:
+    """Return the names, types and lengths of lists of a JSON value."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items() if name != "requestId"}
+    if isinstance(value, list):
+        return [shape(each) for each in value]
+    return type(value).__name__
+
+
+def exchanges(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(each.read_text()) for each in sorted(directory.iterdir())]
+
+
+def invented_ids(directory: Path) -> dict[tuple[str, int], str]:
+    """Return the id in the path of each exchange, by its route and status."""
+    found = {}
+    for each in exchanges(directory):
+        before, _, after = ROUTES[each["route"]].template.partition("{")
+        identifier = each["path"].removeprefix(before).removesuffix(after.partition("}")[2])
+        found[each["route"], each["status"]] = unquote(identifier)
+    return found
+
+
+def test_a_recording_is_served_again(start: StartGateway, sandbox: Sandbox, servers: ExitStack, tmp_path: Path) -> None:
+    sandbox.faults.add(Fault("thread", "broken", status=502, body=b"<html>secret page"))
+    directory = tmp_path / "recording"
+    live = start(record=directory)
+    before = [live.query(query, id=ident) for query, ident, _ in ASKED]
+    content = " ".join(each.read_text() for each in directory.iterdir())
+    assert not [each for each in ("no-such-thread", "secret page", PASSWORD) if each in content]
+    recorded = " ".join(texts([each["body"] for each in exchanges(directory)]))
+    assert not [each for each in texts([each["data"] for each in before]) if len(each) >= 6 and each in recorded]
+
+    ids = invented_ids(directory)
+    replay = servers.enter_context(BackgroundServer(sandbox_config(Replay(directory).app))).url
+    replayed = start(upstream_url=replay)
+    for (query, _, exchange), original in zip(ASKED, before, strict=True):
+        first, second = (replayed.query(query, id=ids[exchange]) for _ in range(2))
+        assert shape(first) == shape(original)
+        assert first["data"] == second["data"]
+    (error,) = replayed.query(THREAD, id="never-recorded")["errors"]
+    assert error["path"] == ["thread"]
+
+
+def test_the_newest_response_to_a_request_is_kept(start: StartGateway, sandbox: Sandbox, tmp_path: Path) -> None:
+    directory = tmp_path / "recording"
+    gateway = start(record=directory)
+    for status in (404, 200):
+        if status == 404:
+            sandbox.faults.add(Fault("thread", "th-1", times=1, status=404))
+        gateway.query('{ thread(id: "th-1") { id } }')
+        assert [each["status"] for each in exchanges(directory)] == [status]
+
+
+def test_a_write_is_recorded_without_its_contents(start: StartGateway, servers: ExitStack, tmp_path: Path) -> None:
+    directory = tmp_path / "recording"
+    gateway = start(record=directory, mutations=True)
+    mutation = """mutation($id: ID!) { updateThread(input: {id: $id, comment: "a secret comment"}) {
+      outcome thread { id messageCount } } }"""
+    before = gateway.data(mutation, id="th-1")["updateThread"]
+    (exchange,) = [each for each in exchanges(directory) if each["method"] == "POST"]
+    assert exchange["request"].keys() == {"comment"}
+    assert "secret" not in json.dumps(exchange)
+    replay = servers.enter_context(BackgroundServer(sandbox_config(Replay(directory).app))).url
+    ids = invented_ids(directory)
+    after = start(upstream_url=replay, mutations=True).data(mutation, id=ids["update_thread", 200])["updateThread"]
+    assert (after["outcome"], after["thread"]["messageCount"]) == ("APPLIED", before["thread"]["messageCount"])
+
+
+def test_a_login_is_not_recorded(start: StartGateway, tmp_path: Path) -> None:
+    gateway = start(record=tmp_path / "recording", upstream_auth="token")
+    gateway.data('{ thread(id: "th-1") { id } }')
+    assert [each["route"] for each in exchanges(tmp_path / "recording")] == ["thread"]
+
+
+def test_only_a_new_directory_is_recorded_into(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_RECORD: .* is not empty\. Name a new directory\."):
+        Recording(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_RECORD: .*/file cannot be used"):
+        Recording(tmp_path / "file")
+    Recording(tmp_path / "new" / "directory")
+    assert (tmp_path / "new" / "directory").is_dir()
+
+
+def test_one_process_records(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="GATEWAY_RECORD needs GATEWAY_WORKERS to be 1"):
+        settings_of(**SERVICE, record=tmp_path, workers=2)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"method": "GET", "path": "/", "query": ""}'])
+def test_a_file_that_is_no_exchange_is_named(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match="holds no recorded exchanges"):
+        Replay(tmp_path)
+    (tmp_path / "thread-1.json").write_text(content)
+    with pytest.raises(ValueError, match=r"thread-1\.json is no recorded exchange"):
+        Replay(tmp_path)
+
+
+def test_the_command_serves_a_recording(begin: Start, start: StartGateway, tmp_path: Path) -> None:
+    start(record=tmp_path / "recording").data('{ thread(id: "th-1") { id } }')
+    status, _, error = outcome(begin("sandbox", "--replay", str(tmp_path)))
+    assert (status, error.startswith("gochat-gateway: --replay: ")) == (2, True)
+    program = begin("sandbox", "--port", "0", "--replay", str(tmp_path / "recording"))
+    program.out.until(r"GET /api/v1/thread/\w+-\d")
+    program.interrupt(signal.SIGINT)
+    assert program.end() == 0
