@@ -1,6 +1,7 @@
 """Writes a message on request: whether it is found again by the id that the gateway gives it is not documented."""
 
 import asyncio
+import re
 
 import msgspec
 
@@ -14,7 +15,7 @@ from gateway.upstream.client import CallContext
 from gateway.upstream.stack import build_client
 from gateway.upstream.writes.idempotency import IdempotencyKeys
 from gateway.upstream.writes.message import NewMessage
-from gateway.upstream.writes.outcome import Outcome
+from gateway.upstream.writes.outcome import Answer, Outcome
 from gateway.upstream.writes.write import Reading
 from gateway.upstream.writes.writer import Requested, Writer
 
@@ -46,8 +47,9 @@ async def try_to_write(settings: Settings, thread_id: str, timing: Timing) -> Fi
             return Finding(Level.FAIL, subject, f"nothing was written: the REST API refused it ({codes}).")
         reading = Reading(client, call, timing)
         for _ in range(_LOOKS):
-            if (await message.look(reading)).outcome is Outcome.APPLIED:
-                text = f"the message {ext_msg_id} was written, and is found by its id"
+            found = await message.look(reading)
+            if found.outcome is Outcome.APPLIED:
+                text = f"the message {ext_msg_id} was written, and is found by its id: in {_places(found, ext_msg_id)}"
                 return Finding(Level.OK, subject, text)
             await timing.sleep(_OUTBOX_SECONDS / _LOOKS)
     text = (
@@ -56,6 +58,18 @@ async def try_to_write(settings: Settings, thread_id: str, timing: Timing) -> Fi
         "lost answers to `createMessage` stay UNKNOWN. Please report it."
     )
     return Finding(Level.FAIL, subject, text)
+
+
+def _places(found: Answer, ext_msg_id: str) -> str:
+    """Return the names of the fields that have the id: `ext_msg_id` was written, and they were read."""
+    bodies = b"".join([found.bodies.thread or b"", *found.bodies.pages.values()])
+    patterns = {"external_message_ids": rb"\[[^]]*", "external_message_id": b""}
+    names = [
+        f"`{name}`"
+        for name, before in patterns.items()
+        if re.search(b'"%b"\\s*:\\s*%b"%b"' % (name.encode(), before, ext_msg_id.encode()), bodies)
+    ]
+    return ", ".join(names)
 
 
 async def _no_purge(_subject: str) -> None:
