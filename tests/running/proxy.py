@@ -1,5 +1,6 @@
 """nginx in front of gateways on this machine, with the configuration in docker/."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -46,4 +47,5 @@ def for_this_machine(port: int, gateways: Sequence[int], folder: Path) -> str:
         assert ours in text, ours
         text = text.replace(ours, theirs)
     assert "server gateway-" not in text, "a gateway of the configuration is not started"
-    return text
+    # Started by root, nginx works as another user, who cannot write into a folder of the tests.
+    return f"user root root;\n{text}" if os.geteuid() == 0 else text
