@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from gateway.errors import GatewayError
 from gateway.schema.field_scopes import needs
 from gateway.schema.inputs import (
     CreateChatTokenInput,
@@ -31,7 +32,7 @@ from gateway.upstream.writes.message import NewMessage
 from gateway.upstream.writes.outcome import Answer, Outcome
 from gateway.upstream.writes.thread_update import ThreadUpdate
 from gateway.upstream.writes.write import Write
-from gateway.upstream.writes.writer import WRITE_SCOPE, Requested
+from gateway.upstream.writes.writer import ERROR, WRITE_SCOPE, Requested
 
 # A look before the write, the write, and two looks after it.
 _UPDATE_CALLS = 4
@@ -86,8 +87,13 @@ async def _create_chat_token(info: GatewayInfo, input: _Token) -> Any:  # noqa: 
 
 async def _performed(context: OperationContext, write: Write, names: Any, key: str | None) -> Answer:
     requested = Requested(write, names, key, context.request_id)
-    answer = await context.writer.perform(requested, context.call)
-    context.execution.writes.append((write.mutation, answer.outcome.value))
+    writes = context.execution.writes
+    try:
+        answer = await context.writer.perform(requested, context.call)
+    except GatewayError:
+        writes.append((write.mutation, ERROR))
+        raise
+    writes.append((write.mutation, answer.outcome.value))
     return answer
 
 

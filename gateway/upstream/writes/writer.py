@@ -36,7 +36,8 @@ from gateway.upstream.writes.write import Mutation, Reading, Write, time_to_look
 WRITE_SCOPE = "chat:write"
 """What a caller needs to write in service mode."""
 
-_ERROR = "ERROR"
+ERROR = "ERROR"
+"""In place of an outcome: nothing was written, and the mutation is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Writer:
             file.release()
 
     async def _counted(self, requested: Requested, call: CallContext) -> Answer:
-        outcome = _ERROR
+        outcome = ERROR
         try:
             answer = await self._answer(requested, call)
             outcome = answer.outcome.value
@@ -192,7 +193,7 @@ def _log_without_client(requested: Requested, task: asyncio.Task[Answer]) -> Non
     failed = None if task.cancelled() else task.exception()
     if failed is not None and not isinstance(failed, GatewayError):
         logger.error("a write failed", exc_info=failed)
-    outcome = _ERROR if failed is not None or task.cancelled() else task.result().outcome.value
+    outcome = ERROR if failed is not None or task.cancelled() else task.result().outcome.value
     fields = {"requestId": requested.request_id, "mutation": requested.write.mutation, "outcome": outcome}
     log_fields(logging.INFO, "write without client", fields)
 
@@ -204,5 +205,5 @@ def writer_metrics(writer: Writer) -> Iterator[Metric]:
         "Mutations by name and outcome; ERROR: nothing was written.",
         ("mutation", "outcome"),
         writer.outcomes,
-        list(product(get_args(Mutation), (*(each.value for each in Outcome), _ERROR))),
+        list(product(get_args(Mutation), (*(each.value for each in Outcome), ERROR))),
     )
