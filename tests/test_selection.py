@@ -45,8 +45,14 @@ def test_a_path_selects_all_of_its_tests() -> None:
 
 def test_ci_runs_both_halves_and_skips_nothing() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    commands = re.findall(r"uv run pytest[^|;\n]*", script)
-    assert [each.strip() for each in commands] == ["uv run pytest", "uv run pytest -m slow"]
+    commands = [each.strip() for each in re.findall(r"uv run pytest[^|;\n]*", script)]
+    ignored = [each for command in commands for each in re.findall(r"--ignore (\S+)", command)]
+    assert commands == [
+        "uv run pytest",
+        "uv run pytest -m slow -n 2 --dist loadfile tests --ignore tests/limits",
+        "uv run pytest -m slow tests/limits",
+    ]
+    assert {f"uv run pytest -m slow {each}" for each in ignored} <= set(commands), "what one leaves out, another runs"
     assert f"export {REQUIRED}=1" in script
 
 
