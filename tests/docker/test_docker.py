@@ -147,7 +147,9 @@ def test_the_proxys_times_fit_the_gateways() -> None:
     assert seconds("proxy_read_timeout") > defaults["operation_timeout"]
     assert set(re.findall(r"fail_timeout=(\d+)s", text)) == {"1"}
     assert defaults["shutdown_delay"] > 1
-    assert int(re.findall(r"client_max_body_size (\d+)m;", text)[0]) * 1024 * 1024 > defaults["max_body"]
+    most = int(re.findall(r"client_max_body_size (\d+)m;", text)[0]) * 1024 * 1024
+    assert most > defaults["max_upload_bytes"] + defaults["max_body"] + 1024 * 1024
+    assert "non_idempotent" not in text
 
 
 def test_the_health_check_says_whether_the_gateway_answers(gateway: Gateway) -> None:

@@ -3,14 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis as redis_client
 
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyedWrite, KeyMemory, Subject
 from gateway.upstream.writes.outcome import Answer, ChatToken, Outcome
 from tests.harness import Clock, Gateway, StartGateway
+from tests.programs import until
 from tests.upstream.redis_server import RedisServer
 from tests.writes.conftest import SECOND
 from tests.writes.documents import SEND, TOKEN, UPDATE, ask, send, token, update, writes
@@ -116,6 +119,33 @@ def test_who_comes_meanwhile_waits_for_the_same_answer(begin_keyed: Start, sandb
     for thread in threads:
         thread.join()
     assert [answer["outcome"] for answer in answers] == ["APPLIED"] * 5
+    assert writes(sandbox) == 1
+
+
+def sets(server: RedisServer) -> int:
+    """Return how often Redis was asked to keep something; a key is claimed in this way."""
+    with redis_client.Redis.from_url(server.url) as client:
+        stats: Any = client.info("commandstats")
+        return int(stats["cmdstat_set"]["calls"])
+
+
+def test_who_comes_meanwhile_to_another_gateway_waits_as_well(
+    start: StartGateway, sandbox: Sandbox, server: RedisServer
+) -> None:
+    options = {"cache_url": server.url, "cache_secret": "a secret of the tests", "cache_timeout": 5, "instances": 2}
+    first, second = (start(mutations=True, workers=2, **options) for _ in range(2))
+    sandbox.faults.add(Fault("chat_token", hold="gate"))
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(token, first, externalId="cu-1", idempotencyKey="k")]
+        sandbox.wait_for_calls(1, route="chat_token")
+        before = sets(server)
+        answers.append(pool.submit(token, second, externalId="cu-1", idempotencyKey="k"))
+        until(lambda: sets(server) >= before + 2, "the second gateway has asked for the key twice, so it waits")
+        sandbox.release("gate")
+    told, again = (answer.result() for answer in answers)
+    assert (told["outcome"], again["outcome"]) == ("APPLIED", "APPLIED")
+    assert told["token"]
+    assert again["token"] is None
     assert writes(sandbox) == 1
 
 

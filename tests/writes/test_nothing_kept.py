@@ -22,6 +22,8 @@ from tests.upstream.redis_server import RedisServer
 from tests.writes.documents import UPDATE, send, token, update
 from tests.writes.uploads.forms import sent, upload
 
+pytestmark = pytest.mark.slow
+
 MARK = "marked"
 OUTCOMES = [
     ("updateThread", "APPLIED"),
