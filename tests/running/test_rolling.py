@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def test_a_worker_that_hangs_is_replaced(begin: Start, upstream: str) -> None:
     url = serving(program)
     victim = min(workers(program))
     os.kill(victim, signal.SIGSTOP)
+    stopped = time.monotonic()
     program.err.until(rf"worker {victim} does not respond: it is replaced")
+    assert time.monotonic() - stopped < 25  # by default it would be 30
     until(lambda: len(workers(program) - {victim}) == 2, "another worker replaces it")
     for _ in range(4):
         assert httpx.post(url, json=BODY, trust_env=False, timeout=30).json() == ANSWER

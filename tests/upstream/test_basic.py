@@ -9,8 +9,10 @@ import pytest
 from gateway.auth import Viewer
 from gateway.errors import Unauthenticated, UpstreamUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.storage.memory import MemoryStore
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.credentials.basic import BasicLoginGuard
+from gateway.upstream.credentials.basic import BasicAccount, BasicLoginGuard
+from gateway.upstream.credentials.login_lock import GatewayLoginLock
 from gateway.upstream.credentials.worker_lock import WorkersMemory
 from tests.harness import SERVICE, Clock, StartGateway, build_client, build_upstream, connections, settings
 from tests.upstream.cached import basic
@@ -186,3 +188,14 @@ async def test_a_401_after_the_password_was_accepted_counts_in_the_other_process
         assert [type(each) for each in answers] == [Unauthenticated] * 10
         assert second.account.rejected()
     assert sandbox.count() == 3, "the second one did not try"
+
+
+async def test_only_a_rejection_is_told_to_other_processes(upstream: str, clock: Clock) -> None:
+    store = MemoryStore(2**20, clock)
+    lock = GatewayLoginLock(store, "account", 15, clock.timing)
+    guard = BasicLoginGuard(connections(upstream), 900, clock, lock)
+    async with UpstreamClient(BasicAccount(guard, USERNAME, PASSWORD)) as client:
+        for _ in range(3):
+            assert await ask(client) is not None
+            clock.now += 2  # the lock looks into the store once a second
+            assert await lock.failed() is None

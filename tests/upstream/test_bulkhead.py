@@ -8,7 +8,7 @@ from gateway.errors import UpstreamUnavailable
 from gateway.http1 import Response
 from gateway.sandbox import Fault, Sandbox
 from gateway.upstream.call import RestRequest
-from gateway.upstream.transports.bulkhead import Bulkhead
+from gateway.upstream.transports.bulkhead import Bulkhead, MovingAverage
 from tests.harness import StartGateway, rest_request, rest_response
 
 
@@ -98,3 +98,15 @@ def test_a_full_queue_is_an_error_at_its_field_only(start: StartGateway, sandbox
         None,
     ]
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"UPSTREAM_UNAVAILABLE"}
+
+
+def test_the_average_of_durations_that_differ_says_how_long_nearly_all_take() -> None:
+    average = MovingAverage()
+    assert (average.mean(0), average.most(0)) == (0, 0)
+    for number in range(200):
+        average.add(1.0 + 2 * (number % 2), number / 10)
+    assert average.mean(20) == pytest.approx(2, abs=0.1)
+    assert average.most(20) == pytest.approx(4, abs=0.2)
+    assert (average.mean(31), average.most(31)) == (0, 0), "what nothing recent says"
+    average.add(5.0, 31)
+    assert (average.mean(31), average.most(31)) == (5, 5)

@@ -14,9 +14,11 @@ from gateway.http1 import (
     ResponseTooLarge,
     StrayResponse,
 )
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.call import RestRequest
 from gateway.upstream.client import UpstreamClient
-from tests.harness import build_client, settings, with_account
+from gateway.upstream.transports.instrumentation import MetricsInstrumentation
+from tests.harness import SERVICE, build_client, build_upstream, settings, with_account
 from tests.upstream.logins import ask
 
 
@@ -52,3 +54,14 @@ async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exceptio
 def test_clients_are_built_for_every_mode() -> None:
     for overrides in ({"upstream_identity": "passthrough"}, {"upstream_auth": "basic"}, {"upstream_auth": "token"}):
         assert isinstance(build_client(settings(**with_account(**overrides))), UpstreamClient)
+
+
+@pytest.mark.parametrize("auth", ["token", "basic"])
+async def test_a_client_that_is_closed_closes_its_connections(upstream: str, auth: str) -> None:
+    chosen = settings(**{**SERVICE, "upstream_url": upstream, "upstream_auth": auth, "cache_url": "memory://"})
+    durations = Metrics().durations("of_calls_seconds", "Durations of calls.", ("route", "outcome"))
+    built = build_upstream(chosen, instrumentation=[lambda following: MetricsInstrumentation(following, durations)])
+    assert await ask(built.client) is not None
+    assert built.pool.state().open > 0
+    await built.client.aclose()
+    assert built.pool.state().open == 0

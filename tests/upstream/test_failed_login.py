@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.sandbox import Fault, Sandbox
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
-from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock
+from gateway.upstream.credentials.login_lock import GatewayLoginLock, LoginLock, NestedLoginLock
+from gateway.upstream.credentials.token import TokenLogin, token_request
 from gateway.upstream.credentials.worker_lock import WorkerLoginLock, WorkersMemory
-from tests.harness import SERVICE, Clock, StartGateway
+from tests.harness import SERVICE, Clock, StartGateway, connections
 from tests.upstream.logins import QUERY, ask, outcomes, token_client
 
 HTML = "<html><body>Please log in</body></html>"
@@ -173,3 +174,53 @@ async def test_the_doubling_counts_in_the_other_processes_until_a_login_succeeds
     clock.now += 1
     async with second.attempt() as attempt:
         assert (attempt.failed, attempt.failures) == (None, 0)
+
+
+async def test_of_nested_locks_each_is_acquired_until_one_knows_of_a_failure(clock: Clock) -> None:
+    stores = [MemoryStore(2**20, clock) for _ in range(2)]
+    locks = [GatewayLoginLock(store, "account", 15, clock.timing) for store in stores]
+
+    async def entries() -> list[bool]:
+        return [(await store.get(["login:account"])) != [None] for store in stores]
+
+    async with NestedLoginLock(locks).attempt() as attempt:
+        assert attempt.failed is None
+        assert await entries() == [True, True]
+    clock.now += 1
+    assert await entries() == [False, False]
+    await locks[0].tell(FailedLogin(60, 429, 2))
+    async with NestedLoginLock(locks).attempt() as attempt:
+        assert (attempt.failed and attempt.failed.in_a_row, attempt.failures) == (2, 0)
+        assert await entries() == [True, False]
+
+
+async def test_a_login_that_succeeds_ends_the_doubling_of_all_processes(
+    upstream: str, sandbox: Sandbox, clock: Clock
+) -> None:
+    store, sockets = MemoryStore(2**20, clock), connections(upstream)
+    logins = []
+    for _ in range(2):
+        request = token_request(USERNAME, PASSWORD, 60)
+        lock = GatewayLoginLock(store, "account", 15, clock.timing)
+        logins.append(TokenLogin(sockets, request, 900, clock, lock, now=clock))
+    first, second = logins
+
+    async def pause(login: TokenLogin) -> float | None:
+        with pytest.raises(GatewayError) as caught:
+            await login.token()
+        clock.now += caught.value.retry_after or 0
+        return caught.value.retry_after
+
+    sandbox.faults.add(Fault("token", status=503, times=3))
+    assert [await pause(first) for _ in range(3)] == [1, 2, 4]
+    await first.token()
+    clock.now += 1
+    sandbox.faults.add(Fault("token", status=503))
+    assert await pause(second) == 1
+    await sockets.aclose()
+
+
+def test_the_error_of_a_failed_login_says_what_the_rest_api_responded(start: StartGateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("token", status=423, body=ERRORS))
+    (error,) = start(**SERVICE).query(QUERY)["errors"]
+    assert error["extensions"]["upstream"] == {"status": 423, "codes": ["login_failed"]}

@@ -8,6 +8,7 @@ from gateway.auth import Viewer
 from gateway.sandbox import Accounts, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
 from gateway.upstream.call import ResponseOrigin
+from gateway.upstream.stack import Purge
 from tests.harness import Clock
 from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
@@ -140,3 +141,19 @@ async def test_a_purge_counts_for_all_gateways_at_the_same_redis(
         assert (await ask(client)).origin is ResponseOrigin.CACHED
         await there.cache.purge("thread:th-1")
         assert (await ask(client)).origin is ResponseOrigin.FETCHED
+
+
+async def test_a_suspended_cache_serves_and_keeps_nothing_until_everything_is_purged(cached: Cached) -> None:
+    async with cached as client:
+        purge = Purge(cached.cache, None, is_shared=True)
+
+        async def origins() -> list[ResponseOrigin]:
+            return [(await ask(client, ident)).origin for ident in ("th-1", "th-100")]
+
+        await ask(client, "th-1")
+        purge.suspend()
+        for _ in range(2):
+            assert set(await origins()) == {ResponseOrigin.FETCHED}
+        assert await purge.everything()
+        assert set(await origins()) == {ResponseOrigin.FETCHED}, "what was cached before may be old"
+        assert set(await origins()) == {ResponseOrigin.CACHED}

@@ -87,6 +87,23 @@ def test_what_the_thread_showed_before_proves_nothing(gateway: Gateway, sandbox:
     assert update(gateway, tagCodes=["old"])["outcome"] == "UNKNOWN"
 
 
+@pytest.mark.parametrize("body", ["{}", "[]", '{"id": null}', "<html>"])
+def test_a_200_without_the_documented_body_proves_nothing(gateway: Gateway, sandbox: Sandbox, body: str) -> None:
+    gateway.query("{ thread(id: 1) { id } }")  # the gateway has its token
+    sandbox.faults.add(*(Fault(route, body=body) for route in ("update_thread", "message", "chat_token")))
+    assert update(gateway, tagCodes=["new"])["outcome"] == "UNKNOWN"
+    assert send(gateway)["outcome"] == "UNKNOWN"
+    assert token(gateway)["outcome"] == "UNKNOWN"
+
+
+def test_a_thread_that_could_not_be_read_before_proves_nothing(gateway: Gateway, sandbox: Sandbox) -> None:
+    gateway.query("{ thread(id: 1) { id } }")  # the gateway has its token
+    sandbox.faults.add(Fault("thread", status=404, times=1))
+    lose(sandbox, "update_thread", "reset", carried_out=True)
+    answer = update(gateway, tagCodes=["new"])
+    assert (answer["outcome"], answer["thread"]["tags"]) == ("UNKNOWN", ["new"])
+
+
 def test_a_comment_cannot_be_read_back(gateway: Gateway, sandbox: Sandbox) -> None:
     for given in ({"comment": "Hello"}, {"comment": "Hello", "tagCodes": ["new"]}, {}):
         lose(sandbox, "update_thread", "reset", carried_out=True)

@@ -1,5 +1,6 @@
 """What the operator sees of streams: how many are open, and why each of them ended."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -38,6 +39,20 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
     assert value("subscriptions_opened_total", transport="websocket") == 1
     assert value("subscriptions_ended_total", transport="sse", reason="client") == 1
     assert value("subscriptions_ended_total", transport="websocket", reason="connection") == 1
+
+
+def test_a_subscription_that_does_not_begin_is_counted_and_logged(
+    start_live: Callable[..., LiveGateway], caplog: pytest.LogCaptureFixture
+) -> None:
+    live = start_live(metrics_port=0)
+    none = "subscription { threadsUpdated(ids: []) { id } }"
+    with caplog.at_level(logging.INFO), streamed(live, none, EVENTS) as response:
+        (_, result, _) = events_of(response)
+    assert [error["extensions"]["code"] for error in result.data["errors"]] == ["BAD_USER_INPUT"]
+    labels = {"type": "subscription", "code": "BAD_USER_INPUT"}
+    assert live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 1
+    (line,) = (record.fields for record in caplog.records if record.getMessage() == "subscription")  # type: ignore[attr-defined]
+    assert (line["type"], line["errors"]) == ("subscription", ("BAD_USER_INPUT",))
 
 
 @pytest.mark.slow  # it waits for seconds
