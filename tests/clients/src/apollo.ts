@@ -14,7 +14,7 @@ import type { MessagesQuery } from "./generated.js";
 import { NONE, PAGED, THREE, inputs, problems } from "./report.js";
 import type { Client, Problem, Writes } from "./report.js";
 
-function connect(uri: string, headers: Record<string, string>): ApolloClient {
+export function connect(uri: string, headers: Record<string, string>): ApolloClient {
   return new ApolloClient({
     link: new RetryLink({
       // A mutation that got no answer may have been carried out.

@@ -11,7 +11,7 @@ import {
 import { NONE, PAGED, THREE, follow, inputs, problems } from "./report.js";
 import type { Client, Problem, Writes } from "./report.js";
 
-function connect(url: string, headers: Record<string, string>): UrqlClient {
+export function connect(url: string, headers: Record<string, string>): UrqlClient {
   return new UrqlClient({ url, fetchOptions: { headers }, exchanges: [cacheExchange, fetchExchange] });
 }
 
