@@ -70,6 +70,11 @@ def test_a_customer_without_an_external_id_is_of_no_concern() -> None:
     assert reading.unknown is None
 
 
+@pytest.mark.parametrize("wrong", [{}, [], {"id": "e"}, 1.5, True])
+def test_an_external_id_of_another_type_is_not_understood(wrong: Any) -> None:
+    assert read({"customers": [{"customer_id": "c", "external_id": wrong}]}).unknown is not None
+
+
 def test_an_event_is_named_by_its_code_id_and_date() -> None:
     known = {"event_id": 29, "event_date": "2023-07-03T11:59:46Z"}
     assert read({"thread_id": "a"}, **known).identity == ("thread_updated", "29", "2023-07-03T11:59:46Z")

@@ -130,7 +130,7 @@ class _Ids:
         ident = _id(customer.get("external_id")) if isinstance(customer, dict) else None
         if ident is not None:
             self.customers[ident] = None
-        elif isinstance(customer, dict) and customer.get("external_id") in {None, ""} and "customer_id" in customer:
+        elif isinstance(customer, dict) and customer.get("external_id") in (None, "") and "customer_id" in customer:
             self.without_external_id += 1
         else:
             self.is_complete = False
