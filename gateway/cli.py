@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 
 from gateway import __version__
 from gateway.auth.api_keys import generate_api_key
-from gateway.check import Finding, Level
+from gateway.check import DriftRequest, Finding, Level
 from gateway.check import check as check_settings
 from gateway.demo import demo as run_demo
 from gateway.errors import BadUserInput, ConfigurationError
@@ -21,6 +22,7 @@ from gateway.execution.cost.policy import cost_policy
 from gateway.execution.documents.limits import limits_of
 from gateway.execution.documents.manifest import read_manifest
 from gateway.execution.inspection import inspect
+from gateway.sandbox import faults_of_drift
 from gateway.sandbox import serve as run_sandbox
 from gateway.schema import build_schema
 from gateway.schema.changes import schema_changes
@@ -91,8 +93,13 @@ def demo(
     run_demo(port, sandbox_port, build=build, record=record)
 
 
-@app.command()
-def sandbox(
+sandbox = typer.Typer(invoke_without_command=True)
+app.add_typer(sandbox, name="sandbox")
+
+
+@sandbox.callback()
+def run_sandbox_alone(
+    context: typer.Context,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 picks a free one.")] = 9000,
     replay: Annotated[
         Path | None,
@@ -102,11 +109,35 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run the sandbox of the REST API alone, for a gateway in another process, reachable only from this machine."""
+    if context.invoked_subcommand is not None:
+        return
     exit_with_0_on_stop_signals()
     try:
         run_sandbox("127.0.0.1", port, replay)
     except ValueError as exc:
         raise ConfigurationError([f"--replay: {exc}."]) from exc
+
+
+@sandbox.command("fault")
+def sandbox_fault(
+    report: Annotated[
+        Path, typer.Option("--from", exists=True, dir_okay=False, help="A report of `check --drift --report`.")
+    ],
+    url: Annotated[str | None, typer.Option("--to", help="Add the faults to the sandbox at this address.")] = None,
+) -> None:
+    """Turn a report of drift into faults, with which the sandbox differs from the contract as the REST API does.
+
+    Prints them as JSON for `POST /_sandbox/faults`.
+    """
+    try:
+        faults = [each.to_json() for each in faults_of_drift(report.read_bytes())]
+        if url is not None:
+            httpx.post(f"{url.rstrip('/')}/_sandbox/faults", json=faults, trust_env=False).raise_for_status()
+    except ValueError as exc:
+        raise ConfigurationError([f"--from: {report}: {exc}."]) from exc
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise ConfigurationError([f"--to: {url} does not take the faults: {exc}."]) from exc
+    typer.echo(json.dumps(faults, indent=2))
 
 
 @app.command()
@@ -174,17 +205,33 @@ def check(
             help="Also WRITE a message to this thread, to nobody, and look for it by its id. Use a test thread.",
         ),
     ] = None,
+    drift: Annotated[
+        str | None,
+        typer.Option(metavar="THREAD_ID", help="Also compare the REST API with what is known of it, by GETs alone."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="With --drift: write a report without values to this file.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="With --drift: only what this earlier report lacks is a failure."
+        ),
+    ] = None,
 ) -> None:
     """Check whether the settings work: reach the REST API, Redis and the token issuer, and try the credentials once.
 
     Exits with 0 if all is well or there are only warnings, with 1 if something failed, and with 2 if the settings are
     wrong, as `serve` would.
     """
+    if drift is None and (report or baseline):
+        raise ConfigurationError(["--report and --baseline belong to --drift THREAD_ID, which is missing."])
     if write is not None:
         typer.echo(f"note  this writes a message to the thread {write}", err=True)
     discard_logs()  # what they would say is in the findings
     try:
-        findings = check_settings(load_settings(), write)
+        request = None if drift is None else DriftRequest(drift, report, baseline)
+        findings = check_settings(load_settings(), write, drift=request)
     except ConfigurationError as exc:
         findings = [Finding(Level.FAIL, "settings", problem) for problem in exc.problems]
     _show(findings, as_json=as_json)

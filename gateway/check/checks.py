@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gateway.app import validate
 from gateway.auth import Viewer
 from gateway.auth.jwks import FETCH_FAILURES, failure_reason, jwks_fetcher, jwks_members, usable_keys
+from gateway.check.drift import DriftRequest, search_drift
 from gateway.check.finding import Finding, Level
 from gateway.check.reasons import Reason, reason_of
 from gateway.check.writing import try_to_write
@@ -30,18 +31,27 @@ _NO_THREAD = "gochat-gateway-check"
 # A header that is no login, so that the REST API refuses it without counting a failed attempt.
 _NO_LOGIN = "Bearer none"
 _REDIS_SECONDS = 5.0
+_PREVENT_CALLS = frozenset({"settings", "credentials"})
 
 
-def check(settings: Settings, write_to: str | None = None, timing: Timing = REAL_TIME) -> list[Finding]:
+def check(
+    settings: Settings,
+    write_to: str | None = None,
+    timing: Timing = REAL_TIME,
+    drift: DriftRequest | None = None,
+) -> list[Finding]:
     """Return the findings in order. The checks end at a failure that makes the following ones impossible.
 
-    ``write_to`` is the id of a thread, to which a message is written if all is well.
+    ``write_to`` is the id of a thread, to which a message is written if all is well. With ``drift`` the responses of
+    the REST API are compared with the contract, unless the account was rejected: it is tried only once.
     """
 
     async def collect() -> list[Finding]:
         findings = [finding async for finding in _findings(settings)]
         if write_to is not None and all(finding.ok for finding in findings):
             findings.append(await try_to_write(settings, write_to, timing))
+        if drift is not None and {each.subject for each in findings if not each.ok}.isdisjoint(_PREVENT_CALLS):
+            findings += await search_drift(settings, drift)
         return findings
 
     return asyncio.run(collect())

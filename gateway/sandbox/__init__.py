@@ -15,6 +15,7 @@ with BackgroundServer(sandbox_config(sandbox.app)) as server:
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.calls import Call
 from gateway.sandbox.faults import Fault
+from gateway.sandbox.faults.drift import faults_of_drift
 from gateway.sandbox.faults.patch import ABSENT
 from gateway.sandbox.fixtures.seed import Seed, seed
 from gateway.sandbox.http.server import BackgroundServer, sandbox_config
@@ -35,6 +36,7 @@ __all__ = [
     "Sandbox",
     "Seed",
     "Target",
+    "faults_of_drift",
     "sandbox_config",
     "seed",
     "serve",

@@ -83,7 +83,10 @@ def _uv(words: list[str]) -> None:
 def _gateway(words: list[str]) -> None:
     if words[0] == "--version":
         return
-    command = GROUP.commands[words[0]]
+    command = GROUP
+    for name in words:
+        command = getattr(command, "commands", {}).get(name, command)
+    assert command is not GROUP
     known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     assert _options(words) <= known
 

@@ -21,7 +21,13 @@ working directory: variables override the file, and options override both ([sett
 def commands_page() -> str:
     """Return the page."""
     group: Any = typer.main.get_command(app)
-    return "\n".join([_INTRODUCTION, *(_section(name, each) for name, each in group.commands.items())])
+    return "\n".join([_INTRODUCTION, *_sections(group.commands, "")])
+
+
+def _sections(commands: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, each in commands.items():
+        yield _section(prefix + name, each)
+        yield from _sections(getattr(each, "commands", {}), f"{prefix}{name} ")
 
 
 def _section(name: str, command: Any) -> str:

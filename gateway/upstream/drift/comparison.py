@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from gateway.upstream.contract import ENUMERATIONS, EVENTS, TYPES, Read, Route
+from gateway.upstream.contract import ENUMERATIONS, EVENTS, ROUTES, TYPES, Read, Route
 from gateway.upstream.drift.shapes import PLAIN, Member, Shape, below, shape_of, type_of
 
 
@@ -289,16 +289,20 @@ class Absences:
             unseen = self._unseen.setdefault(place, set(shape.usual))
             unseen &= absent
             if seen >= self._enough and unseen:
-                found += [_missing(sample, shape, each) for each in sorted(unseen)]
+                found += _missing(sample.route.name, shape, unseen)
                 unseen.clear()
         return found
 
+    def so_far(self) -> list[Drift]:
+        """Return what none of the responses had, however few they were."""
+        return [each for (route, shape), unseen in self._unseen.items() for each in _missing(route, shape, unseen)]
 
-def _missing(sample: Sample, shape: Shape, name: str) -> Drift:
-    member = shape.members[name]
-    expected = f"[{member.expected}]" if member.is_list else member.expected
-    path = below(shape.path, name)
-    return Drift(DriftKind.MISSING_FIELD, sample.route.name, path, expected, "absent", sample.status)
+
+def _missing(route: str, shape: Shape, names: Iterable[str]) -> Iterator[Drift]:
+    for name in sorted(names):
+        member = shape.members[name]
+        expected = f"[{member.expected}]" if member.is_list else member.expected
+        yield Drift(DriftKind.MISSING_FIELD, route, below(shape.path, name), expected, "absent", ROUTES[route].status)
 
 
 def list_of(route: Route) -> str | None:
