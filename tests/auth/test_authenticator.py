@@ -91,6 +91,11 @@ def test_a_network_of_all_addresses_cannot_be_trusted(text: str) -> None:
         create_app(settings(**{**SERVICE, "trusted_proxies": text}))
 
 
+@pytest.mark.parametrize("text", ["2001:db8::1", "fd00::/8", "::1, 10.0.0.0/8"])
+def test_an_ipv6_network_may_be_trusted(text: str) -> None:
+    create_app(settings(**{**SERVICE, "trusted_proxies": text}))
+
+
 def test_a_rate_limit_is_checked_at_startup() -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_RATE_LIMIT: must be a number per second"):
         create_app(settings(**{**SERVICE, "rate_limit": "many"}))

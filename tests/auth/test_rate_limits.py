@@ -315,3 +315,14 @@ def test_wrong_credentials_are_limited_by_the_forwarded_address(
     gateway = start_with_tokens(auth_failure_limit="1/hour", trusted_proxies="127.0.0.0/8")
     tries = ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
     assert [ask(gateway, "wrong", x_forwarded_for=each).status_code for each in tries] == [401, 429, 401]
+
+
+def test_a_caller_that_is_verified_here_is_not_limited_by_its_address(
+    start_with_tokens: StartGateway, issuer: Issuer
+) -> None:
+    """Also while none of its operations has made a REST call."""
+    gateway = start_with_tokens(rate_limit="2/hour")
+    for name in ("alice", "bob", "carol"):
+        token = {"authorization": f"Bearer {issuer.token(sub=name)}"}
+        answers = [gateway.http.post("/graphql", json={"query": "{ __typename }"}, headers=token) for _ in range(3)]
+        assert [each.status_code for each in answers] == [200, 200, 429], name

@@ -79,8 +79,23 @@ def test_a_browser_gets_the_page_and_every_file_it_names(page: Gateway) -> None:
         assert page.http.get(f"/{name}").status_code == 200
 
 
+def test_the_page_is_for_browsers_that_open_it_only(page: Gateway) -> None:
+    query = "{ __typename }"
+    answers = [
+        page.http.get("/graphql", params={"query": query}, headers={"accept": "application/json, text/html;q=0.9"}),
+        page.http.get("/graphql", params={"query": query}, headers={"accept": "*/*"}),
+        page.http.post("/graphql", json={"query": query}, headers=BROWSER),
+    ]
+    assert [each.json() for each in answers] == [{"data": {"__typename": "Query"}}] * 3
+
+
 def test_the_page_is_off_by_default(gateway: Gateway) -> None:
     assert gateway.http.get("/graphql", headers=BROWSER).json()["errors"]
+    found = gateway.http.get("/graphql", params={"query": "{ __typename }"}, headers=BROWSER)
+    assert (found.headers["content-type"], found.json()) == (
+        "application/json; charset=utf-8",
+        {"data": {"__typename": "Query"}},
+    )
     assert gateway.http.get("/graphiql/assets/fallback.css").status_code == 404
 
 

@@ -300,7 +300,7 @@ def test_a_page_of_another_site_may_not_open_a_socket(
     with pytest.raises(InvalidStatus) as refused, opened(gateway, headers=headers):
         pass
     response = refused.value.response
-    assert response.status_code == 403
+    assert (response.status_code, response.headers["content-type"]) == (403, "application/json; charset=utf-8")
     assert json.loads(response.body or b"")["errors"][0]["extensions"]["code"] == "CSRF_PREVENTED"
 
 
