@@ -117,7 +117,11 @@ def create_app(
     lifespan = _lifespan(parts, changes, measured, draining)
     webhook = build_webhook(settings.live, changes, shared, drift)
     health = Health(upstream, draining)
-    routes = [*health.routes(), *(each.route() for each in (endpoint.page, webhook) if each is not None)]
+    routes = [
+        *health.routes(),
+        *([] if endpoint.page is None else endpoint.page.routes()),
+        *([] if webhook is None else [webhook.route()]),
+    ]
     app = _application(endpoint, sockets, health, routes, settings.http, lifespan)
     app.state.graphiql = endpoint.page
     app.state.metrics = metrics

@@ -51,9 +51,9 @@ class GraphiQLPage:
         if urlsplit(url).scheme != "data" and not url.startswith(self.origin + "/"):
             self.problems.append(f"a request for {url}")
 
-    def open(self) -> None:
+    def open(self, path: str = "/graphql") -> None:
         """Open the page, and wait for its editor."""
-        self.tab.goto(f"{self.origin}/graphql")
+        self.tab.goto(self.origin + path)
         self.tab.wait_for_selector(".graphiql-query-editor .view-line")
 
     def wait_for_schema(self) -> None:

@@ -1,9 +1,14 @@
 """GraphiQL in the system's Chromium, with a real gateway and the sandbox."""
 
+import json
 import os
 import re
+import shlex
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -189,3 +194,57 @@ def test_the_picture_shows_a_query_its_answer_and_its_calls(gateway: Gateway, op
     page.screenshot("picture")
     if os.environ.get("WRITE_PICTURE"):
         page.tab.screenshot(path=PICTURE)
+
+
+SHARED = "query Shared($id: ID!) { thread(id: $id) { status } }"
+
+
+def test_a_link_opens_its_operation_without_running_it(gateway: Gateway, sandbox: Sandbox, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.open("/graphql?" + urlencode({"query": SHARED, "variables": '{"id": "th-1"}'}))
+    page.tab.wait_for_function("() => document.querySelector('.graphiql-query-editor').innerText.includes('Shared')")
+    assert sandbox.count("thread") == 0
+    page.run()
+    page.wait_for_result('"status": "Open"')
+    page.open("/")
+    page.tab.wait_for_url("**/graphql")
+
+
+def test_an_operation_is_copied_as_a_command_and_as_a_test(
+    gateway: Gateway, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = open_page(gateway, permissions=["clipboard-read", "clipboard-write"])
+    variables = '{"id": "th-1\'\\""}'
+    page.open("/graphql?" + urlencode({"query": SHARED, "variables": variables}))
+    page.tab.wait_for_function("() => document.querySelector('.graphiql-query-editor').innerText.includes('Shared')")
+    page.tab.get_by_label("Copy as curl").click()
+    command = str(page.tab.evaluate("navigator.clipboard.readText()"))
+    (body,) = re.findall(r"-d (.*)\n$", command)
+    sent = json.loads("".join(shlex.split(body)))
+    assert (sent["query"], sent["variables"]) == (SHARED, json.loads(variables))
+    assert f"curl -s '{gateway.url}/graphql'" in command
+    page.tab.get_by_label("Copy as pytest").click()
+    test = tmp_path / "test_copied.py"
+    test.write_text(str(page.tab.evaluate("navigator.clipboard.readText()")))
+    command_line = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(test),
+    ]
+    assert subprocess.run(command_line, capture_output=True, check=False, cwd=tmp_path).returncode == 0  # noqa: S603 - our own
+
+
+def test_a_first_visit_loads_little(gateway: Gateway, open_page: OpenPage) -> None:
+    page = open_page(gateway)
+    page.run()
+    page.wait_for_result('"subject"')
+    size = page.tab.evaluate(
+        "() => performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0)"
+    )
+    assert 500_000 < size < 1_600_000

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from backports import zstd
 from starlette.applications import Starlette
 
 from gateway.sandbox import BackgroundServer
@@ -52,10 +53,10 @@ def graphiql(sources: Path, **overrides: object) -> GraphiQL:
     return build_graphiql(chosen.auth.inbound is not InboundAuth.NONE, chosen.http.explain, sources)
 
 
-def served(page: GraphiQL, name: str) -> httpx.Response:
+def served(page: GraphiQL, name: str, headers: dict[str, str] | None = None) -> httpx.Response:
     app = Starlette(routes=[assets_route(lambda: page.assets)])
     with BackgroundServer(gateway_config(app)) as server:
-        return httpx.get(f"{server.url}/graphiql/assets/{name}", trust_env=False)
+        return httpx.get(f"{server.url}/graphiql/assets/{name}", trust_env=False, headers=headers)
 
 
 def policy_of(page: GraphiQL) -> dict[str, list[str]]:
@@ -168,6 +169,35 @@ def test_a_file_with_a_hashed_name_is_cached_for_ever(built: Path, name: str, me
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["content-security-policy"] == "default-src 'none'; script-src 'self'"
+
+
+ENCODINGS = {
+    "gzip, deflate, br, zstd": "zstd",
+    "zstd;q=0, gzip;q=0.5": "gzip",
+    "zstd; q=0.0 , GZIP": "gzip",
+    "identity": None,
+    "gzip;q=0": None,
+    "*": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("accept_encoding", ENCODINGS)
+def test_a_file_is_served_in_the_smallest_encoding_that_is_accepted(built: Path, accept_encoding: str) -> None:
+    response = served(graphiql(built), "main-abc.js", {"accept-encoding": accept_encoding})
+    assert response.headers.get("content-encoding") == ENCODINGS[accept_encoding]
+    assert response.headers["vary"] == "accept-encoding"
+    if response.headers.get("content-encoding") == "zstd":
+        assert zstd.decompress(response.content) == b"main-abc.js"
+    else:
+        assert response.text == "main-abc.js"
+
+
+def test_the_root_leads_to_the_page(page: Gateway, gateway: Gateway) -> None:
+    response = page.http.get("/", headers=BROWSER)
+    assert (response.status_code, response.headers["location"]) == (307, "graphql")
+    assert page.http.get("/", headers=BROWSER, follow_redirects=True).headers["content-type"].startswith("text/html")
+    assert gateway.http.get("/", headers=BROWSER).status_code == 404
 
 
 @pytest.mark.parametrize(

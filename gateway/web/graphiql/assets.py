@@ -1,16 +1,30 @@
-"""The files of GraphiQL's page: only those that existed when the page was loaded are served."""
+"""The files of GraphiQL's page: only those that existed when the page was loaded are served.
 
+They are served compressed: a first visit loads 1.6 MB with zstd, 1.8 MB with gzip, and 6 MB uncompressed. Each file is
+compressed once, in 2.5 s for the largest, and then kept in memory.
+"""
+
+import asyncio
+import gzip
 import hashlib
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ASSETS_PATH = "/graphiql/assets/{name}"
 SOURCES = Path(__file__).parent
@@ -29,8 +43,16 @@ _HEADERS = {
     # A worker is bound by the policy of its own file.
     "content-security-policy": "default-src 'none'; script-src 'self'",
     "cross-origin-resource-policy": "same-origin",
+    "vary": "accept-encoding",
     "x-content-type-options": "nosniff",
 }
+_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "zstd": lambda content: zstd.compress(content, 17),
+    "gzip": lambda content: gzip.compress(content, 9, mtime=0),
+}
+_COMPRESSED = {".woff2"}
+_REFUSED = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
+_MAX_HEADER_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +67,33 @@ class Assets:
 def assets_route(current: Callable[[], Assets]) -> Route:
     """Return the route of the files. It calls ``current`` for each request, since a build replaces the assets."""
 
-    async def serve(request: Request) -> FileResponse:
+    async def serve(request: Request) -> Response:
         path = current().files.get(request.path_params["name"])
         if path is None:
             raise HTTPException(404)
-        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)
+        media_type = _MEDIA_TYPES[path.suffix]
+        encoding = None if path.suffix in _COMPRESSED else _encoding(request.headers.get("accept-encoding", ""))
+        if encoding is None:
+            return FileResponse(path, media_type=media_type, headers=_HEADERS)
+        content = await asyncio.to_thread(_encoded, path, encoding)
+        return Response(content, media_type=media_type, headers={**_HEADERS, "content-encoding": encoding})
 
     return Route(ASSETS_PATH, serve)
+
+
+def _encoding(accept_encoding: str) -> str | None:
+    """Return the smallest encoding that is accepted by its name (RFC 9110, section 12.5.3)."""
+    accepted = {
+        name.strip().lower()
+        for name, _, weight in (each.partition(";") for each in accept_encoding[:_MAX_HEADER_CHARACTERS].split(","))
+        if not _REFUSED.fullmatch(weight)
+    }
+    return next((each for each in _ENCODERS if each in accepted), None)
+
+
+@lru_cache(maxsize=128)
+def _encoded(path: Path, encoding: str) -> bytes:
+    return _ENCODERS[encoding](path.read_bytes())
 
 
 def built_assets(sources: Path = SOURCES) -> Assets | None:

@@ -20,11 +20,13 @@ addEventListener('DOMContentLoaded', () => {
   const { React, ReactDOM, GraphiQL } = globalThis;
   const { query, tabs, authorization, explain } = root.dataset;
   const headers = explain === 'true' ? { 'Gateway-Explain': '1' } : {};
+  const asked = new URLSearchParams(location.search);
+  const shared = asked.has('query') ? [{ query: asked.get('query'), variables: asked.get('variables') ?? '' }] : [];
   const properties = {
     defaultEditorToolsVisibility: authorization === 'true' ? 'headers' : undefined,
     defaultHeaders: authorization === 'true' ? '{\n  "Authorization": ""\n}' : undefined,
     defaultQuery: query,
-    defaultTabs: [{ query }, ...JSON.parse(tabs)],
+    defaultTabs: [...shared, { query }, ...JSON.parse(tabs)],
     fetcher: GraphiQL.createFetcher({ url: location.pathname, headers }),
     inputValueDeprecation: true,
     storage: null, // this GraphiQL would keep credentials with its history

@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 
 from graphql import parse, print_ast
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Route
 
 from gateway.telemetry import logger
@@ -198,9 +199,13 @@ class GraphiQLPage:
         """Return the page."""
         return self._current.response()
 
-    def route(self) -> Route:
-        """Return the route of the page's files."""
-        return assets_route(lambda: self._current.assets)
+    def routes(self) -> list[Route]:
+        """Return the routes of the page's files, and of ``/``, which leads to the page."""
+        return [assets_route(lambda: self._current.assets), Route("/", _lead)]
+
+
+async def _lead(_request: Request) -> RedirectResponse:
+    return RedirectResponse("graphql")  # relative, as a proxy may add a path prefix
 
 
 def build_graphiql(authorization: bool, explain: bool, sources: Path = SOURCES, *, mutations: bool = False) -> GraphiQL:

@@ -10,6 +10,7 @@ import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
 import { createRoot } from 'react-dom/client';
 
 import { ChangeButton } from './change.jsx';
+import { toolbar } from './copy.jsx';
 import { fetcherFor } from './fetcher.js';
 import { CallsLine, callsPlugin } from './panel.jsx';
 import { LateSchema } from './schema.jsx';
@@ -17,6 +18,9 @@ import { openStorage } from './storage.js';
 
 const root = document.getElementById('graphiql');
 const { query, tabs, ...flags } = root.dataset;
+// A link can bring an operation: it is shown, and not run.
+const asked = new URLSearchParams(location.search);
+const shared = asked.has('query') ? { query: asked.get('query'), variables: asked.get('variables') ?? '' } : undefined;
 const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
 
 const fetcher = fetcherFor(settings);
@@ -27,14 +31,17 @@ createRoot(root).render(
     defaultEditorToolsVisibility={settings.authorization ? 'headers' : undefined}
     defaultHeaders={settings.authorization ? '{\n  "Authorization": ""\n}' : undefined}
     defaultQuery={query}
-    defaultTabs={[{ query }, ...JSON.parse(tabs)]}
+    defaultTabs={[...(shared ? [shared] : []), { query }, ...JSON.parse(tabs)]}
     fetcher={fetcher}
+    initialQuery={shared?.query}
+    initialVariables={shared?.variables}
     inputValueDeprecation
     plugins={plugins}
     schemaDescription
     shouldPersistHeaders // a choice that the settings dialog offers, and that is off until it is taken
     storage={openStorage()}
   >
+    <GraphiQL.Toolbar>{toolbar}</GraphiQL.Toolbar>
     <GraphiQL.Footer>
       <LateSchema />
       {settings.explain && <CallsLine />}
