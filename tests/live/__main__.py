@@ -1,23 +1,71 @@
-"""`uv run python -m tests.live`: prove that webhooks reach every worker, as often as is asked for."""
+"""What subscriptions promise, tried and measured with processes: `uv run python -m tests.live PROOF`.
+
+It prints what was seen, and ends with 1 where a promise was broken. Times and memory are only shown.
+"""
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.live.freshness import run
+from tests.live.proofs import fan_out, freshness, idle, soak
+
+Run = Callable[[argparse.Namespace, Path], list[str]]
+
+
+def _freshness(options: argparse.Namespace, folder: Path) -> list[str]:
+    report = freshness.prove(options.tries, options.restart_every, folder)
+    _show(report)
+    return report.older
+
+
+def _fan_out(options: argparse.Namespace, folder: Path) -> list[str]:
+    report = fan_out.measure(options.subscribers, options.credentials, options.events, folder)
+    _show(report)
+    return report.broken()
+
+
+def _idle(options: argparse.Namespace, folder: Path) -> list[str]:
+    most = idle.most_sockets()
+    if options.sockets > most:
+        _show(f"the limit of open files allows {most} sockets: see `ulimit -Hn`")
+    report = idle.measure(min(options.sockets, most), options.threads, folder)
+    _show(report)
+    return [f"{report.lost} sockets were lost"] if report.lost else []
+
+
+def _soak(options: argparse.Namespace, folder: Path) -> list[str]:
+    report = soak.soak(options.minutes, folder)
+    _show(report)
+    return report.broken
+
+
+def _show(what: object) -> None:
+    print(what, flush=True)  # noqa: T201 - the program's output
 
 
 def main() -> None:
-    """Print what was seen, and exit with 1 where a response was older than it may be."""
+    """Run a proof."""
     parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
-    parser.add_argument("--tries", type=int, default=1000)
-    parser.add_argument("--restart-every", type=int, default=50, metavar="TRIES")
+    proofs = parser.add_subparsers(dest="proof", required=True, metavar="PROOF")
+
+    def add(name: str, run: Run, what: str, **numbers: float) -> None:
+        proof = proofs.add_parser(name, help=what, description=what)
+        for option, default in numbers.items():
+            proof.add_argument(f"--{option.replace('_', '-')}", type=type(default), default=default, metavar="N")
+        proof.set_defaults(run=run)
+
+    add("freshness", _freshness, "No worker serves an older state after a webhook.", tries=30, restart_every=10)
+    add("fan-out", _fan_out, "One event reaches many subscribers.", subscribers=1000, credentials=0, events=20)
+    add("idle", _idle, "What idle WebSockets take of the memory.", sockets=10_000, threads=1000)
+    add("soak", _soak, "Everything goes wrong, and every client ends at the last state.", minutes=1.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        report = run(options.tries, options.restart_every, Path(folder))
-    print(report, *report.older, sep="\n")  # noqa: T201 - the program's output
-    sys.exit(1 if report.older else 0)
+        broken: list[str] = options.run(options, Path(folder))
+    for line in broken:
+        _show(line)
+    sys.exit(1 if broken else 0)
 
 
 if __name__ == "__main__":
