@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from gateway.app import create_app
 from gateway.sandbox import PASSWORD, USERNAME, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.server.config import gateway_config
+from gateway.telemetry.metrics import Metrics
 from tests.federation.composition import SECOND, compose
 from tests.harness import NO_CERTIFICATES, settings
 from tests.javascript import Project, project
@@ -39,6 +40,8 @@ class Graph:
     sandbox: Sandbox
     router: httpx.Client
     second: httpx.Client
+    metrics: Metrics
+    supergraph: Path
 
     def ask(self, document: str, /, headers: dict[str, str] | None = None, **variables: Any) -> dict[str, Any]:
         """Run an operation through the router, as the sandbox's user."""
@@ -56,17 +59,37 @@ class Graph:
         data: dict[str, Any] = answer["data"]
         return data
 
+    @contextmanager
+    def watching(
+        self, document: str, /, router: httpx.Client | None = None, **variables: Any
+    ) -> Iterator[Iterator[Any]]:
+        """Subscribe through the router, as the sandbox's user, and yield the data of the results, without errors."""
+        body = {"query": document, "variables": variables}
+        headers = {"authorization": basic(USERNAME), "accept": "text/event-stream"}
+        with (router or self.router).stream("POST", "/graphql", json=body, headers=headers) as response:
+            yield map(_data, filter(_has_result, response.iter_lines()))
+
+    def opened(self, transport: str) -> float:
+        """Return how many subscriptions were opened at the gateway over a transport."""
+        name = "gochat_gateway_subscriptions_opened_total"
+        return self.metrics.registry.get_sample_value(name, {"transport": transport}) or 0.0
+
     def seen_by_second(self) -> list[dict[str, Any]]:
         """Return the requests that the second subgraph got so far."""
         requests: list[dict[str, Any]] = self.second.get("").json()
         return requests
 
 
-def _start_router(stack: ExitStack, federation: Project, supergraph: Path) -> httpx.Client:
+def _start_router(
+    stack: ExitStack, federation: Project, supergraph: Path, environment: dict[str, str] | None = None
+) -> httpx.Client:
     port = str(free_port())  # the router does not say which one it picked itself
     config = ["--config-path", "gateway.config.mjs", "--host", "127.0.0.1", "--port", port]
     router = federation.running(
-        "node_modules/.bin/hive-gateway", "supergraph", str(supergraph), *config, until="Listening on"
+        "node_modules/.bin/hive-gateway",
+        *("supergraph", str(supergraph), *config),
+        until="Listening on",
+        environment=environment,
     )
     stack.enter_context(router)
     return stack.enter_context(_client(f"http://127.0.0.1:{port}"))
@@ -84,7 +107,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         upstream = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
         app = create_app(
             settings(
-                upstream_url=upstream, upstream_max_concurrency=MAX_CONCURRENCY, resync_interval=0.3, mutations=True
+                upstream_url=upstream,
+                upstream_max_concurrency=MAX_CONCURRENCY,
+                resync_interval=0.3,
+                mutations=True,
+                metrics_port=0,
             )
         )
 
@@ -95,7 +122,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         supergraph = tmp_path_factory.mktemp("federation") / "supergraph.graphql"
         supergraph.write_text(composed["guild"].supergraph or "", encoding="utf-8")
         router = _start_router(stack, federation, supergraph)
-        yield Graph(sandbox, router, stack.enter_context(_client(second)))
+        yield Graph(sandbox, router, stack.enter_context(_client(second)), app.state.metrics, supergraph)
 
 
 @pytest.fixture
@@ -259,20 +286,53 @@ def test_the_router_does_not_hide_that_a_browser_sent_a_form_without_a_preflight
     assert graph.sandbox.count() == 0
 
 
-def test_a_subscription_through_the_router_has_what_the_second_subgraph_knows(graph: Graph) -> None:
-    """The router subscribes at the gateway, and asks the second subgraph for the rest of each result."""
+WATCH = "subscription ($id: ID!) { threadUpdated(id: $id) { status risk } }"
+
+
+@pytest.fixture(scope="module")
+def over_websocket(running: Graph) -> Iterator[httpx.Client]:
+    """Run another router, which subscribes at the gateway over WebSockets."""
+    with ExitStack() as stack:
+        yield _start_router(stack, project("federation"), running.supergraph, {"SUBSCRIPTIONS_OVER": "websocket"})
+
+
+def require_subscription(graph: Graph, router: httpx.Client | None = None) -> None:
+    """Subscribe to a thread of the gateway, and require what the second subgraph knows of it in each result."""
     graph.sandbox.store.put_thread({"id": "watched", "status": "first"})
-    body = {"query": 'subscription { threadUpdated(id: "watched") { status risk } }'}
-    headers = {"authorization": basic(USERNAME), "accept": "text/event-stream"}
-    with graph.router.stream("POST", "/graphql", json=body, headers=headers) as response:
-        lines = response.iter_lines()
-        assert _next_result(lines) == {"status": "first", "risk": "risk of watched"}
+    with graph.watching(WATCH, router, id="watched") as results:
+        assert next(results) == {"threadUpdated": {"status": "first", "risk": "risk of watched"}}
         graph.sandbox.store.put_thread({"id": "watched", "status": "second"})
-        assert _next_result(lines) == {"status": "second", "risk": "risk of watched"}
+        assert next(results) == {"threadUpdated": {"status": "second", "risk": "risk of watched"}}
 
 
-def _next_result(lines: Iterator[str]) -> Any:
-    text = next(line for line in lines if line.startswith("data:") and len(line) > len("data: "))
-    result = json.loads(text.removeprefix("data:"))
+def test_a_subscription_of_the_gateway_has_what_the_second_subgraph_knows(graph: Graph) -> None:
+    opened = graph.opened("sse")
+    require_subscription(graph)
+    assert graph.opened("sse") == opened + 1
+
+
+def test_the_router_may_subscribe_over_a_websocket(graph: Graph, over_websocket: httpx.Client) -> None:
+    """The caller's credentials come in the payload of `connection_init`."""
+    opened = graph.opened("websocket")
+    require_subscription(graph, over_websocket)
+    assert graph.opened("websocket") == opened + 1
+
+
+def test_a_subscription_of_the_second_subgraph_has_what_the_gateway_knows(graph: Graph) -> None:
+    document = "subscription ($ids: [ID!]!) { escalated(threads: $ids) { id risk status messageCount } }"
+    with graph.watching(document, ids=["th-1", "th-101", "nowhere"]) as results:
+        first, second, third = (each["escalated"] for each in results)
+    assert first == {"id": "th-1", "risk": "risk of th-1", "status": "Open", "messageCount": 4}
+    assert (second["id"], second["status"]) == ("th-101", 2)
+    assert third == {"id": "nowhere", "risk": "risk of nowhere", "status": None, "messageCount": None}
+    assert graph.sandbox.count("thread") == 3, "one call for each result"
+
+
+def _has_result(line: str) -> bool:
+    return line.startswith("data:") and len(line) > len("data: ")
+
+
+def _data(line: str) -> Any:
+    result = json.loads(line.removeprefix("data:"))
     assert "errors" not in result, result
-    return result["data"]["threadUpdated"]
+    return result["data"]

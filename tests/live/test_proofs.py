@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.proofs import freshness
+from tests.live.proofs import fan_out, freshness, idle, soak
 
 pytestmark = pytest.mark.slow  # processes
 
@@ -12,4 +12,25 @@ pytestmark = pytest.mark.slow  # processes
 def test_no_worker_serves_an_older_state_after_a_webhook(tmp_path: Path) -> None:
     report = freshness.prove(12, 4, tmp_path)
     assert report.older == [], report
-    assert (report.tries, report.restarts) == (12, 3)
+    assert (report.tries, report.restarts, report.subscribers) == (12, 3, 8)
+
+
+@pytest.mark.parametrize("credentials", [0, 40])
+def test_an_event_costs_a_call_for_each_credential_whatever_the_number_of_subscribers(
+    tmp_path: Path, credentials: int
+) -> None:
+    report = fan_out.measure(120, credentials, 3, tmp_path)
+    assert report.broken() == [], report
+    assert len(report.deliveries) == 360
+
+
+def test_idle_sockets_stay_open(tmp_path: Path) -> None:
+    report = idle.measure(100, 10, tmp_path, heartbeat=1)
+    assert report.lost == 0, report
+
+
+def test_everything_goes_wrong_and_every_client_ends_at_the_last_state(tmp_path: Path) -> None:
+    report = soak.soak(0.25, tmp_path)
+    assert report.broken == [], report
+    assert report.changes > 0
+    assert len(report.memory) > 5

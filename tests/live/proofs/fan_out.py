@@ -17,14 +17,15 @@ import httpx
 
 from gateway.sandbox import PASSWORD, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from tests.harness import NO_CERTIFICATES, SERVICE
-from tests.live.proofs.gateways import SECRET, basic, gateway, url_of, webhook_body
+from tests.live.proofs.gateways import SECRET, basic, gateway, processor_time, url_of, webhook_body
 from tests.live.proofs.streams import Stream, Watch, any_result, watch
+from tests.programs import Program
 
 SUBSCRIPTION = 'subscription { threadUpdated(id: "t") { id status tags lastMessage { content } } }'
 OPEN_AT_ONCE = 50
 READ_SECONDS = 0.02
 MOST_READS = 16
-"""How many of a worker's reads for subscriptions may run at the same time."""
+"""How many of a worker's reads for subscriptions may run at the same time: half of all REST calls."""
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class Report:
     """REST calls by event."""
     at_once: int = 0
     """The most REST calls at the same time."""
+    processor_time: float = 0.0
+    """Of the worker, by event."""
     others: list[str] = field(default_factory=list)
     """Results that are another caller's."""
 
@@ -60,7 +63,8 @@ class Report:
         return (
             f"{self.subscribers} subscribers, {who}, {len(self.calls)} events: from the webhook to a delivery p50 "
             f"{shown[49] * 1000:.0f} ms, p99 {shown[98] * 1000:.0f} ms, at most {max(self.deliveries) * 1000:.0f} ms; "
-            f"REST calls per event {sorted(set(self.calls))}, at most {self.at_once} at the same time"
+            f"REST calls per event {sorted(set(self.calls))}, at most {self.at_once} at the same time; "
+            f"processor time of the worker {self.processor_time * 1000:.0f} ms per event"
         )
 
 
@@ -72,15 +76,18 @@ def measure(subscribers: int, credentials: int, events: int, folder: Path) -> Re
         sandbox.faults.add(Fault("thread", delay=READ_SECONDS))
     chosen = {"upstream_identity": "passthrough"} if users else dict(SERVICE)
     chosen |= {"max_subscriptions_per_caller": str(subscribers), "resync_interval": "3600", "heartbeat": "60"}
+    chosen["upstream_max_concurrency"] = str(2 * MOST_READS)
     with ExitStack() as stack:
         chosen["upstream_url"] = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
-        url = url_of(stack.enter_context(gateway(folder, chosen)))
-        return asyncio.run(_Measurement(sandbox, url, users, Report(subscribers, credentials)).run(events))
+        program = stack.enter_context(gateway(folder, chosen))
+        measurement = _Measurement(sandbox, program, url_of(program), users, Report(subscribers, credentials))
+        return asyncio.run(measurement.run(events))
 
 
 class _Measurement:
-    def __init__(self, sandbox: Sandbox, url: str, users: Sequence[str], report: Report) -> None:
+    def __init__(self, sandbox: Sandbox, program: Program, url: str, users: Sequence[str], report: Report) -> None:
         self._sandbox = sandbox
+        self._program = program
         self._url = url
         self._users = users or (None,)
         self._report = report
@@ -91,8 +98,10 @@ class _Measurement:
         self._sandbox.store.put_thread({"id": "t", "status": 0})
         await self._open()
         async with httpx.AsyncClient(trust_env=False, timeout=30, verify=NO_CERTIFICATES) as http:
+            began = processor_time(self._program)
             for number in range(1, events + 1):
                 await self._send(http, number)
+            self._report.processor_time = (processor_time(self._program) - began) / events
         for _, each in self._sockets:
             each.hang_up()
         return self._report

@@ -1,6 +1,7 @@
 """Gateways as processes, for proofs: how they start, and what memory their workers take."""
 
 import base64
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ def url_of(program: Program) -> str:
 def memory(program: Program) -> float:
     """Return the resident memory of its workers in MiB; of the only process where it has no workers."""
     return sum(_resident(pid) for pid in workers(program) or {program.process.pid})
+
+
+def processor_time(program: Program) -> float:
+    """Return the seconds of processor time that its only process has used."""
+    fields = Path(f"/proc/{program.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(pid: int) -> float:

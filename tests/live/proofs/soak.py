@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -100,12 +100,17 @@ def soak(minutes: float, folder: Path, seed: int = 1) -> Report:
             chosen = {**_SETTINGS, "upstream_url": upstream, "cache_url": redis.url, "metrics_port": str(port)}
             places.append((stack.enter_context(gateway(folder, chosen)), port))
         gateways = [Gateway(program, url_of(program), port) for program, port in places]
-        run = _Soak(sandbox, redis, gateways, random.Random(seed), Report(minutes * 60))  # noqa: S311 - repeatable
-        report = asyncio.run(run.run())
+        report = asyncio.run(_run(sandbox, redis, gateways, random.Random(seed), minutes * 60))  # noqa: S311 - repeatable
         sandbox.webhooks.send_to(None)
     for each in gateways:
         report.broken += [f"in a log: {line[:300]}" for line in each.program.err.rest().splitlines() if _is_bug(line)]
     return report
+
+
+async def _run(
+    sandbox: Sandbox, redis: RedisServer, gateways: "list[Gateway]", draw: random.Random, seconds: float
+) -> Report:
+    return await _Soak(sandbox, redis, gateways, draw, Report(seconds)).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +178,10 @@ class _Client:
         if what == "stall":
             self._soak.trouble("client stalls")
             stream.stall()
-            await asyncio.sleep(draw.uniform(0, MOST_STALL_SECONDS))
+            await self._soak.sleep(draw.uniform(0, MOST_STALL_SECONDS))
             stream.go_on()
         else:
-            await asyncio.wait([stream.closed], timeout=draw.uniform(0, 10))
+            await self._soak.sleep(draw.uniform(0, 10), stream.closed)
         if what == "hang up":
             self._soak.trouble("client hangs up")
             stream.hang_up()
@@ -228,7 +233,7 @@ class _Soak:
         self.gateways = gateways
         self.random = draw
         self.report = report
-        self._calm = asyncio.Event()
+        self._calm: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._sandbox = sandbox
         self._redis = redis
         self._statuses = dict.fromkeys(THREADS, 0)
@@ -236,7 +241,7 @@ class _Soak:
     @property
     def is_calm(self) -> bool:
         """Whether the troubles are over."""
-        return self._calm.is_set()
+        return self._calm.done()
 
     def trouble(self, what: str) -> None:
         """Count a trouble."""
@@ -256,7 +261,7 @@ class _Soak:
             for each in clients:
                 group.create_task(each.live())
             await asyncio.sleep(self.report.seconds)
-            self._calm.set()
+            self._calm.set_result(0)
         await self._end(clients)
         return self.report
 
@@ -293,7 +298,7 @@ class _Soak:
         pause = min(15.0, self.report.seconds / 4)
         while True:
             for what, deed in deeds.items():
-                await self._sleep(pause)
+                await self.sleep(pause)
                 if self.is_calm:
                     return
                 self.trouble(what)
@@ -303,15 +308,16 @@ class _Soak:
         self._redis.kill()
         self._redis.start()
 
-    async def _sleep(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._calm.wait(), seconds)
+    async def sleep(self, seconds: float, closed: "asyncio.Future[int] | None" = None) -> None:
+        """Wait, at most until all is calm, or until a connection is closed."""
+        waiting = [self._calm] if closed is None else [self._calm, closed]
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def _watch_memory(self) -> None:
         while not self.is_calm:
             self.report.memory.append(memory(self.gateways[1].program))
             self._sandbox.clear()  # its log of calls would be all that grows
-            await self._sleep(0.5)
+            await self.sleep(0.5)
 
     async def _end(self, clients: list[_Client]) -> None:
         """Change each thread once more without a webhook, wait for the last states, and leave."""
