@@ -45,17 +45,11 @@ class Project:
         return done.stdout
 
     @contextmanager
-    def running(
-        self, script: str, *arguments: str, until: str, environment: Mapping[str, str] | None = None
-    ) -> Iterator[str]:
-        """Run a script until the block ends. Yield the line with ``until``, which says that it is ready.
-
-        ``environment`` is added to that of the tests.
-        """
+    def running(self, script: str, *arguments: str, until: str) -> Iterator[str]:
+        """Run a script until the block ends. Yield the line with ``until``, which says that it is ready."""
         process = subprocess.Popen(  # noqa: S603 - our own scripts
             [self.node, script, *arguments],
             cwd=self.path,
-            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

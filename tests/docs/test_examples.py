@@ -178,6 +178,7 @@ def test_the_line_of_the_file_of_api_keys_is_one(tmp_path: Path) -> None:
 def test_the_programs_and_the_subgraph_shown_are_those_that_the_tests_run() -> None:
     files = [
         "federation/gateway.config.mjs",
+        "federation/websocket.config.mjs",
         "federation/subgraph.graphql",
         "clients/codegen.ts",
         "clients/src/apollo.ts",

@@ -81,15 +81,12 @@ class Graph:
 
 
 def _start_router(
-    stack: ExitStack, federation: Project, supergraph: Path, environment: dict[str, str] | None = None
+    stack: ExitStack, federation: Project, supergraph: Path, config_path: str = "gateway.config.mjs"
 ) -> httpx.Client:
     port = str(free_port())  # the router does not say which one it picked itself
-    config = ["--config-path", "gateway.config.mjs", "--host", "127.0.0.1", "--port", port]
+    config = ["--config-path", config_path, "--host", "127.0.0.1", "--port", port]
     router = federation.running(
-        "node_modules/.bin/hive-gateway",
-        *("supergraph", str(supergraph), *config),
-        until="Listening on",
-        environment=environment,
+        "node_modules/.bin/hive-gateway", "supergraph", str(supergraph), *config, until="Listening on"
     )
     stack.enter_context(router)
     return stack.enter_context(_client(f"http://127.0.0.1:{port}"))
@@ -293,7 +290,7 @@ WATCH = "subscription ($id: ID!) { threadUpdated(id: $id) { status risk } }"
 def over_websocket(running: Graph) -> Iterator[httpx.Client]:
     """Run another router, which subscribes at the gateway over WebSockets."""
     with ExitStack() as stack:
-        yield _start_router(stack, project("federation"), running.supergraph, {"SUBSCRIPTIONS_OVER": "websocket"})
+        yield _start_router(stack, project("federation"), running.supergraph, "websocket.config.mjs")
 
 
 def require_subscription(graph: Graph, router: httpx.Client | None = None) -> None:

@@ -50,16 +50,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
     proofs = parser.add_subparsers(dest="proof", required=True, metavar="PROOF")
 
-    def add(name: str, run: Run, what: str, **numbers: float) -> None:
+    def add(name: str, run: Run, what: str) -> argparse.ArgumentParser:
         proof = proofs.add_parser(name, help=what, description=what)
-        for option, default in numbers.items():
-            proof.add_argument(f"--{option.replace('_', '-')}", type=type(default), default=default, metavar="N")
         proof.set_defaults(run=run)
+        return proof
 
-    add("freshness", _freshness, "No worker serves an older state after a webhook.", tries=30, restart_every=10)
-    add("fan-out", _fan_out, "One event reaches many subscribers.", subscribers=1000, credentials=0, events=20)
-    add("idle", _idle, "What idle WebSockets take of the memory.", sockets=10_000, threads=1000)
-    add("soak", _soak, "Everything goes wrong, and every client ends at the last state.", minutes=1.0)
+    fresh = add("freshness", _freshness, "No worker serves an older state after a webhook.")
+    fresh.add_argument("--tries", type=int, default=30)
+    fresh.add_argument("--restart-every", type=int, default=10, metavar="TRIES", help="how often Redis is restarted")
+    fan = add("fan-out", _fan_out, "One event reaches many subscribers.")
+    fan.add_argument("--subscribers", type=int, default=1000)
+    fan.add_argument("--credentials", type=int, default=0, help="0: all use the gateway's own account")
+    fan.add_argument("--events", type=int, default=20)
+    still = add("idle", _idle, "What idle WebSockets take of the memory.")
+    still.add_argument("--sockets", type=int, default=10_000)
+    still.add_argument("--threads", type=int, default=1000)
+    long = add("soak", _soak, "Everything goes wrong, and every client ends at the last state.")
+    long.add_argument("--minutes", type=float, default=1.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         broken: list[str] = options.run(options, Path(folder))
