@@ -2,6 +2,7 @@ import html
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -125,6 +126,20 @@ def test_the_page_has_a_tab_for_each_mutation_where_they_run(built: Path, start:
         assert payload["outcome"] == "APPLIED"
         names |= set(data)
     assert names == {"updateThread", "createMessage", "createChatToken"}
+
+
+def test_the_demo_has_tabs_for_what_the_sandbox_has(built: Path, gateway: Gateway) -> None:
+    page = replace(build_graphiql(False, False, built), change="/change")
+    (text,) = re.findall(r'data-tabs="([^"]*)"', text_of(page))
+    answers = {}
+    for tab in json.loads(html.unescape(text)):
+        name = re.match(r"(?:query|subscription) (\w+)", tab["query"])
+        assert name is not None
+        if not tab["query"].startswith("subscription"):
+            answers[name[1]] = gateway.query(tab["query"])
+    assert list(answers) == ["Inbox", "Conversation", "Customer", "Entities", "AnError"]
+    assert [name for name, answer in answers.items() if "errors" in answer] == ["AnError"]
+    assert all(value for answer in answers.values() for name, value in answer["data"].items() if name != "other")
 
 
 def test_the_policy_allows_nothing_from_other_sites(built: Path) -> None:

@@ -75,7 +75,44 @@ WATCH = """subscription WatchThread {
     messageCount
   }
 }"""
-"""Where the page can change a thread: the tab that shows its changes."""
+"""The demo's tab that shows the changes of a thread."""
+
+SHOWN = (
+    """query Inbox {
+  threads(ids: ["th-1", "th-2", "th-3"]) {
+    id
+    status
+    updatedAt
+    customers { firstName lastName companyName }
+    lastMessage { subject createdAt }
+  }
+}""",
+    """query Conversation {
+  thread(id: "th-1") {
+    messages(first: 5) { totalCount nodes { from subject content } pageInfo { hasNextPage endCursor } }
+  }
+}""",
+    """query Customer {
+  customer(externalId: "cu-1") {
+    firstName
+    lastName
+    nameVariations { firstName lastName }
+    profile { customFields { name value } }
+  }
+}""",
+    """query Entities {
+  _entities(representations: [{__typename: "Thread", id: "th-1"}, {__typename: "Customer", externalId: "cu-1"}]) {
+    __typename
+    ... on Thread { status messageCount }
+    ... on Customer { lastName }
+  }
+}""",
+    """query AnError {
+  thread(id: "th-1") { id }
+  other: thread(id: "../th-1") { id }
+}""",
+)
+"""The demo's tabs for what the sandbox has."""
 
 BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
 _CDN = "https://unpkg.com/"
@@ -109,7 +146,7 @@ class GraphiQL:
     mutations: bool = False
     """Whether the page opens with a tab for each mutation as well."""
     change: str = ""
-    """Where the page posts to change the thread of `WATCH`; empty: there is no button for it."""
+    """In the demo: where the page posts to change the thread of `WATCH`, and it has tabs for the sandbox's data."""
 
     def response(self) -> HTMLResponse:
         """Return the page, with a new nonce."""
@@ -126,7 +163,7 @@ class GraphiQL:
     def _html(self, nonce: str) -> str:
         settings = {
             "query": print_ast(parse(EXAMPLE)),
-            "tabs": json.dumps([*(_writes() if self.mutations else ()), *([{"query": WATCH}] if self.change else ())]),
+            "tabs": json.dumps(self._tabs()),
             "change": self.change,
             "authorization": _flag(self.authorization),
             "explain": _flag(self.explain),
@@ -149,6 +186,11 @@ class GraphiQL:
 </body>
 </html>
 """
+
+    def _tabs(self) -> list[dict[str, str]]:
+        """Return the tabs beside the first, in the form of GraphiQL's ``defaultTabs``."""
+        shown = [{"query": print_ast(parse(each))} for each in (*SHOWN, WATCH)] if self.change else []
+        return [*shown, *(_writes() if self.mutations else ())]
 
     def _links(self) -> str:
         """Return the tags of style sheets and scripts. Addresses are relative, as a proxy may add a path prefix."""
@@ -191,7 +233,7 @@ class GraphiQLPage:
         self._current = replace(self._build(), change=self._change)
 
     def offer_change(self, path: str) -> None:
-        """Show a button that posts to this path, and a tab that shows what it changes."""
+        """Show a button that posts to this path, and tabs for what the sandbox has."""
         self._change = path
         self.refresh()
 
