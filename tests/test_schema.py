@@ -1,5 +1,6 @@
 """The schema follows the contract of the REST API and the conventions, has descriptions, and is exported."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -316,3 +317,12 @@ def test_introspection_shows_the_whole_schema(gateway: Gateway, schema: GraphQLS
     assert {each["name"] for each in shown["Thread"]["fields"]} == set(fields_of(schema, "Thread"))
     assert data["__schema"]["queryType"]["name"] == "Query"
     assert data["__schema"]["mutationType"]["name"] == "Mutation"
+
+
+def test_introspection_describes_the_schema_and_lists_federations_types_last(gateway: Gateway) -> None:
+    schema = gateway.data("{ __schema { description types { name } } }")["__schema"]
+    assert schema["description"].startswith("The Go!Chat REST API: chat threads")
+    names = [each["name"] for each in schema["types"]]
+    federation = [name for name in names if re.match(r"_[A-Z]|federation__|link__", name)]
+    assert len(federation) >= 3
+    assert names[-len(federation) :] == federation

@@ -63,6 +63,9 @@ _DEFINITIONS = {
         scalar federation__Scope
         """,
 }
+_DESCRIPTION = """The Go!Chat REST API: chat threads, their messages and attachments, and the customers they are about.
+
+Fields at the root cost a REST call, and so do those that say so. Ids are the REST API's own."""
 _FEDERATION = re.compile(r"_.*|(link|federation)__.*|" + "|".join(_DEFINITIONS))
 
 _THREAD = replace(THREAD_SOURCE, typed=True)
@@ -139,6 +142,9 @@ class FederatedSchema(SubgraphSchema):
             **definition,
         )
         core = graphql_schema(self)
+        core.description = _DESCRIPTION
+        for name in [each for each in core.type_map if _FEDERATION.fullmatch(each) and each[:2] != "__"]:
+            core.type_map[name] = core.type_map.pop(name)  # to the end: tools list types in this order
         options.enumerations.attach(core)
         attach_readers(core)
         if options.field_scopes:
