@@ -10,7 +10,7 @@ has.
 
 import random
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -271,18 +271,12 @@ class Absences:
 
     def __init__(self, enough: int) -> None:
         self._enough = enough
-        self._responses: Counter[str] = Counter()
         self._seen: dict[tuple[str, Shape], int] = {}
         self._unseen: dict[tuple[str, Shape], set[str]] = {}
-
-    def are_known(self, route: Route) -> bool:
-        """Return whether there were so many responses of a route that further ones tell hardly anything new."""
-        return self._responses[route.name] >= 2 * self._enough
 
     def add(self, comparison: Comparison) -> list[Drift]:
         """Return what is found now, after a response that was compared wholly."""
         sample, found = comparison.sample, list[Drift]()
-        self._responses[sample.route.name] += 1
         for shape, absent in comparison.absent.items():
             place = sample.route.name, shape
             seen = self._seen[place] = self._seen.get(place, 0) + 1
