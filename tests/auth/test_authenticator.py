@@ -9,7 +9,8 @@ from joserfc.jwk import ECKey
 from gateway.app import create_app
 from gateway.errors import ConfigurationError
 from gateway.server.serve import serve
-from tests.harness import SERVICE, build_authenticator, settings
+from tests.auth.issuer import Issuer
+from tests.harness import SERVICE, Clock, build_authenticator, settings
 
 TOKENS = {
     **SERVICE,
@@ -65,6 +66,20 @@ def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:
         if content is not None:
             file.write_bytes(content)
         assert f"GATEWAY_JWT_PUBLIC_KEY_FILE: {file} {said}" in problems(jwt_jwks_url=None, jwt_public_key_file=file)
+
+
+async def test_a_subject_that_is_no_short_printable_text_has_a_short_name(issuer: Issuer, clock: Clock) -> None:
+    """It is in log lines and in the keys of limits. Two subjects never have one name."""
+    chosen = settings(**{**TOKENS, "jwt_jwks_url": issuer.url})
+    authenticator = build_authenticator(chosen, clock.timing)
+    names = {}
+    for subject in ("x" * 200, "x" * 201, "x" * 202, "a\nb", "a\tb", "alice"):
+        viewer = await authenticator.authenticate(f"Bearer {issuer.token(sub=subject)}", None, None)
+        names[subject] = viewer.caller
+    await authenticator.aclose()
+    assert len(set(names.values())) == len(names)
+    assert all(name.isprintable() and len(name) <= 204 for name in names.values())
+    assert (names["alice"], names["x" * 200]) == ("sub:alice", "sub:" + "x" * 200)
 
 
 @pytest.mark.parametrize("way", ["jwt", "api_key", "jwt,api_key", "api_key,jwt", " JWT , API_KEY ", "none"])

@@ -1,5 +1,6 @@
 """The JWKS: fetched rarely, one fetch at a time, and still used while the issuer is down."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -47,6 +48,17 @@ def test_invented_key_ids_cost_the_issuer_one_fetch_in_ten_seconds(
             assert ask_authenticated(issuer.token(header={"kid": f"invented-{number}"}, key=mine)).status_code == 401
         assert ask_authenticated(issuer.token(sub="bob")).status_code == 200
     assert issuer.fetches == 4
+
+
+def test_a_key_for_encryption_verifies_nothing(ask_authenticated: Ask, issuer: Issuer) -> None:
+    """RFC 7517, section 4.2."""
+    issuer.rotate("for encryption", keep=True)
+    (_, signing), (_, encrypting) = ((kid, key.as_dict(private=False)) for kid, key in issuer.keys.items())
+    published = [{**signing, "kid": "first"}, {**encrypting, "kid": "for encryption", "use": "enc"}]
+    issuer.answer = 200, json.dumps({"keys": published}).encode()
+    assert ask_authenticated(issuer.token()).status_code == 401
+    token = issuer.token(header={"kid": "first"}, key=issuer.keys["first"])
+    assert ask_authenticated(token).status_code == 200, "a key without a use may be for anything"
 
 
 def test_a_withdrawn_key_is_rejected(ask_authenticated: Ask, issuer: Issuer, clock: Clock) -> None:

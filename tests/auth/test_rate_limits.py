@@ -19,6 +19,7 @@ from tests.auth.conftest import THREAD, ask
 from tests.auth.issuer import Issuer, eventually
 from tests.harness import Clock, Gateway, StartGateway, settings
 from tests.upstream.redis_server import RedisServer
+from tests.web.streams.sockets import begun
 
 SECRET = "a secret of sixteen characters"
 
@@ -156,6 +157,16 @@ def test_an_unverified_client_that_disconnects_is_counted(start: StartGateway, s
         client.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
         sandbox.wait_for_calls(1, "thread")
     sandbox.wait_until_idle()
+    assert invented_credentials(gateway, 1) == [429]
+
+
+def test_operations_of_event_streams_and_sockets_of_unverified_clients_are_counted(start: StartGateway) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="2/day")
+    assert invented_credentials(gateway, 3, accept="text/event-stream") == [200, 200, 429]
+    gateway = start(upstream_identity="passthrough", rate_limit="2/day")
+    for number in range(2):
+        with begun(gateway, {"authorization": f"Bearer {number}"}) as client:
+            assert client.result("1", THREAD)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     assert invented_credentials(gateway, 1) == [429]
 
 

@@ -1,10 +1,12 @@
 """Who may open a connection on a WebSocket, and for how long: every operation passes the checks of a request."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.auth.api_keys import generate_api_key
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from tests.auth.issuer import Issuer
 from tests.harness import Clock, Gateway, StartGateway
@@ -28,6 +30,18 @@ def test_credentials_may_be_in_the_payload(passthrough: Gateway, sandbox: Sandbo
     with begun(passthrough, payload) as socket:
         assert socket.result("1", THREAD) == RESULT
     assert {call.headers["authorization"] for call in sandbox.calls} == {BASIC}
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "X-API-Key"])
+def test_an_api_key_may_be_in_the_payload(start: StartGateway, tmp_path: Path, name: str) -> None:
+    key, line = generate_api_key("mobile-app", [], None)
+    (tmp_path / "keys.toml").write_text(line)
+    gateway = start(inbound_auth="api_key", api_keys_file=tmp_path / "keys.toml")
+    with begun(gateway, {name: key}) as socket:
+        assert socket.result("1", THREAD) == RESULT
+    with opened(gateway) as socket:
+        socket.send({"type": "connection_init", "payload": {name: f"{key}x"}})
+        assert socket.closed()[0] == 4403
 
 
 def test_credentials_may_be_in_the_handshake(passthrough: Gateway, sandbox: Sandbox) -> None:

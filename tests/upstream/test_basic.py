@@ -190,7 +190,7 @@ async def test_a_401_after_the_password_was_accepted_counts_in_the_other_process
     assert sandbox.count() == 3, "the second one did not try"
 
 
-async def test_only_a_rejection_is_told_to_other_processes(upstream: str, clock: Clock) -> None:
+async def test_only_a_rejection_is_shared_with_other_processes(upstream: str, clock: Clock) -> None:
     store = MemoryStore(2**20, clock)
     lock = GatewayLoginLock(store, "account", 15, clock.timing)
     guard = BasicLoginGuard(connections(upstream), 900, clock, lock)

@@ -35,6 +35,10 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
         socket.send([])
         assert socket.closed()[0] == 4400
     eventually(lambda: value("websocket_closes_total", code="4400") == 1)
+    for code, counted in ((1000, "1000"), (4999, "other")):
+        with opened(live) as socket:
+            socket.connection.close(code)
+        eventually(lambda counted=counted: value("websocket_closes_total", code=counted) == 1)
     assert value("subscriptions_opened_total", transport="sse") == 1
     assert value("subscriptions_opened_total", transport="websocket") == 1
     assert value("subscriptions_ended_total", transport="sse", reason="client") == 1
