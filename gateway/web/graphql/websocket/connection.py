@@ -35,6 +35,9 @@ from gateway.web.graphql.websocket.messages import ClientMessage, Credentials, I
 from gateway.web.rate_limit import NoRateLimit, RateLimit
 from gateway.web.request import HttpError, HttpRequest
 
+_TURN_SECONDS = 0.1
+"""Time to read what has arrived. Where the event loop stood still, timers are due before the sockets are looked at."""
+
 _MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: 125 with the code
 
 
@@ -245,14 +248,21 @@ class Connection:
         if self._code is not None:
             return
         if not self._is_alive:
-            self.close(4499, "Terminated")
+            self._timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, self._close_unless_alive)
             return
         self._is_alive = False
         self._start(self.send(messages.PING))
         self._beat_in(self._services.heartbeat)
 
+    def _close_unless_alive(self) -> None:
+        if self._is_alive:
+            self._beat()
+        else:
+            self.close(4499, "Terminated")
+
     def _init_is_late(self) -> None:
-        self.close(4408, "Connection initialisation timeout")
+        reason = "Connection initialisation timeout"
+        self._timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, self.close, 4408, reason)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         _task = self._services.start(work)
