@@ -244,12 +244,14 @@ def test_serve_passes_on_the_callers_credentials(begin: Start, upstream: str, sa
 
 def test_serve_uses_the_gateways_account(begin: Start, upstream: str, sandbox: Sandbox) -> None:
     settings = {**SERVICE, "upstream_url": upstream, "workers": "3", "shutdown_delay": "0"}
+    settings["webhook_authorization"] = "secret"
     programs = {
         begin("serve", "--port", "0", "--workers", str(workers), **settings): (workers, number)
         for workers, number in ((1, signal.SIGINT), (2, signal.SIGTERM))
     }
     for program, (workers, number) in programs.items():
         assert "every caller reads with the gateway's own account" in program.err.until('"warning"').string
+        assert "a webhook reaches only the gateway that gets it" in program.err.until('"warning"').string
         url = serving(program)
         assert ask(url, authorization="Bearer unknown") == {"data": {"thread": {"id": "th-1"}}}
         assert sandbox.calls[-1].username == USERNAME

@@ -21,7 +21,14 @@ def _freshness(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def _fan_out(options: argparse.Namespace, folder: Path) -> list[str]:
-    report = fan_out.measure(options.subscribers, options.credentials, options.events, folder)
+    report = fan_out.measure(
+        options.subscribers,
+        options.credentials,
+        options.events,
+        folder,
+        stalled=options.stalled,
+        size=options.size,
+    )
     _show(report)
     return report.broken()
 
@@ -62,6 +69,8 @@ def main() -> None:
     fan.add_argument("--subscribers", type=int, default=1000)
     fan.add_argument("--credentials", type=int, default=0, help="0: all use the gateway's own account")
     fan.add_argument("--events", type=int, default=20)
+    fan.add_argument("--stalled", type=int, default=0, help="how many of the subscribers take nothing")
+    fan.add_argument("--size", type=int, default=0, help="bytes that a result has more than it needs")
     still = add("idle", _idle, "What idle WebSockets take of the memory.")
     still.add_argument("--sockets", type=int, default=10_000)
     still.add_argument("--threads", type=int, default=1000)

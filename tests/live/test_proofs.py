@@ -24,6 +24,12 @@ def test_an_event_costs_a_call_for_each_credential_whatever_the_number_of_subscr
     assert len(report.deliveries) == 360
 
 
+def test_clients_that_take_nothing_hold_up_nobody(tmp_path: Path) -> None:
+    report = fan_out.measure(20, 0, 10, tmp_path, stalled=10, size=100_000)
+    assert report.broken() == [], report
+    assert len(report.deliveries) == 100
+
+
 def test_idle_sockets_stay_open(tmp_path: Path) -> None:
     report = idle.measure(100, 10, tmp_path, heartbeat=1)
     assert report.lost == 0, report

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from prometheus_client import generate_latest
+from redis import Redis
 
 from gateway.app import create_app
 from gateway.check import check
@@ -153,6 +154,14 @@ def test_an_event_reaches_every_gateway_at_the_same_redis(
     assert post(one, event({"thread_id": "a"}, event_id="1")).status_code == 204
     assert other.data(QUERY, id="a")["thread"]["status"] == "new"
     assert post(other, event({"thread_id": "a"}, event_id="1")).status_code == 204, "it is a duplicate there too"
+
+
+def test_a_duplicate_is_known_for_72_hours(start: StartGateway, redis: RedisServer) -> None:
+    gateway = start(cache_url=redis.url, webhook_authorization=SECRET, **SHARED)
+    assert post(gateway, event({"thread_id": "a"}, event_id="29")).status_code == 204
+    with Redis.from_url(redis.url) as client:
+        (name,) = client.keys("*event:*")
+        assert 71.9 * 3600 < client.ttl(name) <= 72 * 3600
 
 
 def test_check_reports_the_shapes_that_were_not_understood(

@@ -23,6 +23,8 @@ from tests.programs import Program
 
 SUBSCRIPTION = 'subscription { threadUpdated(id: "t") { id status tags lastMessage { content } } }'
 OPEN_AT_ONCE = 50
+SETTLE_SECONDS = 1.0
+"""After those who subscribed during a read, the thread is read once more."""
 READ_SECONDS = 0.02
 MOST_READS = 16
 """How many of a worker's reads for subscriptions may run at the same time: half of all REST calls."""
@@ -34,6 +36,10 @@ class Report:
 
     subscribers: int
     credentials: int
+    stalled: int = 0
+    """How many of the subscribers take nothing."""
+    size: int = 0
+    """How many bytes a result has more than it needs."""
     deliveries: list[float] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
     """REST calls by event."""
@@ -59,17 +65,25 @@ class Report:
 
     def __str__(self) -> str:
         shown = quantiles(self.deliveries, n=100)
+        stalled = f", of whom {self.stalled} take nothing" if self.stalled else ""
         who = f"{self.credentials} credentials" if self.credentials else "the gateway's own account"
+        p50, p99, most = (1000 * each for each in (shown[49], shown[98], max(self.deliveries)))
         return (
-            f"{self.subscribers} subscribers, {who}, {len(self.calls)} events: from the webhook to a delivery p50 "
-            f"{shown[49] * 1000:.0f} ms, p99 {shown[98] * 1000:.0f} ms, at most {max(self.deliveries) * 1000:.0f} ms; "
-            f"REST calls per event {sorted(set(self.calls))}, at most {self.at_once} at the same time; "
-            f"processor time of the worker {self.processor_time * 1000:.0f} ms per event"
+            f"{self.subscribers} subscribers{stalled}, {who}, {len(self.calls)} events: from the webhook to a delivery "
+            f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most {most:.0f} ms; REST calls per event "
+            f"{sorted(set(self.calls))}, at most {self.at_once} at the same time; processor time of the worker "
+            f"{self.processor_time * 1000:.0f} ms per event"
         )
 
 
-def measure(subscribers: int, credentials: int, events: int, folder: Path) -> Report:
-    """Send that many events to that many subscribers; with 0 ``credentials`` all use the gateway's account."""
+def measure(
+    subscribers: int, credentials: int, events: int, folder: Path, *, stalled: int = 0, size: int = 0
+) -> Report:
+    """Send that many events to that many subscribers, some of whom take nothing.
+
+    With 0 ``credentials`` all use the gateway's account. What a system keeps for a connection on its own is a few
+    hundred KB: a client that takes nothing is noticed after that, by ``size`` more bytes in each result.
+    """
     users = [f"caller-{number}@sandbox.example" for number in range(credentials)]
     sandbox = Sandbox(accounts=Accounts(dict.fromkeys(users, PASSWORD)), echo_caller=bool(users))
     if users:  # otherwise a read would end before the next one begins
@@ -80,7 +94,9 @@ def measure(subscribers: int, credentials: int, events: int, folder: Path) -> Re
     with ExitStack() as stack:
         chosen["upstream_url"] = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
         program = stack.enter_context(gateway(folder, chosen))
-        measurement = _Measurement(sandbox, program, url_of(program), users, Report(subscribers, credentials))
+        measurement = _Measurement(
+            sandbox, program, url_of(program), users, Report(subscribers, credentials, stalled, size)
+        )
         return asyncio.run(measurement.run(events))
 
 
@@ -92,17 +108,22 @@ class _Measurement:
         self._users = users or (None,)
         self._report = report
         self._sockets: list[tuple[str | None, Stream]] = []
+        self._stalled: list[tuple[str | None, Stream]] = []
 
     async def run(self, events: int) -> Report:
         """Send the events, one after another."""
         self._sandbox.store.put_thread({"id": "t", "status": 0})
         await self._open()
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._stalled = [self._sockets.pop() for _ in range(self._report.stalled)]
+        for _, each in self._stalled:
+            each.stall()
         async with httpx.AsyncClient(trust_env=False, timeout=30, verify=NO_CERTIFICATES) as http:
             began = processor_time(self._program)
             for number in range(1, events + 1):
                 await self._send(http, number)
             self._report.processor_time = (processor_time(self._program) - began) / events
-        for _, each in self._sockets:
+        for _, each in (*self._sockets, *self._stalled):
             each.hang_up()
         return self._report
 
@@ -115,7 +136,8 @@ class _Measurement:
             await asyncio.gather(*(each.until(any_result) for _, each in self._sockets[begin:]))
 
     async def _send(self, http: httpx.AsyncClient, number: int) -> None:
-        self._sandbox.store.put_thread({"id": "t", "status": number})
+        message = {"content": "x" * self._report.size}
+        self._sandbox.store.put_thread({"id": "t", "status": number, "last_message": message})
         self._sandbox.clear()
         expected = f'"status":{number},'.encode()
         waiting = [asyncio.create_task(each.until(lambda result: expected in result)) for _, each in self._sockets]

@@ -59,6 +59,22 @@ def test_a_subscription_that_does_not_begin_is_counted_and_logged(
     assert (line["type"], line["errors"]) == ("subscription", ("BAD_USER_INPUT",))
 
 
+def test_the_time_from_a_webhook_to_a_delivery_is_measured(start_live: Callable[..., LiveGateway]) -> None:
+    live = start_live(metrics_port=0, webhook_authorization="secret", resync_interval=600)
+    live.change("t", status="Open")
+    query = 'subscription { threadUpdated(id: "t") { status } }'
+    with begun(live) as socket:
+        socket.subscribe("1", query)
+        socket.receive()
+        live.change("t", status="Closed")
+        body = {"event_code": "thread_updated", "data": {"thread_id": "t"}}
+        response = live.http.post("/webhooks/gochat", json=body, headers={"authorization": "secret"})
+        assert response.status_code == 204
+        assert socket.receive()["payload"] == {"data": {"threadUpdated": {"status": "Closed"}}}
+        eventually(lambda: live.registry.get_sample_value(PREFIX + "event_delivery_seconds_count", {}) == 1)
+    assert (live.registry.get_sample_value(PREFIX + "event_delivery_seconds_sum", {}) or 0) < 20
+
+
 @pytest.mark.slow  # it waits for seconds
 def test_a_client_that_takes_nothing_delays_nobody(live: LiveGateway) -> None:
     """Its results wait for it alone, and only the latest of them."""
