@@ -78,8 +78,32 @@ def test_an_external_id_of_another_type_is_not_understood(wrong: Any) -> None:
 def test_an_event_is_named_by_its_code_id_and_date() -> None:
     known = {"event_id": 29, "event_date": "2023-07-03T11:59:46Z"}
     assert read({"thread_id": "a"}, **known).identity == ("thread_updated", "29", "2023-07-03T11:59:46Z")
-    for missing in known:
+    for missing in (*known, "event_code"):
         assert read({"thread_id": "a"}, **{**known, missing: None}).identity is None
+
+
+@pytest.mark.parametrize("code", ["x" * 101, "", "a\nb", 1.5, True, ["thread_updated"]])
+def test_a_code_that_is_no_short_printable_text_is_not_kept(code: Any) -> None:
+    """It would be in log lines."""
+    assert read({"thread_id": "a"}, event_code=code).event.code is None
+    assert read({"thread_id": "a"}, event_code="x" * 100).event.code == "x" * 100
+
+
+def test_the_shape_of_a_body_has_names_and_no_values() -> None:
+    body = {"data": [{"id": "secret", "secret key": {"name": 1}}, {"other": None}]}
+    assert shape_of(body) == ("data", "data[].*", "data[].*.name", "data[].id", "data[].other")
+
+
+def test_the_shape_of_a_body_is_bounded() -> None:
+    deep: Any = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    assert shape_of(deep) == tuple(".".join("a" * depth) for depth in range(1, 7))
+    assert len(shape_of({f"key_{number}": 1 for number in range(1000)})) == 60
+    nested: Any = 1
+    for _ in range(100):
+        nested = [nested] * 2
+    assert shape_of({"a": nested}) == ("a",)
 
 
 json_values = st.recursive(
