@@ -211,6 +211,23 @@ async def test_what_is_too_large_or_too_much_is_dropped() -> None:
     assert sampling.counts[THREAD.template, "unknown_field"] == 21
 
 
+async def test_missing_fields_are_looked_for_in_small_bodies_only_and_not_for_ever() -> None:
+    def bodies(padding: str) -> list[Sample]:
+        contents = ({"id": str(each), "contacts": [padding]} for each in range(4))
+        return [Sample(THREAD, "/", 200, json.dumps(each).encode()) for each in contents]
+
+    sampling = DriftSampling(1, {}, enough=4, delay=0)
+    await run_soon(sampling, bodies("x" * 70_000))
+    assert sampling.counts.total() == 0
+    sampling = DriftSampling(1, {}, enough=4, delay=0)
+    await run_soon(sampling, bodies(""))
+    found = sampling.counts[THREAD.template, "missing_field"]
+    assert found > 0
+    for _ in range(3):
+        await run_soon(sampling, bodies(""))
+    assert sampling.counts[THREAD.template, "missing_field"] == found, "each is found once"
+
+
 async def test_an_examination_ends_when_its_time_is_over() -> None:
     """A millisecond for each 64 KB: here each look at the clock takes a tenth of one."""
     now = [0.0]
