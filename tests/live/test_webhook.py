@@ -178,6 +178,18 @@ def test_check_reports_the_shapes_that_were_not_understood(
     assert "alpha" not in line
 
 
+def test_the_last_thousand_events_that_were_not_understood_are_kept(start: StartGateway, redis: RedisServer) -> None:
+    gateway = start(cache_url=redis.url, webhook_authorization=SECRET, **SHARED)
+    assert post(gateway, event({"first": 1})).status_code == 204
+    with Redis.from_url(redis.url) as client:
+        (name,) = client.keys("*not-understood*")
+        (entry,) = client.lrange(name, 0, -1)
+        client.lpush(name, *([entry] * 1500))
+        assert post(gateway, event({"last": 1})).status_code == 204
+        assert client.llen(name) == 1000
+        assert b"data.last" in client.lrange(name, 0, 0)[0]
+
+
 def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
     chosen = settings(**{"upstream_url": upstream, **SERVICE, "webhook_authorization": SECRET, "metrics_port": 0})
     app = create_app(chosen)

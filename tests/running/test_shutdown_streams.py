@@ -1,14 +1,17 @@
 """Open streams at a graceful shutdown: they end in ways after which clients come back, and new ones are refused so."""
 
+import asyncio
 import json
 import signal
 import threading
+import time
 from typing import Any
 
 import httpx
 
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE, Gateway
+from tests.live.proofs.streams import Stream, Watch, any_result, watch
 from tests.programs import Start, serving
 from tests.web.streams.responses import EVENTS, PARTS, events_of, parts_of, streamed
 from tests.web.streams.sockets import begun, opened
@@ -99,3 +102,27 @@ def test_workers_end_their_streams(begin: Start, upstream: str) -> None:
             each.join(30)
     assert codes == [1012] * len(clients), json.dumps(codes)
     assert program.end() == 0
+
+
+def test_streams_end_one_after_another_over_the_delay(begin: Start, upstream: str) -> None:
+    """Clients come back at once: all together would be too many for the gateways that stay."""
+    program = begin("serve", "--port", "0", **SERVICE, upstream_url=upstream, shutdown_delay="3")
+    url = serving(program).removesuffix("/graphql")
+
+    async def watch_the_end() -> list[tuple[float, int]]:
+        sockets = [await watch(url, Watch(WATCH)) for _ in range(30)]
+        for each in sockets:
+            await each.until(any_result)
+        program.interrupt(signal.SIGTERM)
+        return await asyncio.gather(*(_end(each) for each in sockets))
+
+    ends = asyncio.run(watch_the_end())
+    assert {code for _, code in ends} == {1012}
+    assert max(ends)[0] - min(ends)[0] > 1
+    assert program.end() == 0
+
+
+async def _end(socket: Stream) -> tuple[float, int]:
+    """Return when a socket was closed, and with which code."""
+    code = await asyncio.wait_for(socket.closed, 60)
+    return time.monotonic(), code
