@@ -1,7 +1,13 @@
-"""What the sandbox saw and said. An answer counts only if the gateway had not closed the connection before it."""
+"""What the sandbox saw and said, and whether the gateway could know it.
 
+An answer counts only if the gateway had not closed the connection when it left, and if it left well before the end of
+the gateway's time: on a busy machine, the gateway may come to read a later one when that is over.
+"""
+
+import asyncio
 import re
 import select
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +19,10 @@ from gateway.sandbox.http.exchange import TRANSPORT
 _MARK = re.compile(rb"mark-(\d+)\b")
 _READ = re.compile(r"/api/v1/thread/storm-(\d+)(/messages)?")
 _SETTLE = {204, 400, 409, 422}
+_SECONDS_TO_ANSWER = 0.4
+"""Of a write, from its arrival: the gateway waits for 0.7 seconds."""
+_SECONDS_TO_READ = 1.0
+"""From the first read after a write: the gateway reads for 2 seconds, and looks again after half a second."""
 
 
 @dataclass(slots=True)
@@ -23,11 +33,13 @@ class Recorder:
     arrived: Counter[int] = field(default_factory=Counter)
     """How often each write arrived, but for refusals after which it may be sent again."""
     settled: set[int] = field(default_factory=set)
-    """The writes whose whole answer went to a gateway that still listened, and says what became of them."""
+    """The writes whose answer came in time, as a whole, and says what became of them."""
     looked: set[int] = field(default_factory=set)
-    """The writes whose thread the gateway had read before they took effect."""
+    """The writes whose thread the gateway had read before they arrived."""
     shown: set[int] = field(default_factory=set)
-    """The writes that the gateway could read in their thread after that."""
+    """The writes that a read of their thread showed in time."""
+    first_read: dict[int, float] = field(default_factory=dict)
+    """When the thread was read first after the write had arrived, by a clock that only goes on."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -45,6 +57,7 @@ class _Exchange:
         self._write: int | None = None
         read = _READ.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         self._read = None if read is None else int(read[1])
+        self._began = time.monotonic()
         self._status = 0
         self._body = b""
 
@@ -63,13 +76,27 @@ class _Exchange:
         self._status = message.get("status", self._status)
         self._body += message.get("body", b"")
         is_last = message["type"] == "http.response.body" and not message.get("more_body")
-        listens = not is_last or _listens(self._scope)
         await self._send(message)
-        if is_last and self._write is not None:
-            self._wrote(self._write, listens=listens)
-        elif is_last and self._read is not None and listens and self._status == 200:
-            found = {int(mark) for mark in _MARK.findall(self._body)}
-            (self._recorder.shown if self._read in found else self._recorder.looked).add(self._read)
+        if not is_last:
+            return
+        await asyncio.sleep(0)  # the server may write at the end of this turn of its loop
+        if self._write is not None:
+            self._wrote(self._write, listens=_listens(self._scope) and self._elapsed() < _SECONDS_TO_ANSWER)
+        elif self._read is not None and self._status == 200 and _listens(self._scope):
+            self._was_read(self._read)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _was_read(self, mark: int) -> None:
+        recorder = self._recorder
+        if not recorder.arrived[mark]:
+            recorder.looked.add(mark)
+            return
+        first = recorder.first_read.setdefault(mark, self._began)
+        is_shown = mark in {int(each) for each in _MARK.findall(self._body)}
+        if is_shown and time.monotonic() - first < _SECONDS_TO_READ:
+            recorder.shown.add(mark)
 
     def _wrote(self, mark: int, *, listens: bool) -> None:
         is_object = self._status == 200 and self._body.startswith(b"{")  # and not the page of a proxy

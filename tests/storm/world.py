@@ -27,7 +27,7 @@ _SETTINGS = {
     "CACHE_SECRET": "of-the-storm-and-nobody-else",
     "CACHE_TIMEOUT": "2",
     "UPSTREAM_READ_TIMEOUT": "0.7",
-    "OPERATION_TIMEOUT": "5",
+    "OPERATION_TIMEOUT": "20",
     "SHUTDOWN_DELAY": "0",
     # Faults are all that there is here, and an open circuit would send nothing.
     "BREAKER_MIN_VOLUME": "1000000",
