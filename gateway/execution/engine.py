@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
 from typing import Any
@@ -36,14 +36,17 @@ from gateway.telemetry.metrics import counter, gauge
 from gateway.telemetry.tracing import Tracing
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """An operation that may begin, with its document, its variables and its predicted cost."""
 
     operation: Operation
     document: ValidDocument
-    variables: Variables = field(repr=False)
+    variables: Variables
     predicted: int | None
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return f"Prepared({self.operation!r})"
 
 
 @dataclass(frozen=True, slots=True)

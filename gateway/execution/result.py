@@ -1,9 +1,9 @@
 """The result of an operation, in the form that a client gets (GraphQL spec, section 7.1)."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 from graphql import GraphQLError
 
 from gateway.errors import BadUserInput, GatewayError, InternalError, RequestError, UnknownOperation
@@ -19,11 +19,10 @@ class Cost(NamedTuple):
     """Whether there may be more than predicted, since the counting stopped at its limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """The result of an operation. A request error has no data, which is not the same as data that is null."""
 
-    payload: dict[str, Any] = field(repr=False)
+    payload: dict[str, Any]
     """The response, which msgspec encodes. ``data`` is a dict, or a struct if a plan built it."""
     is_request_error: bool = False
     is_unanswerable: bool = False
@@ -33,6 +32,10 @@ class Result:
     """The payloads that follow, with incremental delivery. The caller has to close this."""
     cost: Cost | None = None
     """The REST calls, if they are predicted."""
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return f"Result(is_request_error={self.is_request_error}, codes={self.codes})"
 
 
 def completed(data: dict[str, Any] | None, errors: list[GraphQLError] | None, request_id: str) -> Result:

@@ -7,11 +7,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+import msgspec
 
 from gateway import __version__
 from gateway.auth import Viewer
@@ -43,19 +44,18 @@ T = TypeVar("T")
 NO_QUERY: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(msgspec.Struct, frozen=True):
     """The viewer and the deadline of a call; ``deadline`` is a time of the running event loop, in seconds."""
 
     viewer: Viewer
     deadline: float
-    reports: CallReports = field(default_factory=list)
+    reports: CallReports = msgspec.field(default_factory=list)
     """Gets a report of each call when it ends."""
     timeout: float | None = None
     """The operation's own timeout in seconds, if the caller chose an earlier deadline."""
     fresh: bool = False
     """Whether responses must not be older than their requests, as after a write."""
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Sample] = msgspec.field(default_factory=list)
     """Gets the responses that are to be examined when the operation is over."""
 
 

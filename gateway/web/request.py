@@ -6,10 +6,10 @@
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Self, TypeVar
 
+import msgspec
 from starlette.types import Message, Receive, Scope
 
 from gateway.errors import BodyTooLarge, GatewayError, RateLimited
@@ -82,21 +82,24 @@ class RequestBody:
                 return
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True):
     """A request of a client."""
 
     method: str
     query_string: bytes
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     """By their names in lower case; of several with one name, the first."""
     address: str | None
     """The client's IP address, None where it is unknown."""
     id: str
     """The request id: in errors, log lines, traces and the header ``X-Request-Id``."""
-    receive: Receive = field(repr=False)
-    uploads: list[UploadedFile] = field(default_factory=list, repr=False)
+    receive: Receive
+    uploads: list[UploadedFile] = msgspec.field(default_factory=list)
     """The files that came with it. They are released once it is answered."""
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential and no content."""
+        return f"HttpRequest({self.method}, {self.id})"
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> "HttpRequest":

@@ -3,7 +3,7 @@
 import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,10 @@ def test_a_request_has_the_values_of_the_scope() -> None:
     assert request(client=None).address is None
 
 
-@pytest.mark.parametrize("field", fields(HttpRequest), ids=lambda field: str(field.name))
-def test_a_request_is_frozen(field: Any) -> None:
-    with pytest.raises(FrozenInstanceError):
-        setattr(request(), field.name, None)
+@pytest.mark.parametrize("name", HttpRequest.__struct_fields__)
+def test_a_request_is_frozen(name: str) -> None:
+    with pytest.raises(AttributeError, match="immutable type"):
+        setattr(request(), name, None)
 
 
 def test_a_request_shows_no_credentials() -> None:

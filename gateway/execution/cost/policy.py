@@ -1,7 +1,8 @@
 """Decides by its cost whether an operation may begin: the cost is the number of REST calls that it will make."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 from graphql import GraphQLError, GraphQLSchema
 
 from gateway.errors import CostTooHigh, RequestError
@@ -75,4 +76,4 @@ class CostLimiter:
             return result
         fetched = sum(report.origin is ResponseOrigin.FETCHED for report in context.reports)
         actual = None if result.subsequent else fetched
-        return replace(result, cost=Cost(predicted, actual, predicted > self.policy.counted))
+        return msgspec.structs.replace(result, cost=Cost(predicted, actual, predicted > self.policy.counted))

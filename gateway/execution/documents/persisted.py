@@ -20,8 +20,10 @@ documents. In passthrough mode only the REST API can tell who is known: it has a
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from gateway.auth import Viewer
 from gateway.errors import BadUserInput, PersistedQueryNotFound, PersistedQueryNotSupported, RequestError
@@ -54,8 +56,7 @@ class DocumentName:
     is_hash: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PersistedOperation(Operation):
+class PersistedOperation(Operation, frozen=True):
     """An operation whose document is named. ``document`` is empty if the request did not contain it."""
 
     called: DocumentName = DocumentName("")
@@ -81,7 +82,7 @@ class PersistedDocuments:
                 raise BadUserInput("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.")
             return operation
         document = await self._find(operation.called)
-        return replace(operation, document=document)
+        return msgspec.structs.replace(operation, document=document)
 
     async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Store the document of an operation that was executed, if the request contained it.
@@ -143,7 +144,7 @@ class TrustedFirst:
         text = None if operation.document else self._trusted.by_id.get(operation.called.digest)
         if text is None:
             return await self._otherwise.resolve(operation)
-        return replace(operation, document=text)
+        return msgspec.structs.replace(operation, document=text)
 
     async def register(self, operation: PersistedOperation, viewer: Viewer, reports: CallReports) -> None:
         """Let ``otherwise`` store the document."""

@@ -4,7 +4,7 @@ All subscriptions with these share its results.
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import msgspec
@@ -103,7 +103,7 @@ class Feed:
         return State(msgspec.json.encode(result.payload), next(_versions))
 
     async def _run(self, context: OperationContext, update: Update) -> Result:
-        own = replace(
+        own = msgspec.structs.replace(
             context,
             viewer=self.viewer,
             request_id=self.request_id,

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
 from strawberry.types import Info
 
 from gateway.auth import Viewer
@@ -43,8 +44,7 @@ class Update:
     """The body of the ``ThreadChange``."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperationContext:
+class OperationContext(msgspec.Struct, frozen=True):
     """The context of one operation; never shared between two of them."""
 
     viewer: Viewer
@@ -57,8 +57,8 @@ class OperationContext:
     pace: Pace
     budget: Budget
     """Counts the response that the reference executor builds."""
-    execution: Execution = field(default_factory=Execution)
-    entities: dict[tuple[int, ...], tuple[list[Any], Any]] = field(default_factory=dict)
+    execution: Execution = msgspec.field(default_factory=Execution)
+    entities: dict[tuple[int, ...], tuple[list[Any], Any]] = msgspec.field(default_factory=dict)
     """By the ids of the representations in a list, the list and what it loads."""
     update: Update | None = None
     """What a subscription is executed for; None for any other operation."""

@@ -1,7 +1,7 @@
 """``POST /api/v1/thread/{id}``: changes a thread, and finds out by reading whether a change arrived."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
@@ -66,7 +66,7 @@ class ThreadUpdate:
         """Return the thread from the cache or else from the REST API; None where it cannot be compared anyway."""
         if not self._is_comparable():
             return None
-        reading = replace(call, reports=[])
+        reading = msgspec.structs.replace(call, reports=[])
         try:
             body = await client.thread(reading, self.thread_id)
         except GatewayError:

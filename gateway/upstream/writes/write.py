@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from gateway.clock import Timing
 from gateway.http1 import Response
@@ -69,16 +71,16 @@ class Write(Protocol):
 def time_to_look(call: CallContext) -> CallContext:
     """Return the context of the look before a write: a quarter of the time, since the write needs most of it."""
     now = asyncio.get_running_loop().time()
-    return replace(call, deadline=now + (call.deadline - now) / 4)
+    return msgspec.structs.replace(call, deadline=now + (call.deadline - now) / 4)
 
 
 def time_to_send(call: CallContext) -> CallContext:
     """Return the context of the request itself: it ends early, so that there is time to read the write back."""
     left = call.deadline - asyncio.get_running_loop().time()
-    return replace(call, deadline=call.deadline - min(READ_BACK_SECONDS, left / 2))
+    return msgspec.structs.replace(call, deadline=call.deadline - min(READ_BACK_SECONDS, left / 2))
 
 
 def time_to_read(call: CallContext) -> CallContext:
     """Return the context of the calls that read a write back."""
     latest = asyncio.get_running_loop().time() + READ_BACK_SECONDS
-    return replace(call, deadline=min(call.deadline, latest), fresh=True)
+    return msgspec.structs.replace(call, deadline=min(call.deadline, latest), fresh=True)

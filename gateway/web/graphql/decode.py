@@ -1,7 +1,7 @@
 """Step 3 of the endpoint: read the request's operation, or its batch of them (GraphQL over HTTP, section Request)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -70,7 +70,7 @@ class RequestReader:
 
     async def _uploaded(self, request: HttpRequest) -> Operation:
         upload = await self.uploads.read(request, self.room, _operations_of_upload)
-        return replace(operation_of(upload.operations), uploads=frozenset(upload.variables))
+        return msgspec.structs.replace(operation_of(upload.operations), uploads=frozenset(upload.variables))
 
 
 def room_metrics(reader: RequestReader) -> Iterator[Metric]:

@@ -8,10 +8,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import msgspec
 from graphql import OperationType
 from prometheus_client.core import Metric
 
@@ -108,7 +108,7 @@ class OperationReporter:
             span.record(_facts(operation, context, result.codes))
         codes = result.codes
         ended = _OnEnd(result.subsequent, lambda complete: over(codes if complete else (*codes, DISCONNECTED)))
-        return replace(result, subsequent=ended)
+        return msgspec.structs.replace(result, subsequent=ended)
 
     def count(self, kind: str, codes: tuple[str, ...]) -> None:
         """Count an operation that is reported elsewhere, by its type and the codes of its errors."""

@@ -14,10 +14,11 @@ of their subscriptions, nor with 1011, which they take for one that is final.
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import random
 from typing import Any
 
+import msgspec
 from graphql import OperationType
 from starlette.types import Message, Receive, Send
 
@@ -208,7 +209,7 @@ class Connection:
         services, credentials = self._services, self._credentials
         requested = operation_of(fields)
         self._number += 1
-        request = replace(self._request, id=f"{self._request.id}.{self._number}")
+        request = msgspec.structs.replace(self._request, id=f"{self._request.id}.{self._number}")
         try:
             viewer = await services.authenticator.authenticate(*(credentials or Credentials()), request.address)
         except (Unauthenticated, Forbidden) as exc:

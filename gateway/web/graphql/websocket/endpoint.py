@@ -4,7 +4,7 @@ A refusal that a client can read needs an open socket: a browser shows a page no
 is accepted, and then closed with a code, except where a page of another site has caused it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
@@ -46,7 +46,7 @@ class WebSocketEndpoint:
             return
         headers = {name: value for name, value in request.headers.items() if name in _KEPT_HEADERS}
         scope.clear()  # it lives as long as the socket, and nothing reads it any more: 3 KB with a browser's headers
-        await self._serve(Connection(self.services, replace(request, headers=headers), send), receive)
+        await self._serve(Connection(self.services, msgspec.structs.replace(request, headers=headers), send), receive)
 
     async def _serve(self, connection: Connection, receive: Receive) -> None:
         reporter = self.services.streams.reporter
