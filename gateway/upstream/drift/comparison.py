@@ -81,6 +81,10 @@ class Sample(NamedTuple):
     status: int
     body: bytes
 
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no content."""
+        return f"Sample({self.route}, {self.status}, {len(self.body)} bytes)"
+
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _HARMLESS = re.compile(r"[A-Za-z0-9_ .:-]{1,32}", re.ASCII)
