@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from gateway.upstream.contract import EVENTS
 from gateway.web.webhook.body import MOST_IDS, Reading, read_event, shape_of
 
+WITHOUT_EXTERNAL_ID = {"customer_id": "c", "external_id": None}
+
 
 def read(data: Any, **fields: Any) -> Reading:
     return read_event(json.dumps({"event_code": "thread_updated", "data": data, **fields}).encode(), 1.0)
@@ -38,6 +40,8 @@ def test_ids_are_found_at_each_path_of_the_contract(code: str, path: str, ident:
         ({"threads": ["a", "b", "a"]}, ("a", "b")),
         ({"client_id": 1, "threads": [{"thread_id": "a", "id": "x"}], "messages": [{"id": "m"}]}, ("a",)),
         ({"message": {"id": "m", "thread": {"id": "a"}}}, ("a",)),
+        ({"thread_id": "a", "messages": ["m"]}, ("a",)),
+        ({"thread_id": "a", "customers": [WITHOUT_EXTERNAL_ID]}, ("a",)),
         ({"thread_id": "a", "messages": [{"message_id": "m", "thread_id": "b"}]}, ("a", "b")),
     ],
 )
@@ -54,6 +58,9 @@ def test_other_plausible_shapes_are_read(data: Any, threads: tuple[str, ...]) ->
         *({"thread_id": None}, {"thread_id": True}, {"thread_id": 1.5}, {"thread_id": 2**70}, {"thread_id": ""}),
         *({"thread_id": "x" * 300}, {"messages": [{"id": "m"}]}, {"customers": [{"name": "c"}]}, {"customers": ["c"]}),
         {"thread_ids": [str(number) for number in range(MOST_IDS + 1)]},
+        {"thread_ids": [str(number) for number in range(MOST_IDS + 1)], "customers": [WITHOUT_EXTERNAL_ID]},
+        {"customers": [*({"external_id": f"e-{number}"} for number in range(MOST_IDS + 1)), WITHOUT_EXTERNAL_ID]},
+        *({"messages": ["m"]}, {"threads": [{"uid": "b"}, "a"], "messages": ["m"]}),
     ],
 )
 def test_where_an_id_is_missing_everything_counts_as_changed(data: Any) -> None:

@@ -157,3 +157,20 @@ async def test_a_suspended_cache_serves_and_keeps_nothing_until_everything_is_pu
         assert await purge.everything()
         assert set(await origins()) == {ResponseOrigin.FETCHED}, "what was cached before may be old"
         assert set(await origins()) == {ResponseOrigin.CACHED}
+
+
+async def test_a_cache_stays_suspended_until_its_store_accepts_the_purge(upstream: str, clock: Clock) -> None:
+    class Store(MemoryStore):
+        accepts = False
+
+        async def set(self, key: str, value: bytes, lifetime: float, *, urgent: bool = False) -> bool:
+            return self.accepts and await super().set(key, value, lifetime, urgent=urgent)
+
+    cached = Cached(upstream, store := Store(2**20, clock), clock)
+    purge = Purge(cached.cache, None, is_shared=True)
+    async with cached:
+        purge.suspend()
+        for accepts in (False, True):
+            store.accepts = accepts
+            assert await purge.everything() is accepts
+            assert cached.cache.is_suspended is not accepts
