@@ -129,7 +129,7 @@ class LimitSettings(Group):
     )
     upstream_bytes: int = Field(
         alias="GATEWAY_MAX_UPSTREAM_BYTES",
-        default=12 * 1024 * 1024,
+        default=10 * 1024 * 1024,
         ge=1024,
         description="Size of all REST responses that an operation needs, in bytes after decompression.",
     )

@@ -15,6 +15,9 @@ MEGABYTE = 1024 * 1024
 LARGEST = 4 * MEGABYTE - 4096
 """As large as a REST body may be by default, with a little room for what is around it."""
 
+ALL_TEXTS = 10 * MEGABYTE - 4096
+"""As large as all REST bodies of an operation may be, with the same room."""
+
 _SECONDS = 2
 """How long a client sends what nobody reads."""
 
@@ -217,8 +220,8 @@ OPERATIONS: dict[str, Callable[[], Operation]] = {
     "keys": lambda: _thread(b'{"id": "x", %b}' % b",".join(b'"%d":1' % number for number in range(350_000)), "id"),
     "a long text": lambda: _text(b"x" * LARGEST),
     "a long text that is not ASCII": lambda: _text("\u00e9".encode() * (LARGEST // 2)),
-    "texts of wide characters": lambda: _texts("\U0001f600".encode() + b"x" * (LARGEST - 256)),
-    "texts with an escaped wide character": lambda: _texts(b"x" * (LARGEST - 256) + rb"\ud83d\ude00"),
+    "texts of wide characters": lambda: _texts("\U0001f600".encode() + b"x" * (ALL_TEXTS // 3)),
+    "texts with an escaped wide character": lambda: _texts(b"x" * (ALL_TEXTS // 3) + rb"\ud83d\ude00"),
     "a compressed body": lambda: _thread(zlib.compress(_SPACES % (b" " * LARGEST)), encoding=b"deflate"),
     "a compressed body above the limit": lambda: _thread(zlib.compress(b" " * 20 * LARGEST), encoding=b"deflate"),
     "interim responses": lambda: _thread(b"{}", head=b"HTTP/1.1 100 Continue\r\n\r\n" * 300_000),
