@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+IGNORED = shutil.ignore_patterns("__pycache__", "node_modules", "dist")
 
 
 def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +38,7 @@ def test_every_contract_holds() -> None:
     ],
 )
 def test_an_import_upward_is_found(tmp_path: Path, module: str, line: str, broken: str) -> None:
-    shutil.copytree(ROOT / "gateway", tmp_path / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "gateway", tmp_path / "gateway", ignore=IGNORED)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / "gateway" / module).open("a") as file:
         file.write(f"\n{line}\n")
