@@ -81,10 +81,10 @@ def _header_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None]:
 
 
 class _Cycle(RequestResponseCycle):
-    """A request and its response, whose head takes a third of uvicorn's time.
+    """A request and its response. The lines of headers that were sent before are kept.
 
-    uvicorn searches each header of each response for what it must not have. Most headers are the same in all responses:
-    their lines are kept.
+    uvicorn searches each header of each response for what it must not have, which took 7 % of the samples of a profile
+    of small queries. Most headers are the same in all responses.
     """
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # uvicorn's is a coroutine function

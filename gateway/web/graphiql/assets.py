@@ -82,7 +82,10 @@ def assets_route(current: Callable[[], Assets]) -> Route:
 
 
 def _encoding(accept_encoding: str) -> str | None:
-    """Return the smallest encoding that is accepted by its name (RFC 9110, section 12.5.3)."""
+    """Return the smallest encoding that is accepted by its name (RFC 9110, section 12.5.3).
+
+    Responses of operations prefer gzip, for the sake of programs (`web.graphql.compression`). Only browsers come here.
+    """
     accepted = {
         name.strip().lower()
         for name, _, weight in (each.partition(";") for each in accept_encoding[:_MAX_HEADER_CHARACTERS].split(","))
