@@ -6,9 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+RANDOM = random.Random()  # noqa: S311 - it spreads load, chooses samples and numbers requests: it protects no secret
+"""Random numbers of the gateway's own: whoever seeds Python's shared generator does not make them predictable."""
+
 
 def _up_to(most: float) -> float:
-    return random.uniform(0, most)  # noqa: S311 - it spreads load and protects no secret
+    return RANDOM.uniform(0, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 It runs for every request, so it reads the raw headers of ASGI instead of building an object for each.
 """
 
-import random
 import re
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.clock import RANDOM
 from gateway.web.security.headers import with_security_headers
 from gateway.web.shutdown import Draining
 
@@ -22,7 +22,7 @@ def request_id(given: str | None) -> str:
     """Return the client's request id if it is harmless, else a new one of 16 characters."""
     if given is not None and _HARMLESS_ID.fullmatch(given):
         return given
-    return f"{random.getrandbits(64):016x}"
+    return f"{RANDOM.getrandbits(64):016x}"
 
 
 class RequestId:

@@ -8,7 +8,6 @@ compared one by one, until the time for it is over. Their order is random: what 
 has.
 """
 
-import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from gateway.clock import RANDOM
 from gateway.upstream.contract import ENUMERATIONS, EVENTS, ROUTES, TYPES, Read, Route
 from gateway.upstream.drift.shapes import PLAIN, Member, Shape, below, shape_of, type_of
 
@@ -112,7 +112,7 @@ class Comparison:
     """
 
     def __init__(
-        self, sample: Sample, known: Known | None = None, below: Callable[[int], int] = random.randrange
+        self, sample: Sample, known: Known | None = None, below: Callable[[int], int] = RANDOM.randrange
     ) -> None:
         self.absent: dict[Shape, set[str]] = {}
         """By the shapes of the objects that were there, the usual fields that none of the objects had."""

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from random import random
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from graphql import OperationType
 from starlette.types import Message, Receive, Send
 
 from gateway.auth import Authenticator
+from gateway.clock import RANDOM
 from gateway.compat.uvicorn import STUCK
 from gateway.errors import Forbidden, GatewayError, TooManySubscriptionsOnConnection, Unauthenticated
 from gateway.execution.result import failed
@@ -182,7 +182,7 @@ class Connection:
         else:
             self._credentials = credentials
             await self.send(messages.ACK)
-            self._beat_in(self._services.heartbeat * (0.5 + random() / 2))  # noqa: S311 - spreads the pings of many
+            self._beat_in(self._services.heartbeat * RANDOM.uniform(0.5, 1))  # spreads the pings of many
 
     async def _subscribe(self, message: ClientMessage) -> None:
         identifier: str = message.id
