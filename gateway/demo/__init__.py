@@ -1,5 +1,6 @@
-"""Runs the gateway in front of the sandbox, both on loopback."""
+"""Runs the gateway in front of the sandbox, which its GraphiQL page can control."""
 
-from gateway.demo.run import CHANGE_PATH, QUERY, Changeable, demo
+from gateway.demo.controls import SANDBOX_PATH, SandboxControls
+from gateway.demo.run import QUERY, demo
 
-__all__ = ["CHANGE_PATH", "QUERY", "Changeable", "demo"]
+__all__ = ["QUERY", "SANDBOX_PATH", "SandboxControls", "demo"]

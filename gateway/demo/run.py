@@ -5,15 +5,13 @@ import secrets
 import signal
 import threading
 from contextlib import ExitStack
-from itertools import cycle
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import GRAPHQL_PATH, create_app
+from gateway.demo.controls import SANDBOX_PATH, SandboxControls
 from gateway.errors import ConfigurationError
 from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Sandbox, Target, sandbox_config
 from gateway.server.config import gateway_config
@@ -28,9 +26,6 @@ QUERY = EXAMPLE
 """The query that the demo shows. The README shows it too, with its response."""
 
 _HOST = "127.0.0.1"
-CHANGE_PATH: Final = "/demo/change"
-_WATCHED: Final = "th-1"
-_STATUSES: Final = ("Waiting", "Closed", "Open")
 
 
 def demo(port: int, sandbox_port: int, *, build: bool = True, record: Path | None = None) -> None:
@@ -47,8 +42,8 @@ def demo(port: int, sandbox_port: int, *, build: bool = True, record: Path | Non
         data, secret = Sandbox(), f"Bearer {secrets.token_urlsafe()}"
         sandbox = servers.enter_context(_server(sandbox_config(data.app), sandbox_port, "--sandbox-port"))
         app = create_app(_settings(sandbox.url, secret, record))
-        app.state.graphiql.offer_change(CHANGE_PATH)
-        gateway = servers.enter_context(_server(gateway_config(Changeable(app, data)), port, "--port"))
+        app.state.graphiql.offer_sandbox(SANDBOX_PATH)
+        gateway = servers.enter_context(_server(gateway_config(SandboxControls(app, data)), port, "--port"))
         data.webhooks.send_to(Target(f"{gateway.url}/webhooks/gochat", secret))
         print(_welcome(gateway.url + GRAPHQL_PATH, sandbox.url), flush=True)  # noqa: T201 - the demo's output
         if build and can_build() and not is_built():
@@ -56,30 +51,6 @@ def demo(port: int, sandbox_port: int, *, build: bool = True, record: Path | Non
         stop.wait()
     ignore_stop_signals()
     print("Stopped.")  # noqa: T201 - as above
-
-
-class Changeable:
-    """The gateway, and a path that changes a thread in the sandbox, whose webhook tells the gateway."""
-
-    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
-        self._app = app
-        self._sandbox = sandbox
-        self._statuses = cycle(_STATUSES)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection."""
-        if scope["type"] == "http" and scope["path"] == CHANGE_PATH:
-            await self._change(scope)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _change(self, scope: Scope) -> Response:
-        if scope["method"] != "POST":
-            return PlainTextResponse("Use POST.\n", 405, headers={"allow": "POST"})
-        if b"gateway-require-preflight" not in dict(scope["headers"]):  # pages of other sites cannot send it
-            return PlainTextResponse("The header gateway-require-preflight is missing.\n", 403)
-        self._sandbox.store.change_thread(_WATCHED, {"status": next(self._statuses)})
-        return Response(status_code=204)
 
 
 def _build_page(page: GraphiQLPage, stop: threading.Event) -> None:
@@ -116,6 +87,8 @@ def _settings(upstream_url: str, webhook: str, record: Path | None) -> Any:
             "webhook_authorization": webhook,
             "graphiql": True,
             "explain": True,
+            "resync_interval": 15,  # a webhook that the page lets get lost heals while somebody looks
+            "drift_sample": 1,  # drift that the page causes is seen at once
             "record": record,
         },
         strict=False,

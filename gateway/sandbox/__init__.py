@@ -22,7 +22,7 @@ from gateway.sandbox.http.server import BackgroundServer, sandbox_config
 from gateway.sandbox.replay import Replay
 from gateway.sandbox.rest_api.accounts import PASSWORD, USERNAME, Accounts
 from gateway.sandbox.serve import serve
-from gateway.sandbox.webhooks import Target
+from gateway.sandbox.webhooks import Target, Webhooks
 
 __all__ = [
     "ABSENT",
@@ -36,6 +36,7 @@ __all__ = [
     "Sandbox",
     "Seed",
     "Target",
+    "Webhooks",
     "faults_of_drift",
     "sandbox_config",
     "seed",

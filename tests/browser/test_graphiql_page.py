@@ -6,19 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
-import httpx
 import pytest
 
-from gateway.app import create_app
-from gateway.demo import CHANGE_PATH, Changeable
-from gateway.sandbox import BackgroundServer, Sandbox, Target
-from gateway.server.config import gateway_config
+from gateway.sandbox import Sandbox
 from tests.browser.conftest import OpenPage
-from tests.harness import SERVICE, Gateway, StartGateway, settings
+from tests.harness import Gateway, StartGateway
 
 pytestmark = pytest.mark.slow
 
@@ -107,30 +102,6 @@ def test_a_subscription_shows_each_state_until_it_is_stopped(
     page.screenshot("subscription")
     page.tab.get_by_label("Stop query").click()
     page.tab.get_by_label("Execute query").wait_for()
-
-
-def test_the_demos_button_changes_what_a_subscription_shows(
-    servers: ExitStack, sandbox: Sandbox, upstream: str, open_page: OpenPage
-) -> None:
-    webhook = "Bearer of the webhook"
-    app = create_app(settings(upstream_url=upstream, **SERVICE, graphiql=True, webhook_authorization=webhook))
-    app.state.graphiql.offer_change(CHANGE_PATH)
-    url = servers.enter_context(BackgroundServer(gateway_config(Changeable(app, sandbox)))).url
-    sandbox.webhooks.send_to(Target(f"{url}/webhooks/gochat", webhook))
-    client = servers.enter_context(httpx.Client(base_url=url, trust_env=False))
-    page = open_page(Gateway(client, url))
-    page.wait_for_schema()
-    page.tab.get_by_role("tab", name="WatchThread").click()
-    page.tab.wait_for_function("() => document.querySelector('.view-lines').innerText.includes('subscription')")
-    page.run()
-    page.wait_for_result('"status": "Open"')
-    for status in ("Waiting", "Closed"):
-        page.tab.get_by_role("button", name="Change thread th-1 in the sandbox").click()
-        page.wait_for_result(f'"status": "{status}"')
-    page.screenshot("demo-change")
-    page.tab.get_by_label("Stop query").click()
-    page.tab.get_by_label("Execute query").wait_for()
-    sandbox.webhooks.send_to(None)
 
 
 def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPage) -> None:

@@ -129,7 +129,7 @@ def test_the_page_has_a_tab_for_each_mutation_where_they_run(built: Path, start:
 
 
 def test_the_demo_has_tabs_for_what_the_sandbox_has(built: Path, gateway: Gateway) -> None:
-    page = replace(build_graphiql(False, False, built), change="/change")
+    page = replace(build_graphiql(False, False, built), sandbox="/sandbox")
     (text,) = re.findall(r'data-tabs="([^"]*)"', text_of(page))
     answers = {}
     for tab in json.loads(html.unescape(text)):

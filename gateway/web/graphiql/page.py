@@ -145,8 +145,8 @@ class GraphiQL:
     explain: bool
     mutations: bool = False
     """Whether the page opens with a tab for each mutation as well."""
-    change: str = ""
-    """In the demo: where the page posts to change the thread of `WATCH`, and it has tabs for the sandbox's data."""
+    sandbox: str = ""
+    """In the demo: the path by which the page controls the sandbox, for whose data it has tabs."""
 
     def response(self) -> HTMLResponse:
         """Return the page, with a new nonce."""
@@ -164,7 +164,7 @@ class GraphiQL:
         settings = {
             "query": print_ast(parse(EXAMPLE)),
             "tabs": json.dumps(self._tabs()),
-            "change": self.change,
+            "sandbox": self.sandbox,
             "authorization": _flag(self.authorization),
             "explain": _flag(self.explain),
         }
@@ -189,7 +189,7 @@ class GraphiQL:
 
     def _tabs(self) -> list[dict[str, str]]:
         """Return the tabs beside the first, in the form of GraphiQL's ``defaultTabs``."""
-        shown = [{"query": print_ast(parse(each))} for each in (*SHOWN, WATCH)] if self.change else []
+        shown = [{"query": print_ast(parse(each))} for each in (*SHOWN, WATCH)] if self.sandbox else []
         return [*shown, *(_writes() if self.mutations else ())]
 
     def _links(self) -> str:
@@ -225,16 +225,16 @@ class GraphiQLPage:
 
     def __init__(self, *, authorization: bool, explain: bool, mutations: bool = False, sources: Path = SOURCES) -> None:
         self._build = partial(build_graphiql, authorization, explain, sources, mutations=mutations)
-        self._change = ""
+        self._sandbox = ""
         self.refresh()
 
     def refresh(self) -> None:
         """Load the page again."""
-        self._current = replace(self._build(), change=self._change)
+        self._current = replace(self._build(), sandbox=self._sandbox)
 
-    def offer_change(self, path: str) -> None:
-        """Show a button that posts to this path, and tabs for what the sandbox has."""
-        self._change = path
+    def offer_sandbox(self, path: str) -> None:
+        """Show the controls of the sandbox, which are at this path, and tabs for what it has."""
+        self._sandbox = path
         self.refresh()
 
     def response(self) -> HTMLResponse:

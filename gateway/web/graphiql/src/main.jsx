@@ -9,10 +9,10 @@ import { explorerPlugin } from '@graphiql/plugin-explorer';
 import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
 import { createRoot } from 'react-dom/client';
 
-import { ChangeButton } from './change.jsx';
 import { toolbar } from './copy.jsx';
 import { fetcherFor } from './fetcher.js';
 import { CallsLine, callsPlugin } from './panel.jsx';
+import { SandboxLine, sandboxPlugin } from './sandbox.jsx';
 import { LateSchema } from './schema.jsx';
 import { openStorage } from './storage.js';
 
@@ -24,7 +24,7 @@ const shared = asked.has('query') ? { query: asked.get('query'), variables: aske
 const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
 
 const fetcher = fetcherFor(settings);
-const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin] : [])];
+const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin] : []), ...(flags.sandbox ? [sandboxPlugin] : [])];
 
 createRoot(root).render(
   <GraphiQL
@@ -45,7 +45,7 @@ createRoot(root).render(
     <GraphiQL.Footer>
       <LateSchema />
       {settings.explain && <CallsLine />}
-      {flags.change && <ChangeButton path={flags.change} />}
+      {flags.sandbox && <SandboxLine />}
     </GraphiQL.Footer>
   </GraphiQL>,
 );
