@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 RANDOM = random.Random()  # noqa: S311 - it spreads load, chooses samples and numbers requests: it protects no secret
-"""Random numbers of the gateway's own: whoever seeds Python's shared generator does not make them predictable."""
+"""Random numbers of the gateway's own: code that seeds Python's shared generator does not make them predictable."""
 
 
 def _up_to(most: float) -> float:
