@@ -8,9 +8,9 @@ import pytest
 from gateway.sandbox import Fault, Sandbox, seed
 from tests.harness import Gateway, StartGateway
 
-PAGE = """query ($id: ID! = "th-long", $first: Int, $after: String) {
+PAGE = """query ($id: ID! = "th-long", $first: Int, $after: String, $last: Int, $before: String) {
   thread(id: $id) {
-    messages(first: $first, after: $after) {
+    messages(first: $first, after: $after, last: $last, before: $before) {
       totalCount
       nodes { id }
       edges { cursor node { id } }
@@ -67,12 +67,16 @@ def test_after_the_last_message_there_is_an_empty_page(gateway: Gateway) -> None
     }
 
 
-@pytest.mark.parametrize("first", [0, -1, 101, 2**31 - 1])
-def test_a_page_size_out_of_range_is_refused_without_a_call(gateway: Gateway, sandbox: Sandbox, first: int) -> None:
-    answer = gateway.query(PAGE, first=first)
+@pytest.mark.parametrize(
+    ("name", "size", "smallest"), [("first", -1, 0), ("last", 0, 1), ("first", 101, 0), ("last", 2**31 - 1, 1)]
+)
+def test_a_page_size_out_of_range_is_refused_without_a_call(
+    gateway: Gateway, sandbox: Sandbox, name: str, size: int, smallest: int
+) -> None:
+    answer = gateway.query(PAGE, **{name: size})
     assert answer["data"]["thread"] == {"messages": None}
-    assert answer["errors"][0]["message"] == f"`first` is {first}: it must be from 1 to 100."
-    assert answer["errors"][0]["extensions"]["code"] == ("BAD_USER_INPUT" if first < 1 else "MAX_PAGE_LIMIT")
+    assert answer["errors"][0]["message"] == f"`{name}` is {size}: it must be from {smallest} to 100."
+    assert answer["errors"][0]["extensions"]["code"] == ("BAD_USER_INPUT" if size < 1 else "MAX_PAGE_LIMIT")
     assert sandbox.count("messages") == 0
 
 
@@ -82,8 +86,12 @@ def test_the_largest_page_is_a_setting(start: StartGateway) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "b2Zmc2V0Oi0x", "b2Zmc2V0Ojk5OTk5OTk5OTk5", "ünï", "b2Zmc2V0Og=="])
-def test_an_invalid_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
-    assert gateway.code(PAGE, after=cursor) == "BAD_USER_INPUT"
+@pytest.mark.parametrize(("argument", "source"), [("after", "endCursor"), ("before", "startCursor")])
+def test_an_invalid_cursor_is_refused(gateway: Gateway, cursor: str, argument: str, source: str) -> None:
+    (error,) = gateway.query(PAGE, **{argument: cursor})["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert f"`{argument}` is not a cursor" in error["message"]
+    assert error["message"].endswith(f"`pageInfo.{source}`.")
 
 
 def test_no_message_is_lost_if_the_upstream_caps_the_limit(gateway: Gateway, sandbox: Sandbox) -> None:

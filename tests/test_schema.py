@@ -188,8 +188,10 @@ def test_messages_are_a_relay_connection(schema: GraphQLSchema, type_name: str) 
 def test_the_arguments_of_messages_have_their_defaults(schema: GraphQLSchema) -> None:
     arguments = fields_of(schema, "Thread")["messages"].args
     assert {name: (str(each.type), each.default_value) for name, each in arguments.items()} == {
-        "first": ("Int", 20),
+        "first": ("Int", None),
         "after": ("String", None),
+        "last": ("Int", None),
+        "before": ("String", None),
     }
 
 

@@ -46,7 +46,7 @@ def test_breaking_changes_since_the_last_release_are_announced_in_the_changelog(
         ((FILE_TYPE, ""), "Attachment.fileType was removed."),
         (("fileSize: BigInt", "fileSize: Int"), "Field Attachment.fileSize changed type from BigInt to Int."),
         (("id: ID!\n\n", "id: ID\n\n"), "from ID! to ID."),
-        (("first: Int = 20", "first: Int!"), "from Int to Int!."),
+        (("first: Int = null", "first: Int!"), "from Int to Int!."),
         (
             ('Customer @key(fields: "externalId", resolvable: true)', "Customer"),
             '@key(fields: "externalId") of Customer was removed: other subgraphs rely on it.',
@@ -82,7 +82,7 @@ def test_a_change_that_affects_no_client_is_not_breaking(change: tuple[str, str]
 
 
 def test_another_default_is_dangerous() -> None:
-    changes = schema_changes(SDL, SDL.replace("first: Int = 20", "first: Int = 10"))
+    changes = schema_changes(SDL, SDL.replace("first: Int = null", "first: Int = 10"))
     assert (changes.breaking, len(changes.dangerous)) == ([], 1)
 
 
@@ -94,7 +94,7 @@ def test_an_invalid_schema_is_refused(text: str) -> None:
 
 def test_the_command_ends_with_1_for_a_breaking_change(tmp_path: Path) -> None:
     old = tmp_path / "old.graphql"
-    old.write_text(SDL.replace("  id: ID!\n\n", "  id: ID!\n  gone: String\n\n").replace("Int = 20", "Int = 10"))
+    old.write_text(SDL.replace("  id: ID!\n\n", "  id: ID!\n  gone: String\n\n").replace("Int = null", "Int = 10"))
     result = CliRunner().invoke(app, ["schema", "--diff", str(old)])
     assert result.exit_code == 1
     assert "breaking: Field Thread.gone was removed.\n" in result.stdout

@@ -15,7 +15,7 @@ from gateway.errors import UpstreamInvalidResponse
 from gateway.schema.field_scopes import CONTENT, PERSONAL, needs
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext
 from gateway.schema.resolvers.links import Link, Load, RestSource
-from gateway.schema.resolvers.pagination import page_of
+from gateway.schema.resolvers.pagination import Arguments
 from gateway.schema.resolvers.records import Record
 from gateway.schema.scalars import (
     BigInt,
@@ -61,24 +61,43 @@ _PROFILE = _by_parents("external_id", RestSource("CustomerProfile", CUSTOMER))
 _MESSAGES_SOURCE = RestSource("MessageConnection", MESSAGES, items="messages", item_type="Message")
 
 
-def _ask_messages(context: OperationContext, thread_id: str | None, first: int | None, after: str | None) -> Load:
-    page = page_of(first, after, default=DEFAULT_PAGE_SIZE, largest=context.max_page_size)
+def _ask_messages(context: OperationContext, thread: tuple[str | None, int | None], **arguments: Any) -> Load:
+    thread_id, count = thread
+    known = None if count is None or count < 0 else count
+    page, tail = Arguments(**arguments).pages(known, default=DEFAULT_PAGE_SIZE, largest=context.max_page_size)
     if thread_id is None:
         raise UpstreamInvalidResponse("The REST API left out the thread's id.")
-    return Load(_MESSAGES_SOURCE, thread_id, page)
+    return Load(_MESSAGES_SOURCE, thread_id, page, tail)
 
 
-_MESSAGES = Link(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id")
+_MESSAGES = Link(_ask_messages, (_MESSAGES_SOURCE,), parent_key="id", size_key="message_count", tail_argument="last")
+
+
+_First = Annotated[
+    int | None,
+    strawberry.argument(
+        description=f"So many of the first messages, at most; {DEFAULT_PAGE_SIZE} without `first` and `last`. "
+        "With 0 there are none, only `totalCount`."
+    ),
+]
+_After = Annotated[str | None, strawberry.argument(description="Only messages after this cursor.")]
+_Last = Annotated[
+    int | None,
+    strawberry.argument(description="So many of the last messages, at most, in the same order. Not with `first`."),
+]
+_Before = Annotated[str | None, strawberry.argument(description="Only messages before this cursor.")]
 
 
 async def _messages(
     root: strawberry.Parent[Record],
     info: GatewayInfo,
-    first: Annotated[int | None, strawberry.argument(description="How many messages, at most.")] = DEFAULT_PAGE_SIZE,
-    after: Annotated[str | None, strawberry.argument(description="Only messages after this cursor.")] = None,
+    first: _First = None,
+    after: _After = None,
+    last: _Last = None,
+    before: _Before = None,
 ) -> Any:
     """``GET /api/v1/thread/{id}/messages``."""
-    return await _MESSAGES.follow(info.context, root, first=first, after=after)
+    return await _MESSAGES.follow(info.context, root, first=first, after=after, last=last, before=before)
 
 
 # Other subgraphs can add fields to an object that was reached through a thread, but cannot return it by `id`: the REST
@@ -276,5 +295,6 @@ class Thread:
     messages: MessageConnection | None = strawberry.field(
         resolver=_messages,
         metadata=_MESSAGES.metadata,
-        description="The thread's messages, page by page. Each page costs one REST call.",
+        description="The thread's messages, page by page. A page costs one REST call; the last page a second one where "
+        "`messageCount` is not the number of the messages.",
     )

@@ -52,7 +52,7 @@ class LimitSettings(Group):
         default=100,
         ge=1,
         le=10_000,
-        description="Largest `first:` of a connection.",
+        description="Largest `first` and `last` of a connection.",
     )
     document: int = Field(
         alias="GATEWAY_MAX_DOCUMENT",

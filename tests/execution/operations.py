@@ -21,7 +21,7 @@ TYPES = {
 ALIASES = ["class", "None", "out", "document", "wait", "v_1", "id", "tags", "f", "self", "__x", "step_1"]
 IDS = ["1", "2", "é/ü", "missing"]
 CUSTOMERS = ["e-1", "e-2", "missing"]
-CURSORS = ["b2Zmc2V0OjE5", "nonsense", ""]
+CURSORS = ["b2Zmc2V0OjE5", "b2Zmc2V0OjI=", "b2Zmc2V0OjU=", "nonsense", ""]
 _MAX_FIELDS = 20
 _MAX_LINK_DEPTH = 3
 
@@ -146,10 +146,15 @@ class Writer:
 
     def page_arguments(self) -> str:
         given = []
-        if _one_in(self.draw, 2):
-            given.append(f"first: {self.argument('Int', st.sampled_from([1, 2, 3, 3, 100, None, 101]))}")
-        if _one_in(self.draw, 3):
-            given.append(f"after: {self.argument('String', st.sampled_from([*CURSORS, None]))}")
+        sizes = st.sampled_from([1, 2, 3, 3, 100, None, 101, 0])
+        for name, of, one_in, values in (
+            ("first", "Int", 3, sizes),
+            ("last", "Int", 3, sizes),
+            ("after", "String", 4, st.sampled_from([*CURSORS, None])),
+            ("before", "String", 4, st.sampled_from([*CURSORS, None])),
+        ):
+            if _one_in(self.draw, one_in):
+                given.append(f"{name}: {self.argument(of, values)}")
         return f"({', '.join(given)})" if given else ""
 
     def argument(self, of: str, values: st.SearchStrategy[Any]) -> str:

@@ -22,7 +22,7 @@ UPSTREAM = documents(
     {
         "/api/v1/thread/1": upstream_bodies.thread("1"),
         "/api/v1/thread/2": upstream_bodies.thread("2"),
-        "/api/v1/thread/1/messages": upstream_bodies.page(3),
+        "/api/v1/thread/1/messages": upstream_bodies.page(0, 3),
         "/api/v1/customers/e-1": upstream_bodies.profile("1"),
         "/api/v1/customers/e-2": upstream_bodies.profile("2"),
     }
@@ -111,7 +111,7 @@ async def test_operations_without_a_plan_go_to_the_reference(document: str, reas
 async def test_wrong_variables_and_arguments_go_to_the_reference() -> None:
     planned, _ = await both("query ($id: ID!) { thread(id: $id) { id } }", id=None)
     assert planned.counters.stood_aside == {"variables": 1}
-    planned, _ = await both("{ thread(id: 1) { messages(first: 0) { totalCount } } }")
+    planned, _ = await both("{ thread(id: 1) { messages(first: -1) { totalCount } } }")
     assert planned.counters.stood_aside == {"BAD_USER_INPUT": 1}
 
 

@@ -17,7 +17,7 @@ from tests.harness import StartGateway, rest_response
 
 BODIES = {
     "/api/v1/thread/1": upstream_bodies.thread("1"),
-    "/api/v1/thread/1/messages": upstream_bodies.page(7),
+    "/api/v1/thread/1/messages": upstream_bodies.page(0, 7),
     "/api/v1/thread/bare": {"id": "bare", "attachments": [{"id": "a"}]},
     **{f"/api/v1/customers/e-{n}": upstream_bodies.profile(str(n)) for n in (1, 2)},
 }

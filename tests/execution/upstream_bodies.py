@@ -109,8 +109,13 @@ def profile(name: str) -> Body:
     }
 
 
-def page(size: int) -> Body:
-    return {"messages": [message(str(index)) for index in range(size)], "total": 45}
+TOTAL = 7
+"""How many messages a thread has."""
+
+
+def page(offset: int, limit: int) -> Body:
+    positions = range(offset, min(offset + limit, TOTAL))
+    return {"messages": [message(str(position)) for position in positions], "total": TOTAL}
 
 
 _EXAMPLES: dict[str, Any] = {"str": "text", "int": 3, "bool": True, "object": {"a": [None]}, "any": {"a": 1}}

@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from hypothesis import strategies as st
@@ -59,12 +59,12 @@ def _read(path: str) -> tuple[Read, str]:
     raise LookupError(f"no route of the contract has the path {path}")
 
 
-def _valid(route: Read, name: str) -> Any:
+def _valid(route: Read, name: str, query: dict[str, str]) -> Any:
     match route.name:
         case "thread":
             return upstream_bodies.thread(name)
         case "messages":
-            return upstream_bodies.page(3)
+            return upstream_bodies.page(int(query["offset"]), int(query["limit"]))
         case "customer":
             return upstream_bodies.profile(name.removeprefix("e-"))
     return upstream_bodies.example(route.response or "")
@@ -96,9 +96,10 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
     broken = st.dictionaries(st.sampled_from(_KINDS), st.sampled_from(_FAILURES), min_size=1, max_size=1)
     wrong = draw(broken) if not is_ordinary and draw(st.integers(0, 3)) == 3 else {}
     only_first = draw(st.booleans())
+    message_count = draw(st.sampled_from([4, upstream_bodies.TOTAL, None]))
 
     def answer(target: str) -> Reply:
-        path = target.partition("?")[0]
+        path, _, query = target.partition("?")
         route, name = _read(path)
         kind = route.name
         is_spared = only_first and not path.rstrip("/").endswith("1")
@@ -107,7 +108,9 @@ def worlds(draw: Callable[[st.SearchStrategy[Any]], Any]) -> World:
         if kind in wrong and not is_spared:
             reply: Reply = wrong[kind]()
             return reply
-        body = copy.deepcopy(_valid(route, name))
+        body = copy.deepcopy(_valid(route, name, dict(parse_qsl(query))))
+        if kind == "thread":
+            body["message_count"] = message_count
         for changed, steps, value in changes:
             if changed == kind and not is_spared and body:
                 _change(body, steps, value)

@@ -68,6 +68,12 @@ class CallField:
         """Whether its value is a list, each item of which is loaded."""
         return isinstance(get_nullable_type(self.field.type), GraphQLList)
 
+    @property
+    def most_calls(self) -> int:
+        """How many REST calls it takes for one parent at most, whatever the variables are; for one item of a list."""
+        names = {each.name.value for each in self.node.arguments or ()}
+        return 2 if self.link.tail_argument in names else 1
+
 
 class OperationCost:
     """What one operation costs, for each combination of the variables in ``@skip`` and ``@include``."""
@@ -218,7 +224,8 @@ def _are_all_different(fields: tuple[CallField, ...]) -> bool:
     places = {(each.link, each.place) for each in fields}
     are_siblings = len(places) == len(fields) and (len(fields) < 2 or all(each.link.parent_key for each in fields))
     return are_siblings and all(
-        not each.is_list and all(_are_all_different(below) for below in each.below.values()) for each in fields
+        not each.is_list and each.most_calls == 1 and all(_are_all_different(below) for below in each.below.values())
+        for each in fields
     )
 
 
@@ -227,7 +234,7 @@ def _sum(fields: tuple[CallField, ...], times: int = 1, items: int = 1) -> int:
     total = 0
     for call_field in fields:
         each = times * call_field.times * (_items(call_field, items) if call_field.is_list else 1)
-        total += each + sum(_sum(below, each, items) for below in call_field.below.values())
+        total += each * call_field.most_calls + sum(_sum(below, each, items) for below in call_field.below.values())
     return total
 
 
@@ -263,15 +270,15 @@ class _Counter:
     def _add(self, fields: tuple[CallField, ...], parent: Any, times: int) -> None:
         for each in fields:
             for load in self._loads(each, parent):
-                key = (load.source.route, load.identifier, load.page)
-                calls = times * each.times
+                key = (load.source.route, load.key, load.tail if load.most_calls > 1 else None)
+                calls = times * each.times * load.most_calls
                 known = self.seen.get(key, 0)
                 if calls > known:
                     self.total += calls - known
                     self.seen[key] = calls
                     if self.total > self.limit:
                         raise _LimitReached
-                self._add(each.below[load.source], key, calls)
+                self._add(each.below[load.source], key, times * each.times)
 
     def _loads(self, call_field: CallField, parent: Any) -> list[Load]:
         """Return what a field loads; nothing if its arguments are refused."""
@@ -280,9 +287,10 @@ class _Counter:
         arguments = self.arguments[call_field]
         if arguments is None:
             return []
-        text: Any = None if call_field.link.parent_key is None else (parent, call_field.place)
+        link = call_field.link
+        text: Any = None if link.parent_key is None else (parent, call_field.place)
         try:
-            found = call_field.link.ask(self.context, text, **arguments)
+            found = link.ask(self.context, text if link.size_key is None else (text, None), **arguments)
         except (GatewayError, GraphQLError):
             return []
         if found is None or isinstance(found, Load):

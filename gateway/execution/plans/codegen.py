@@ -34,6 +34,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLString,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
@@ -62,6 +63,9 @@ class Place(Protocol):
     def read_text(self, key: str) -> str:
         """Return the expression for the text at ``key``, None if it is missing or empty."""
 
+    def read_size(self, key: str) -> str:
+        """Return the expression for the integer at ``key``, None if it is missing."""
+
     def below(self, key: str, variable: str, type_name: str) -> "Place":
         """Return the place of the object at ``key``, which ``variable`` holds."""
 
@@ -81,8 +85,13 @@ class InRecord:
 
     def read_text(self, key: str) -> str:
         """Return an attribute."""
-        self.fields.read_text(key)
+        self.fields.read_also(key, GraphQLString)
         return f"{self.variable}.{attribute(key)} or None"
+
+    def read_size(self, key: str) -> str:
+        """Return an attribute."""
+        self.fields.read_also(key, GraphQLInt)
+        return f"{self.variable}.{attribute(key)}"
 
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the struct below."""
@@ -104,6 +113,10 @@ class InConnection:
     def read_text(self, key: str) -> str:
         """Refuse: a connection is no parent of a link."""
         raise NotPlannable(f"a link that needs `{key}` of a connection")
+
+    def read_size(self, key: str) -> str:
+        """Refuse, as `read_text`."""
+        return self.read_text(key)
 
     def below(self, key: str, variable: str, type_name: str) -> Place:  # noqa: ARG002 - the protocol's signature
         """Return the dict below, or an item of the list."""
@@ -181,12 +194,17 @@ class Writer:
                 values.append(self._plain(name, selected, of, place))
                 continue
             values.append("None")
-            text = "None"
-            if link.parent_key is not None and place is not None:
-                text = place.read_text(link.parent_key)
-            gaps.append(f"gaps.append(({self._step(link, of.fields[name], selected)}, out, 'r{index}', {text}))")
+            parent = self._parent(link, place)
+            gaps.append(f"gaps.append(({self._step(link, of.fields[name], selected)}, out, 'r{index}', {parent}))")
         built = f"{self._output(grouped)}({', '.join(values)})"
         return self._with_gaps(built, gaps, place) if gaps else built
+
+    def _parent(self, link: Link, place: Place | None) -> str:
+        """Return the expression for what the link takes of its parent."""
+        if link.parent_key is None or place is None:
+            return "None"
+        text = place.read_text(link.parent_key)
+        return text if link.size_key is None else f"({text}, {place.read_size(link.size_key)})"
 
     def _with_gaps(self, built: str, gaps: Iterable[str], place: Place | None) -> str:
         parameters = "gaps" if place is None else f"{place.variable}, gaps"  # type: ignore[attr-defined]  # both have it

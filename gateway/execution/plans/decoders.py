@@ -62,9 +62,9 @@ class RecordFields:
         self.reads[key] += 1
         return self.below.setdefault(key, RecordFields())
 
-    def read_text(self, key: str) -> None:
-        """Add ``key``, which is read as a text that may be missing, whatever else it is read as."""
-        if _wire(self.types.setdefault(key, _TEXT)) is not str:
+    def read_also(self, key: str, graphql_type: GraphQLOutputType) -> None:
+        """Add ``key``, which a link reads as ``graphql_type`` and may be missing, whatever else it is read as."""
+        if _wire(self.types.setdefault(key, graphql_type)) is not _wire(graphql_type):
             raise NotPlannable("a key that is read as two types")
 
     @property

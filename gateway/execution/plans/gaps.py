@@ -14,8 +14,9 @@ from gateway.schema.resolvers.budget import ResponseLimits
 
 ItemsT = TypeVar("ItemsT", bound=Sequence[Any])
 
-Gap: TypeAlias = tuple[Any, Any, Any, str | None]
-"""A value that has to be loaded: its step, the struct or list that gets it, its place there, its parent's text."""
+Gap: TypeAlias = tuple[Any, Any, Any, Any]
+"""A value that has to be loaded: its step, the struct or list that gets it, its place there, what the link takes of its
+parent."""
 
 
 class StoodAside(Exception):

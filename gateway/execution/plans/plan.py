@@ -124,8 +124,8 @@ class Plan:
         self.root(gaps)
         if not gaps:
             return None
-        step, _into, _at, text = gaps[0]
-        loads = step.link.ask(context, text, **step.arguments(variables))
+        step, _into, _at, parent = gaps[0]
+        loads = step.link.ask(context, parent, **step.arguments(variables))
         first = next(iter(loads.places), None) if isinstance(loads, SeveralLoads) else loads
         if not isinstance(first, Load) or first.source.route is None:
             return None
@@ -157,8 +157,8 @@ class _Run:
             for task in tasks:
                 task.cancel()
 
-    def _loads(self, step: Step, into: Any, at: str, text: str | None) -> list[tuple[Step, Any, Any, Load]]:
-        loads = step.link.ask(self._context, text, **self._arguments[step.index])
+    def _loads(self, step: Step, into: Any, at: str, parent: Any) -> list[tuple[Step, Any, Any, Load]]:
+        loads = step.link.ask(self._context, parent, **self._arguments[step.index])
         if loads is None:
             return []
         if isinstance(loads, Load):
@@ -169,6 +169,8 @@ class _Run:
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load, times: int) -> None:
         body = await load.body(self._context.loaders)
+        if load.tail is not None and body is not None:
+            load, body = await load.tail_body(self._context.loaders, body)
         if body is None:
             return
         pace = self._context.pace

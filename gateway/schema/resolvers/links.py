@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import iterate_cooperatively
 from gateway.schema.resolvers.loaders import Loaders, RestKey
-from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, connection
+from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, Tail, connection, require_whole
 from gateway.schema.resolvers.records import Record, RestBody, read_integer, read_object, read_objects, read_text
 from gateway.upstream.contract import Read
 
@@ -50,22 +50,54 @@ class RestSource:
 
 
 class Load(NamedTuple):
-    """What a link loads for one value: the body for an id. ``page`` is the part of a list that the body holds."""
+    """What a link loads for one value: the body for an id.
+
+    ``page`` is the part of a list that the body holds. It is meant to be the ``tail``, if there is one.
+    """
 
     source: RestSource
     identifier: str
     page: Page | None = None
+    tail: Tail | None = None
 
     @property
     def key(self) -> RestKey:
         """What is loaded of the source's route."""
-        return self.identifier, self.page
+        return self.identifier, None if self.page is None else self.page.requested
+
+    @property
+    def most_calls(self) -> int:
+        """How many REST calls it takes at most."""
+        return 2 if self.tail is not None and self.tail.end is None else 1
 
     async def body(self, loaders: Loaders) -> RestBody | None:
         """Return the body, None where there is none; raise the GatewayError of its call."""
         if self.source.route is None:
             return RestBody(self.identifier.encode())
         return await loaders.of(self.source.route).load(self.key)
+
+    async def tail_body(self, loaders: Loaders, body: RestBody) -> "tuple[Load, RestBody | None]":
+        """Return the load that has the tail, and its body: this one with its ``body``, or a second one.
+
+        Raises UpstreamInvalidResponse if what the REST API sent is not the tail, and the GatewayError of a second call.
+        """
+        load, found = self, body
+        if self.page is not None and self.tail is not None:
+            second = self.tail.second_page(self.page, *self._extent(body))
+            if second is not None:
+                load = self._replace(page=second)
+                further = await load.body(loaders)
+                if further is None:
+                    return load, None
+                found = further
+            require_whole(load.page or self.page, *self._extent(found))
+        return load, found
+
+    def _extent(self, body: RestBody) -> tuple[int, int | None]:
+        """Return how many items of the list a body has, and the size that it gives for the whole list."""
+        record = body.record()
+        total = read_integer(record, ITEMS_TOTAL)
+        return len(read_objects(record, self.source.items or "")), total if isinstance(total, int) else None
 
 
 class SeveralLoads:
@@ -90,12 +122,16 @@ class Link:
     """How the value of a field is loaded.
 
     ``ask`` takes the context, the parent's text at ``parent_key`` (see `read_text`; None for the root), and the
-    field's arguments by their Python names. ``sources`` are all that its loads may have.
+    field's arguments by their Python names. ``sources`` are all that its loads may have. With ``size_key`` there is a
+    pair in place of the text: the text, and the integer at ``size_key`` of the parent, None if there is none. A load
+    with the argument ``tail_argument`` may take a second call.
     """
 
     ask: Callable[..., Loads]
     sources: tuple[RestSource, ...]
     parent_key: str | None = None
+    size_key: str | None = None
+    tail_argument: str | None = None
 
     @property
     def metadata(self) -> dict[str, "Link"]:
@@ -104,8 +140,7 @@ class Link:
 
     async def follow(self, context: OperationContext, parent: Record | None = None, **arguments: Any) -> Any:
         """Return the field's value: a record, None, or a list of them with the errors of those that failed."""
-        text = None if parent is None or self.parent_key is None else read_text(parent, self.parent_key)
-        loads = self.ask(context, text, **arguments)
+        loads = self.ask(context, self._of(parent), **arguments)
         if loads is None:
             return None
         if isinstance(loads, Load):
@@ -113,6 +148,15 @@ class Link:
             await context.pace.turn()
             return value
         return await self._all(context, loads)
+
+    def _of(self, parent: Record | None) -> Any:
+        if parent is None or self.parent_key is None:
+            return None
+        text = read_text(parent, self.parent_key)
+        if self.size_key is None:
+            return text
+        size = read_integer(parent, self.size_key)
+        return text, size if isinstance(size, int) else None
 
     async def _all(self, context: OperationContext, loads: SeveralLoads) -> Any:
         """Return the value of each load; of those that are the same, one is loaded."""
@@ -129,6 +173,8 @@ class Link:
 
 async def _value(context: OperationContext, load: Load) -> Record | None:
     body = await load.body(context.loaders)
+    if load.tail is not None and body is not None:
+        load, body = await load.tail_body(context.loaders, body)
     return None if body is None else load.source.value(body.record(), load.page)
 
 
