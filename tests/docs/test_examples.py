@@ -183,6 +183,8 @@ def test_the_programs_and_the_subgraph_shown_are_those_that_the_tests_run() -> N
         "clients/codegen.ts",
         "clients/src/apollo.ts",
         "clients/src/apollo.ts",  # two pages show a part of it
+        "clients/relay/Conversation.js",
+        "clients/relay/Conversation.js",  # the page shows two parts of it
         "clients/python/ariadne.toml",
         "clients/python/with_ariadne.py",
         "clients/python/with_gql.py",
