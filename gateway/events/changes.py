@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, get_args
 
+import msgspec
 from prometheus_client.core import Metric
 
 from gateway.events.bus import Bus, Gap
@@ -100,7 +101,7 @@ class Changes:
                 self._everything_soon()
                 return
             await self._purge.own(event.subjects)
-            await self._subscribers.apply(event)
+            await self._subscribers.apply(msgspec.structs.replace(event, purged_at=self._now()))
         except Exception as exc:  # noqa: BLE001 - the bus goes on with the next event
             logger.error("an event could not be applied", exc_info=exc)
 

@@ -25,6 +25,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who caused it, as the webhook says."""
     taken_at: float | None = None
     """When the gateway got it, in seconds since 1970."""
+    purged_at: float | None = None
+    """When this process had purged what it names, in seconds since 1970."""
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -73,6 +73,14 @@ def test_the_sandbox_is_controlled_by_clicks(demo: Gateway, sandbox: Sandbox, op
     for status in ("Waiting", "Closed"):
         click(page, "Change thread th-1 in the sandbox")
         page.wait_for_result(f'"status": "{status}"')
+    page.tab.get_by_label("Show Timeline").click()
+    timeline = page.tab.get_by_role("region", name="Timeline").get_by_role("listitem")
+    assert [each.inner_text().partition("\n")[0] for each in timeline.all()] == ["thread_updated"] * 2 + ["subscribed"]
+    seen = timeline.first.get_by_role("rowheader").all_inner_texts()
+    assert seen == ["webhook", "purge", "read", "result", "delivery", "shown"]
+    assert "extensions" not in page.tab.inner_text(".result-window")
+    page.screenshot("timeline")
+    page.tab.get_by_label("Show Sandbox").click()
     click(page, "doubled")
     page.tab.get_by_text("Webhooks doubled:").wait_for()
     click(page, "thread_updated")

@@ -60,6 +60,7 @@ class Reader:
 
     gateway: Gateway
     sandbox_url: str
+    explain: bool = False
     answer: Any = None
 
     def follow(self, section: Section) -> None:
@@ -79,7 +80,7 @@ class Reader:
 
     def first_event(self, document: str) -> Any:
         """Subscribe, and return the first result."""
-        headers = {"accept": "text/event-stream"}
+        headers = {"accept": "text/event-stream", "gateway-explain": str(int(self.explain))}
         with self.gateway.http.stream("POST", "/graphql", json={"query": document}, headers=headers) as response:
             line = next(each for each in response.iter_lines() if each.startswith("data: "))
         result = json.loads(line.removeprefix("data: "))
@@ -119,7 +120,7 @@ def test_a_section_can_be_followed(section: Section, start: StartGateway, upstre
     own = {
         name: value for each in section.blocks if each.language == "ini" for name, value in env_file(each.text).items()
     }
-    Reader(start(explain=True, graphiql=True, **own), upstream).follow(section)
+    Reader(start(**{"explain": True, "graphiql": True, **own}), upstream, "explain" in own).follow(section)
 
 
 def test_an_answer_is_compared() -> None:

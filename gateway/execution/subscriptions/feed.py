@@ -4,12 +4,12 @@ All subscriptions with these share its results.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import msgspec
 
-from gateway.auth import Viewer
 from gateway.errors import (
     GatewayError,
     RateLimited,
@@ -21,7 +21,8 @@ from gateway.errors import (
 )
 from gateway.execution.engine import Engine, Prepared
 from gateway.execution.result import Result, failed
-from gateway.execution.subscriptions.subscription import EndReason, State, Subscription
+from gateway.execution.subscriptions.subscription import EndReason, State, Subscriber, Subscription
+from gateway.execution.subscriptions.timeline import Timeline
 from gateway.schema.resolvers.budget import Budget
 from gateway.schema.resolvers.context import Execution, OperationContext, Update
 from gateway.schema.subscriptions import Kind
@@ -58,19 +59,25 @@ class Watched:
 
 
 class Feed:
-    """The results of one selection, for all who watch it. ``key`` names it."""
+    """The results of one selection, for all who watch it. ``key`` names it, ``reader`` is who reads for all of them.
 
-    def __init__(self, engine: Engine, watched: Watched, key: FeedKey, viewer: Viewer, request_id: str) -> None:
+    ``now`` is the wall clock, in seconds.
+    """
+
+    def __init__(
+        self, engine: Engine, watched: Watched, key: FeedKey, reader: Subscriber, now: Callable[[], float]
+    ) -> None:
         self.key = key
         self.kind = watched.kind
         self.idents = watched.idents
-        self.request_id = request_id
+        self.request_id = reader.request_id
         self.execution = watched.execution
-        self.viewer = viewer
+        self.viewer = reader.viewer
         self.members: dict[Subscription, None] = {}
         self.overflow: State | None = None
         """Replaces too many changes that wait, where every change is watched."""
         self._engine = engine
+        self._now = now
         self._prepared = watched.prepared
         self._states: dict[str, State] = {}
 
@@ -78,22 +85,22 @@ class Feed:
         """Return the last state of ``subject`` that was complete; None where there is none."""
         return self._states.get(subject)
 
-    async def update(self, context: OperationContext, update: Update, event_at: float | None) -> bool:
+    async def update(self, context: OperationContext, update: Update, timeline: Timeline) -> bool:
         """Execute the selection, and offer the result to the members. Return whether to try again soon.
 
         ``context`` has the loaders of this read; they are shared with other feeds.
         """
         result = await self._run(context, update)
-        state = State(msgspec.json.encode(result.payload), next(_versions), event_at)
+        state = State(msgspec.json.encode(result.payload), next(_versions), replace(timeline, ready_at=self._now()))
         if _is_missing(result):
             # They keep what they have: the next try, or the next but one, has the true state.
             await self._offer(update.id, state, [each for each in self.members if not each.knows(update.id)])
             return True
         if self.kind is not Kind.CHANGES:
             known = self._states.get(update.id)
-            if known is None or known.payload != state.payload:
-                self._states[update.id] = state
-            state = self._states[update.id]
+            if known is not None and known.payload == state.payload:
+                state = state._replace(version=known.version)
+            self._states[update.id] = state
         await self._offer(update.id, state, list(self.members))
         return not _TEMPORARY.isdisjoint(result.codes)
 

@@ -6,11 +6,12 @@ constant memory and delays nobody, and the next thing that it takes is the lates
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 from gateway.auth import Viewer
+from gateway.execution.subscriptions.timeline import SUBSCRIBED, Timeline
 from gateway.schema.resolvers.context import Execution
 from gateway.upstream.call import CallReports
 
@@ -50,8 +51,13 @@ class State(NamedTuple):
 
     payload: bytes
     version: int
-    event_at: float | None = None
-    """When the event arrived that caused it, in seconds since 1970; None where no event did."""
+    timeline: Timeline | None = None
+    """When what led to it happened; None where nothing has to be known of it."""
+
+    def for_newcomer(self) -> "State":
+        """Return the same for a new subscription: an event that led to it was delivered to others."""
+        timeline = self.timeline and replace(self.timeline, cause=SUBSCRIBED, event=None, purged_at=None)
+        return self._replace(timeline=timeline)
 
     def __repr__(self) -> str:
         """Return the text for logs and debuggers, which shows no content."""
@@ -81,6 +87,7 @@ class Subscription(AsyncIterator[bytes]):
         "ended",
         "reports",
         "subscriber",
+        "timeline",
     )
 
     def __init__(
@@ -96,6 +103,8 @@ class Subscription(AsyncIterator[bytes]):
         """Why it ended; None while it is open."""
         self.reports: CallReports = []
         """The REST calls of its first read."""
+        self.timeline: Timeline | None = None
+        """Of the result that was taken last."""
         self._execution = execution
         self._leave = leave
         self._taken = taken
@@ -163,11 +172,13 @@ class Subscription(AsyncIterator[bytes]):
         state = self._pending.pop(subject)
         if self._overflow is None:
             self._seen[subject] = state.version
+        self.timeline = state.timeline
         self._taken(state)
         return state.payload
 
     def _last(self) -> bytes:
         farewell, self._farewell = self._farewell, None
+        self.timeline = None
         if farewell is None:
             raise StopAsyncIteration
         return farewell

@@ -24,6 +24,7 @@ from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed, refused
 from gateway.execution.subscriptions.feed import Feed, FeedKey, Watched
 from gateway.execution.subscriptions.subscription import EndReason, State, Subscriber, Subscription
+from gateway.execution.subscriptions.timeline import READ_AGAIN, Timeline
 from gateway.execution.subscriptions.watch import Pace, Watch
 from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
 from gateway.schema.subscriptions import Kind, topic_of
@@ -72,6 +73,7 @@ class Subscriptions:
         """Gets the seconds from each event's arrival to each delivery."""
         self._engine = engine
         self._timing = timing
+        self.now = timing.now
         self._open: dict[Subscription, Feed] = {}
         self._callers: Counter[str] = Counter()
         self._feeds: dict[FeedKey, Feed] = {}
@@ -153,14 +155,16 @@ class Subscriptions:
         key = FeedKey(operation.document, operation.name, variables, viewer.authorization, viewer.scopes)
         # Reads with the gateway's own account wait in one line for all callers.
         reader = viewer if viewer.authorization is not None else Viewer(None, _OWN_CALLER, viewer.scopes)
-        return self._feeds.get(key) or Feed(self._engine, watched, key, reader, subscriber.request_id)
+        return self._feeds.get(key) or Feed(
+            self._engine, watched, key, Subscriber(reader, subscriber.request_id), self.now
+        )
 
     def _join(self, feed: Feed, ident: str, subscription: Subscription) -> None:
         watch = self._watch(feed.kind, ident, feed.viewer)
         watch.feeds[feed] = None
         state = feed.state(ident)
         if state is not None and watch.is_fresh:
-            subscription.offer(ident, state)
+            subscription.offer(ident, state.for_newcomer())
         else:
             watch.join(feed)
 
@@ -175,13 +179,14 @@ class Subscriptions:
     def _limit_time(self, subscription: Subscription) -> None:
         seconds, reason = self.spread(self.limits.max_lifetime), EndReason.LIFETIME
         expires = subscription.subscriber.viewer.expires
-        if expires is not None and expires - self._timing.now() < seconds:
-            seconds, reason = max(0.0, expires - self._timing.now()), EndReason.EXPIRED
+        if expires is not None and expires - self.now() < seconds:
+            seconds, reason = max(0.0, expires - self.now()), EndReason.EXPIRED
         subscription.end_after(seconds, reason)
 
     def _taken(self, state: State) -> None:
-        if self.lag is not None and state.event_at is not None:
-            self.lag.observe(max(0.0, self._timing.now() - state.event_at))
+        event_at = None if state.timeline is None else state.timeline.event_at
+        if self.lag is not None and event_at is not None:
+            self.lag.observe(max(0.0, self.now() - event_at))
 
     def _left(self, subscription: Subscription) -> None:
         feed = self._open.pop(subscription)
@@ -234,7 +239,8 @@ class Subscriptions:
         for watch in list(self._watches.values()):
             watch.touch()
         for feed in [each for feeds in self._listeners.values() for each in feeds]:
-            await feed.update(self.contexts.build(feed.viewer, feed.request_id), _RESYNC, None)
+            context = self.contexts.build(feed.viewer, feed.request_id)
+            await feed.update(context, _RESYNC, Timeline(READ_AGAIN, self.now()))
 
     async def aclose(self) -> None:
         """End all subscriptions, and stop every read."""

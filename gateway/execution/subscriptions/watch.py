@@ -21,6 +21,7 @@ from gateway.errors import Forbidden, GatewayError, InternalError, Unauthenticat
 from gateway.events import Event
 from gateway.execution.subscriptions.feed import Feed
 from gateway.execution.subscriptions.subscription import EndReason
+from gateway.execution.subscriptions.timeline import READ_AGAIN, SUBSCRIBED, Timeline
 from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
 from gateway.schema.resolvers.links import Load
 from gateway.schema.resolvers.records import RestBody
@@ -54,6 +55,9 @@ class Registry(Protocol):
     pace: Pace
     purge: Callable[[str], Awaitable[object]]
     """Purges a subject, such as ``thread:th-1``."""
+
+    now: Callable[[], float]
+    """The wall clock, in seconds since 1970."""
 
     def spread(self, seconds: float) -> float:
         """Return ``seconds``, more or less by a tenth."""
@@ -99,6 +103,7 @@ class Watch:
         self._event: Event | None = None
         self._failures = 0
         self._read_at = float("-inf")
+        self._purged_at: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -172,16 +177,18 @@ class Watch:
     async def _read(self) -> None:
         event, self._event = self._event, None
         feeds = list(self.feeds if self._is_dirty else self._joining)
+        timeline = self._timeline(event)
         self._is_dirty = False
         self._joining.clear()
         context = self._registry.contexts.build(self.viewer, feeds[0].request_id if feeds else "")
         self._read_at = asyncio.get_running_loop().time()
         try:
-            await self._read_with(context, feeds, event)
+            await self._read_with(context, feeds, timeline)
         finally:
             context.loaders.close()
 
-    async def _read_with(self, context: OperationContext, feeds: list[Feed], event: Event | None) -> None:
+    async def _read_with(self, context: OperationContext, feeds: list[Feed], timeline: Timeline) -> None:
+        event = timeline.event
         listeners = [] if event is None else list(self._registry.listeners(self.viewer.authorization))
         body, error = None, None
         if feeds or self.viewer.authorization is not None:
@@ -200,8 +207,17 @@ class Watch:
         for feed in (*feeds, *listeners):
             for member in feed.members:
                 member.reports = member.reports or context.reports
-            is_failing |= await feed.update(context, update, None if event is None else event.taken_at)
+            is_failing |= await feed.update(context, update, timeline)
         self._plan_next(context, body, event, is_failing=is_failing)
+
+    def _timeline(self, event: Event | None) -> Timeline:
+        """Return the timeline of a read that begins now."""
+        purged_at, self._purged_at = self._purged_at, None
+        if event is not None:
+            cause, purged_at = event.code or "event", purged_at or event.purged_at
+        else:
+            cause = READ_AGAIN if self._is_dirty else SUBSCRIBED
+        return Timeline(cause, self._registry.now(), event, purged_at)
 
     def _is_refused(self, error: GatewayError) -> bool:
         """End what the REST API refuses: all of a credential after a 401, this thread or customer after a 403."""
@@ -243,6 +259,7 @@ class Watch:
 
     async def _purge_and_run(self) -> None:
         await self._registry.purge(f"{self.kind}:{self.ident}")
+        self._purged_at = self._registry.now()
         self._is_dirty = True
         await self._run()
 

@@ -77,9 +77,12 @@ class OperationRunner:
         result = await self.engine.execute(operation, context, incremental=incremental)
         if named is not None:
             await self.persisted.register(named, context.viewer, context.reports)
-        explain = self.explain and request.headers.get("gateway-explain") == "1"
-        result.payload.update(_extensions(context.reports, explain=explain))
+        result.payload.update(_extensions(context.reports, explain=self.is_explained(request)))
         return result
+
+    def is_explained(self, request: HttpRequest) -> bool:
+        """Return whether a request asks how its results come about, and may know it."""
+        return self.explain and request.headers.get("gateway-explain") == "1"
 
     def type_of(self, operation: Operation) -> OperationType:
         """Return the type of an operation with its document; of one that is refused, a query's."""

@@ -75,6 +75,24 @@ def test_the_time_from_a_webhook_to_a_delivery_is_measured(start_live: Callable[
     assert (live.registry.get_sample_value(PREFIX + "event_delivery_seconds_sum", {}) or 0) < 20
 
 
+def test_a_subscription_that_begins_after_the_event_is_no_delivery_of_it(
+    start_live: Callable[..., LiveGateway],
+) -> None:
+    live = start_live(metrics_port=0, webhook_authorization="secret", resync_interval=600)
+    query = 'subscription { threadUpdated(id: "th-1") { status } }'
+    body = {"event_code": "thread_updated", "data": {"thread_id": "th-1"}}
+    with begun(live) as socket:
+        socket.subscribe("1", query)
+        socket.receive()
+        live.sandbox.store.change_thread("th-1", {"status": "Closed"})
+        assert live.http.post("/webhooks/gochat", json=body, headers={"authorization": "secret"}).status_code == 204
+        socket.receive()
+        for identifier in ("2", "3"):
+            socket.subscribe(identifier, query)
+            assert socket.receive()["payload"] == {"data": {"threadUpdated": {"status": "Closed"}}}
+        assert live.registry.get_sample_value(PREFIX + "event_delivery_seconds_count", {}) == 1
+
+
 @pytest.mark.slow  # it waits for seconds
 def test_a_client_that_takes_nothing_delays_nobody(live: LiveGateway) -> None:
     """Its results wait for it alone, and only the latest of them."""

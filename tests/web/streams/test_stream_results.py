@@ -43,7 +43,8 @@ def over_websocket(gateway: Gateway, query: str, **variables: Any) -> Iterator[I
             if message["type"] == "error":
                 return
 
-    with begun(gateway) as socket:
+    asked = {name: value for name, value in gateway.http.headers.items() if name == "gateway-explain"}
+    with begun(gateway, headers=asked) as socket:
         socket.subscribe("1", query, variables=variables)
         yield results()
 

@@ -28,6 +28,6 @@ function patient(fetcher) {
 /** The fetcher for a page with these settings. */
 export function fetcherFor({ explain, authorization }) {
   const plain = createGraphiQLFetcher({ url: location.pathname });
-  const explained = subscribing(explain ? explaining(plain) : plain);
+  const explained = subscribing(explain ? explaining(plain) : plain, explain);
   return authorization ? patient(explained) : explained;
 }

@@ -15,6 +15,7 @@ import { CallsLine, callsPlugin } from './panel.jsx';
 import { SandboxLine, sandboxPlugin } from './sandbox.jsx';
 import { LateSchema } from './schema.jsx';
 import { openStorage } from './storage.js';
+import { timelinePlugin } from './timeline.jsx';
 
 const root = document.getElementById('graphiql');
 const { query, tabs, ...flags } = root.dataset;
@@ -24,7 +25,7 @@ const shared = asked.has('query') ? { query: asked.get('query'), variables: aske
 const settings = { explain: flags.explain === 'true', authorization: flags.authorization === 'true' };
 
 const fetcher = fetcherFor(settings);
-const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin] : []), ...(flags.sandbox ? [sandboxPlugin] : [])];
+const plugins = [HISTORY_PLUGIN, explorerPlugin(), ...(settings.explain ? [callsPlugin, timelinePlugin] : []), ...(flags.sandbox ? [sandboxPlugin] : [])];
 
 createRoot(root).render(
   <GraphiQL

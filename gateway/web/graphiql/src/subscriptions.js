@@ -3,6 +3,8 @@
 import { getOperationAST, parse } from 'graphql';
 import { createClient } from 'graphql-sse';
 
+import { beginTimeline, takeTimeline } from './timeline.jsx';
+
 // The text is read here, because GraphiQL's own document is older than a text that was typed just now.
 function isSubscription({ query, operationName }) {
   try {
@@ -12,11 +14,17 @@ function isSubscription({ query, operationName }) {
   }
 }
 
+async function* withoutTimelines(results) {
+  beginTimeline();
+  for await (const result of results) yield takeTimeline(result);
+}
+
 /** Wrap a fetcher, which is asked for all other operations. */
-export function subscribing(fetcher) {
+export function subscribing(fetcher, explain) {
   return (operation, options) => {
     if (!isSubscription(operation)) return fetcher(operation, options);
-    const client = createClient({ url: location.pathname, headers: options?.headers ?? {} });
-    return client.iterate(operation);
+    const headers = { ...options?.headers, ...(explain && { 'Gateway-Explain': '1' }) };
+    const results = createClient({ url: location.pathname, headers }).iterate(operation);
+    return explain ? withoutTimelines(results) : results;
   };
 }

@@ -122,10 +122,19 @@ class StreamedOperation:
                     if not report.results:
                         await self._first_result(subscription)
                     report.results += 1
-                    await sink.send(result)
+                    await sink.send(self._explained(result, subscription))
             finally:
                 subscription.end(self.stopped_by)
         return subscription.ended
+
+    def _explained(self, result: bytes, subscription: Subscription) -> bytes:
+        """Return an encoded result; with its timeline in its extensions, if the request asks for that."""
+        timeline = subscription.timeline
+        if timeline is None or not self._streams.runner.is_explained(self._request):
+            return result
+        explained = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
+        shown = timeline.shown(self._streams.subscriptions.now())
+        return msgspec.json.encode({**explained, "extensions": {"timeline": shown}})
 
     async def _first_result(self, subscription: Subscription) -> None:
         """Do what follows the execution of an operation: the REST API has answered the caller, or it has not."""
