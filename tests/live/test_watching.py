@@ -100,6 +100,48 @@ async def test_a_body_with_customers_of_another_shape_is_delivered_all_the_same(
     assert await live.delivered(subscription)
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"id": "t", "customers": [{"external_id": "M\xfcller"}]}',
+        b'{"id": "t", "updated_at": "\xfc"}',
+        b'{"id": "\xfc"}',
+        b'{"id": "t", "customers": ' + DEEP + b"}",
+        b'{"id": "t", "unknown": ' + DEEP + b"}",
+        DEEP,
+        b"<html>",
+        b"null",
+        b"",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+async def test_a_body_that_cannot_be_read_ends_no_subscription(live: World, broken: bytes) -> None:
+    live.put("t", status="Open")
+    subscription = await live.open(THREAD, id="t")
+    assert (await data(subscription))["status"] == "Open"
+    live.sandbox.faults.add(Fault("thread", "t", times=1, body=broken, content_type="application/json"))
+    assert await live.changes.publish(Event(("t",), date="2023-07-03T11:59:46Z"))
+    assert await live.delivered(subscription)
+    await live.change("t", status="Closed")
+    assert (await data(subscription))["status"] == "Closed"
+    assert subscription.ended is None
+
+
+async def test_a_customer_of_another_shape_hides_no_other_one(live: World) -> None:
+    of_other_shapes = [None, {}, {"external_id": None}, {"external_id": 7}, {"external_id": ["x"]}]
+    live.put("t", customers=[*of_other_shapes, {"external_id": "cu-a"}])
+    subscription = await live.open('subscription { threadUpdated(id: "t") { id } }')
+    await taken(subscription)
+    for named in ("cu-a", "7"):
+        live.sandbox.clear()
+        assert await live.changes.publish(Event(customers=(named,)))
+        assert await live.delivered(subscription)
+        assert live.reads == 1
+
+
 async def test_every_change_is_delivered_with_its_thread(live: World) -> None:
     subscription = await live.open(CHANGES)
     live.put("t", status="Open")

@@ -25,7 +25,7 @@ from gateway.execution.result import Result, failed, refused
 from gateway.execution.subscriptions.feed import Feed, FeedKey, Watched
 from gateway.execution.subscriptions.subscription import EndReason, State, Subscriber, Subscription
 from gateway.execution.subscriptions.timeline import READ_AGAIN, Timeline
-from gateway.execution.subscriptions.watch import Pace, Watch
+from gateway.execution.subscriptions.watch import Pace, Watch, require_id
 from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
 from gateway.schema.subscriptions import Kind, topic_of
 from gateway.telemetry.metrics import Durations
@@ -124,6 +124,8 @@ class Subscriptions:
         idents = tuple(topic.ids(**arguments))
         if not idents and topic.kind is not Kind.CHANGES:
             raise BadUserInput("Name at least one id to watch.")
+        for ident in idents:
+            require_id(topic.kind, ident)
         self._engine.require_cost(prepared, max(1, len(idents)))
         return Watched(prepared, context.execution, topic.kind, idents)
 

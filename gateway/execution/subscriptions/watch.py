@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -77,15 +77,17 @@ class _Stamp(msgspec.Struct):
 
 
 class _Customer(msgspec.Struct):
-    external_id: str | None = None
+    external_id: Any = None
 
 
 class _Members(msgspec.Struct):
-    customers: list[_Customer] | None = None
+    customers: list[_Customer | None] | None = None
 
 
 _STAMP = msgspec.json.Decoder(_Stamp)
 _MEMBERS = msgspec.json.Decoder(_Members)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a body raises, whatever the body is."""
 
 
 class Watch:
@@ -264,13 +266,21 @@ class Watch:
         await self._run()
 
 
+def require_id(kind: Kind, ident: str) -> None:
+    """Raise BadUserInput for an id that cannot be read."""
+    route = _SOURCES[kind].route
+    if route is not None:
+        route.path(ident)
+
+
 def _customers(body: RestBody) -> frozenset[str]:
-    """Return the external ids of a thread's customers."""
+    """Return the external ids of a thread's customers; none of a body that cannot be read."""
     try:
         members = _MEMBERS.decode(body.content).customers or ()
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return frozenset()
-    return frozenset(each.external_id for each in members if each.external_id is not None)
+    ids = [each.external_id for each in members if each is not None]
+    return frozenset(str(each) for each in ids if isinstance(each, (str, int)))
 
 
 def _change(ident: str, event: Event | None) -> str:
@@ -286,5 +296,5 @@ def _is_older(body: RestBody | None, event: Event | None) -> bool:
     try:
         updated_at = _STAMP.decode(body.content).updated_at
         return updated_at is not None and datetime.fromisoformat(updated_at) < datetime.fromisoformat(event.date)
-    except (msgspec.MsgspecError, ValueError, TypeError):  # TypeError: one of them has no time zone
+    except (*_UNREADABLE, ValueError, TypeError):  # TypeError: one of them has no time zone
         return False

@@ -72,7 +72,7 @@ class OperationRunner:
                 operation = await self.persisted.resolve(named)
             except GatewayError as exc:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
-        if request.method == "GET" and self.type_of(operation) is not OperationType.QUERY:
+        if request.method == "GET" and self.type_of(operation) not in {OperationType.QUERY, None}:
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         result = await self.engine.execute(operation, context, incremental=incremental)
         if named is not None:
@@ -84,12 +84,12 @@ class OperationRunner:
         """Return whether a request asks how its results come about, and may know it."""
         return self.explain and request.headers.get("gateway-explain") == "1"
 
-    def type_of(self, operation: Operation) -> OperationType:
-        """Return the type of an operation with its document; of one that is refused, a query's."""
+    def type_of(self, operation: Operation) -> OperationType | None:
+        """Return the type of an operation with its document; None for one that is refused: the engine says why."""
         try:
             return self.engine.documents.get(operation.document).operation(operation.name).operation
         except RequestError:
-            return OperationType.QUERY  # the engine reports what is wrong with it
+            return None
 
 
 def _timeout(value: str | None) -> float | None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.sandbox import Fault
 from tests.harness import Gateway
 from tests.web.streams.conftest import LiveGateway
-from tests.web.streams.responses import EVENTS, PARTS, events_of, parts_of, streamed
+from tests.web.streams.responses import EVENTS, PARTS, Event, events_of, parts_of, streamed
 from tests.web.streams.sockets import begun
 
 THREAD = "subscription Watch($id: ID!) { threadUpdated(id: $id) { id status } }"
@@ -116,23 +117,79 @@ def test_a_worker_has_a_limit_of_subscriptions(start_live: StartLive) -> None:
             assert result["errors"][0]["extensions"]["code"] == "MAX_SUBSCRIPTIONS_LIMIT"
 
 
+def refused_by_sse(live: LiveGateway) -> Iterator[Any]:
+    with streamed(live, THREAD, EVENTS, variables={"id": "t"}) as response:
+        *results, last = watched(live, (each for each in events_of(response) if each.type))
+    assert last == Event("complete", "")
+    yield from (each.data for each in results)
+
+
+def refused_by_multipart(live: LiveGateway) -> Iterator[Any]:
+    with streamed(live, THREAD, PARTS, variables={"id": "t"}) as response:
+        *results, last = watched(live, (each for each in parts_of(response) if each))
+    assert last["payload"] is None
+    yield from (each["payload"] for each in results)
+    yield {"errors": last["errors"]}
+
+
+def refused_by_websocket(live: LiveGateway) -> Iterator[Any]:
+    with begun(live) as socket:
+        socket.subscribe("1", THREAD, variables={"id": "t"})
+        messages = watched(live, iter(socket.receive, None))
+        while (message := next(messages))["type"] == "next":
+            yield message["payload"]
+        assert message["type"] == "error"
+        yield {"errors": message["payload"]}
+        socket.send({"type": "ping"})
+        assert socket.receive() == {"type": "pong"}, "nothing follows, and the socket lives"
+
+
+def watched(live: LiveGateway, received: Iterator[Any]) -> Iterator[Any]:
+    """Yield what is received, and let the REST API refuse once there is a state."""
+    for each in received:
+        yield each
+        live.sandbox.faults.add(Fault("thread", "t", status=403))
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("messages", [refused_by_sse, refused_by_multipart, refused_by_websocket])
 def test_a_subscription_that_the_rest_api_refuses_ends_with_the_reason(
-    start_live: StartLive, transport: Results
+    live: LiveGateway, messages: Callable[[LiveGateway], Iterator[Any]], *, begins: bool
 ) -> None:
-    gateway = start_live(
-        upstream_identity="passthrough", inbound_auth=None, upstream_username=None, upstream_password=None
-    )
-    gateway.http.headers["authorization"] = "Bearer nobody"
-    if transport is over_websocket:
-        with begun(gateway, {"authorization": "Bearer nobody"}) as socket:
-            socket.subscribe("1", THREAD, variables={"id": "t"})
-            result = socket.receive()
-            assert result["payload"]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-            assert socket.receive() == {"id": "1", "type": "complete"}
-        return
-    with transport(gateway, THREAD, id="t") as results:
-        (result,) = results
-    assert result["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    live.change("t", status="Open")
+    if not begins:
+        live.sandbox.faults.add(Fault("thread", "t", status=403))
+    *states, last = messages(live)
+    assert states == [state("Open")] * begins
+    assert list(last) == ["errors"]
+    assert [each["extensions"]["code"] for each in last["errors"]] == ["FORBIDDEN"]
+    live.wait_until_open(0)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"query": "subscription {"}, "GRAPHQL_PARSE_FAILED"),
+        ({"query": "subscription { nothing }"}, "GRAPHQL_VALIDATION_FAILED"),
+        ({"query": THREAD, "operationName": "Another"}, "BAD_USER_INPUT"),
+        ({"query": THREAD, "variables": {"id": None}}, "BAD_USER_INPUT"),
+        ({"documentId": f"sha256:{'0' * 64}"}, "PERSISTED_QUERY_NOT_FOUND"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["multipart/mixed;subscriptionSpec=1.0", "text/event-stream"])
+def test_what_does_not_begin_says_why_although_no_json_is_accepted(
+    live: LiveGateway, accept: str, body: dict[str, Any], code: str
+) -> None:
+    with live.http.stream("POST", "/graphql", json=body, headers={"accept": accept}) as response:
+        if accept == "text/event-stream":
+            result, end = (each for each in events_of(response) if each.type)
+            assert end == Event("complete", "")
+            errors = result.data["errors"]
+        else:
+            (part,) = parts_of(response)
+            assert part["payload"] is None
+            errors = part["errors"]
+    assert errors[0]["extensions"]["code"] == code
 
 
 @pytest.mark.slow  # it waits for seconds

@@ -139,10 +139,10 @@ class HttpStreams:
             media_type = for_subscriptions
             if self.draining.active:
                 raise HttpError(503, _INTERRUPTED[EndReason.DRAIN], {"retry-after": "1"})
-        elif media_type == MULTIPART:
-            raise HttpError(406, BadUserInput("Only a subscription has an answer of this kind: accept JSON."))
-        elif media_type != EVENT_STREAM:
+        elif media_type not in STREAMS:
             return None
+        elif media_type == MULTIPART and kind is not None:
+            raise HttpError(406, BadUserInput("Only a subscription has an answer of this kind: accept JSON."))
         framing = _FRAMINGS[media_type]
         running = StreamedOperation(self.streams, operation, request, admission, framing.transport)
         return StreamResponse(self, running, framing, request.id)

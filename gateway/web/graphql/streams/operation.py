@@ -43,14 +43,14 @@ class StreamRunner:
     subscriptions: Subscriptions
     reporter: StreamReporter
 
-    async def resolve(self, operation: Operation) -> tuple[Operation, OperationType]:
-        """Return the operation with its document, and its type; one that is refused runs as a query, which says why."""
+    async def resolve(self, operation: Operation) -> tuple[Operation, OperationType | None]:
+        """Return the operation with its document, and its type; None for one that is refused: to run it says why."""
         resolved = operation
         if isinstance(operation, PersistedOperation):
             try:
                 resolved = await self.runner.persisted.resolve(operation)
             except GatewayError:
-                return operation, OperationType.QUERY
+                return operation, None
         return resolved, self.runner.type_of(resolved)
 
 
@@ -61,7 +61,7 @@ class StreamedOperation:
         self, streams: StreamRunner, operation: Operation, request: HttpRequest, admission: Admission, transport: str
     ) -> None:
         self.type: OperationType | None = None
-        """Its type, once it is known."""
+        """Its type, once it is known; None for one that is refused."""
         self.stopped_by = EndReason.CLIENT
         """Why a subscription ends when `run` is cancelled."""
         self._streams = streams
@@ -119,10 +119,14 @@ class StreamedOperation:
                 if self._ended is not None:
                     subscription.end(self._ended)
                 async for result in subscription:
+                    is_last = subscription.ended is not None
                     if not report.results:
                         await self._first_result(subscription)
                     report.results += 1
-                    await sink.send(self._explained(result, subscription))
+                    if is_last:
+                        await sink.refuse(msgspec.json.decode(result)["errors"])
+                    else:
+                        await sink.send(self._explained(result, subscription))
             finally:
                 subscription.end(self.stopped_by)
         return subscription.ended
