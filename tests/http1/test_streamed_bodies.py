@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -15,25 +15,28 @@ PIECE = 50_000
 
 @dataclass
 class Pieces:
-    """A body of so many pieces; ``made`` is how many were asked for."""
+    """A body of so many pieces; ``made`` is how many were asked for, and ``is_ended`` whether nobody asks any more."""
 
     count: int
     length: int = -1
     made: int = 0
     broken_at: int = -1
-    ended: list[bool] = field(default_factory=list)
+    is_ended: bool = False
 
     def __post_init__(self) -> None:
         if self.length < 0:
             self.length = self.count * PIECE
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        for number in range(self.count):
-            await asyncio.sleep(0)
-            if number == self.broken_at:
-                raise OSError
-            self.made += 1
-            yield bytes([number % 256]) * PIECE
+        try:
+            for number in range(self.count):
+                await asyncio.sleep(0)
+                if number == self.broken_at:
+                    raise OSError
+                self.made += 1
+                yield bytes([number % 256]) * PIECE
+        finally:
+            self.is_ended = True
 
 
 def post(body: Pieces) -> Request:
@@ -69,11 +72,16 @@ async def test_no_more_is_made_than_the_server_takes(plain_road: Road) -> None:
 
 async def test_an_early_refusal_is_delivered_and_ends_the_connection(plain_road: Road) -> None:
     plain_road.server.receive_little()
-    call = asyncio.create_task(plain_road.pool.send(post(Pieces(2000))))
+    body = Pieces(2000)
+    call = asyncio.create_task(plain_road.pool.send(post(body)))
     peer = await plain_road.server.accept()
     await peer.head()
     peer.write(answer(b"no", b"413 Content Too Large"))
     assert (await call).status == 413
+    for _ in range(10):  # turns of the event loop
+        await asyncio.sleep(0)
+    assert body.is_ended, "the rest of the body is not asked for, and its file can be closed"
+    assert body.made < body.count
     assert await peer.ended()
     assert plain_road.pool.state().idle == 0
 

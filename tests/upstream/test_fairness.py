@@ -324,3 +324,58 @@ async def test_a_check_before_sending_is_made_with_the_slot_and_gives_it_back() 
         await refused
     assert gate.sent == ["first", "last"]
     assert (bulkhead.in_flight, bulkhead.queued) == (0, 0)
+
+
+class ClockedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is set by the test."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+# Each call: how many seconds it takes, and whether its response comes or its caller leaves.
+FAST, SLOW, LEFT_EARLY, LEFT_LATE = (0.01, True), (0.2, True), (0.01, False), (0.2, False)
+
+
+@pytest.mark.parametrize(
+    ("calls", "is_refused"),
+    [
+        (20 * [SLOW] + 100 * [FAST], False),
+        (100 * [FAST] + 40 * [SLOW], True),
+        (20 * [SLOW] + 100 * [LEFT_EARLY], True),
+        (100 * [FAST] + 40 * [LEFT_LATE], True),
+    ],
+    ids=["they became fast", "they became slow", "callers left early", "callers left late"],
+)
+def test_a_call_is_refused_where_the_latest_ones_took_longer_than_it_has(
+    calls: list[tuple[float, bool]], is_refused: bool
+) -> None:
+    """A caller that leaves early says nothing about how long a response takes; one that waited long does."""
+    loop = ClockedLoop()
+
+    async def ask() -> bool:
+        gate = Gate()
+        bulkhead = Bulkhead(gate, limit=4, queue=1)
+        under_way = [send(bulkhead, "long", "a") for _ in range(3)]
+        for seconds, is_answered in calls:
+            call = send(bulkhead, "call", "a")
+            await settled()
+            loop.now += seconds
+            gate.open[-1].set_result(None) if is_answered else call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        under_way.append(send(bulkhead, "long", "a"))
+        await settled()
+        request = rest_request(call=Call(loop.now + 0.1), caller="a")
+        call = asyncio.create_task(bulkhead.send(request))
+        await settled()
+        is_done = call.done()
+        for each in (*under_way, call):
+            each.cancel()
+        outcome, *_ = await asyncio.gather(call, *under_way, return_exceptions=True)
+        assert is_done == isinstance(outcome, UpstreamUnavailable)
+        return is_done
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(ask()) is is_refused

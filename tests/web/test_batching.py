@@ -1,5 +1,6 @@
 """Several operations in one POST."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.errors import Unauthenticated
+from gateway.execution.operation import Operation
+from gateway.execution.result import Result
 from gateway.sandbox import Fault, Sandbox
+from gateway.web.graphql.batching import Batch, run_batch
 from tests.harness import Gateway, StartGateway
 
 
@@ -97,6 +102,28 @@ def test_a_refused_request_refuses_the_whole_batch(start: StartGateway, sandbox:
     headers = {"authorization": "Bearer x", "gateway-timeout": "soon"}
     assert post(gateway, [thread("th-1"), thread("th-2")], **headers).status_code == 400
     assert sandbox.count() == 0
+
+
+async def test_no_operation_runs_on_behind_the_refusal_of_its_batch() -> None:
+    """Its calls, its log line and its count end before the response, as if it were alone."""
+    first, second = (Operation(document) for document in ("first", "second"))
+    gate, ended = asyncio.Event(), []
+
+    async def execute(operation: Operation) -> Result:
+        if operation is first:
+            raise Unauthenticated
+        await gate.wait()
+        ended.append(operation)
+        return Result({})
+
+    batch = asyncio.create_task(run_batch(Batch((first, second)), execute, "r-1"))
+    for _ in range(10):  # turns of the event loop
+        await asyncio.sleep(0)
+    assert not batch.done()
+    gate.set()
+    with pytest.raises(Unauthenticated):
+        await batch
+    assert ended == [second]
 
 
 def test_batching_is_off_by_default(start: StartGateway) -> None:
