@@ -10,6 +10,8 @@ What a response may be, and everything else is refused:
   lengths, and a Transfer-Encoding other than ``chunked`` are refused (RFC 9112, section 6.3: request smuggling).
 - Its body is at most ``max_body`` bytes, as sent and after decompression. Decompression stops at the first byte more,
   so that a small response cannot unfold into a large one.
+- Its body comes in at most `MAX_SMALL_CHUNKS` chunks, and one more for each 64 bytes; and it has at most `MAX_MEMBERS`
+  gzip members.
 
 The parser also finds out whether the response ends where the bytes end. httptools starts a new message at the first
 surplus byte, but skips line ends silently; those are found by the last bytes of the stream (`_ends_exactly`).
@@ -25,6 +27,10 @@ from gateway.http1.messages import Response
 MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 128
 MAX_INTERIM = 8
+MAX_SMALL_CHUNKS = 50_000
+"""4 MB in chunks of one byte took two seconds and 350 MB."""
+MAX_MEMBERS = 1_000
+"""180,000 empty gzip members fit into 4 MB, and took a second."""
 
 _LINE_ENDS = b"\r\n"
 _WITHOUT_BODY = frozenset({204, 304})
@@ -43,8 +49,10 @@ class ResponseParser:
         "_parser",
         "_parts",
         "_piece",
+        "_pieces",
         "_size",
         "_tail",
+        "_unfolded",
         "_unparsed",
         "_until_close",
         "begun",
@@ -65,10 +73,12 @@ class ResponseParser:
         self._is_head = is_head
         self._fields: list[tuple[bytes, bytes]] = []
         self._headers: dict[bytes, bytes] = {}
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] = []  # of the body, as sent
+        self._unfolded: list[bytes] = []  # of the body, decompressed
         self._piece = b""  # the latest piece of the body, as sent
+        self._pieces = 0
         self._tail = b""  # the last bytes before the latest segment
-        self._size = 0
+        self._size = 0  # of the body, as sent
         self._unparsed = 0  # bytes since the latest that told something
         self._decoder: BodyDecoder | None = None
         self._until_close = False
@@ -93,6 +103,9 @@ class ResponseParser:
             raise InvalidResponse("The response switches protocols.") from exc
         except httptools.HttpParserError as exc:
             self._stopped(exc)
+        if self._decoder is not None and self._parts:
+            parts, self._parts = self._parts, []
+            self._unfolded.append(self._decoder.decode(b"".join(parts)))
         if self.complete:
             self.keep_alive = self.keep_alive and self._ends_exactly(data)
             return True
@@ -112,8 +125,9 @@ class ResponseParser:
 
         Nothing of the body is kept: a connection may be idle for a long time until `reset`.
         """
-        parts, self._parts, self._piece = self._parts, [], b""
         decoder, self._decoder = self._decoder, None
+        parts = self._parts if decoder is None else self._unfolded
+        self._parts, self._unfolded, self._piece = [], [], b""
         if decoder is not None and not decoder.finished:
             raise InvalidResponse("The compressed body is incomplete.")
         return Response(self.status, self._headers, parts[0] if len(parts) == 1 else b"".join(parts))
@@ -190,16 +204,17 @@ class ResponseParser:
             self._decoder = BodyDecoder(encoding.lower(), self._max_body)
 
     def on_body(self, piece: bytes) -> None:
-        """Keep a piece of the body, decompressed."""
+        """Keep a piece of the body."""
         if self.complete:
             return  # of a surplus response
         self._unparsed = 0
         self._piece = piece
-        if self._decoder is not None:
-            piece = self._decoder.decode(piece)
+        self._pieces += 1
         self._size += len(piece)
-        if self._size > self._max_body:
+        if self._size > self._max_body and self._decoder is None:
             raise ResponseTooLarge(self._max_body)
+        if self._pieces > MAX_SMALL_CHUNKS and self._pieces > MAX_SMALL_CHUNKS + self._size // 64:
+            raise InvalidResponse("The response comes in too many small chunks.")
         self._parts.append(piece)
 
     def on_message_complete(self) -> None:
@@ -225,6 +240,7 @@ class BodyDecoder:
         self._max_body = self._room = room
         self._room_as_sent = room + MAX_HEADER_BYTES
         self._start = b""
+        self._members_left = MAX_MEMBERS
         self._decompressor: zlib._Decompress | None = None
 
     @property
@@ -271,6 +287,9 @@ class BodyDecoder:
         """Return the decompressor of the next gzip member (RFC 1952, section 2.2)."""
         if not self._is_gzip:
             raise InvalidResponse("The compressed body goes on behind its end.")
+        self._members_left -= 1
+        if self._members_left == 0:
+            raise InvalidResponse(f"The compressed body has more than {MAX_MEMBERS} members.")
         return zlib.decompressobj(16 + zlib.MAX_WBITS)
 
 

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.http1 import CallFailed, InvalidResponse, Response, ResponseTooLarge
-from gateway.http1.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_INTERIM, ResponseParser
+from gateway.http1.parser import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_INTERIM,
+    MAX_MEMBERS,
+    MAX_SMALL_CHUNKS,
+    ResponseParser,
+)
 
 MAX_BODY = 1_000_000
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -69,6 +76,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bool]] = {
     ),
     "gzip": (with_length(gzip.compress(b"body"), GZIP), b"body", True),
     "gzip of two members": (with_length(gzip.compress(b"bo") + gzip.compress(b"dy"), GZIP), b"body", True),
+    "gzip of many members": (with_length(gzip.compress(b"x") * MAX_MEMBERS, GZIP), b"x" * MAX_MEMBERS, True),
     "gzip in chunks": (in_chunks(gzip.compress(b"body"), headers=GZIP), b"body", True),
     "gzip of nothing": (with_length(b"", GZIP), b"", True),
     "deflate": (with_length(zlib.compress(b"body"), DEFLATE), b"body", True),
@@ -173,6 +181,7 @@ REFUSED = {
     "gzip cut off": with_length(gzip.compress(b"body")[:-1], GZIP),
     "gzip of one byte": with_length(b"\x1f", GZIP),
     "gzip and more": with_length(gzip.compress(b"body") + b"more", GZIP),
+    "gzip of too many members": with_length(gzip.compress(b"") * (MAX_MEMBERS + 1), GZIP),
     "deflate and more": with_length(zlib.compress(b"body") + b"more", DEFLATE),
     "too many interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_INTERIM + 1),
     "too many headers": OK + b"x: y\r\n" * (MAX_HEADERS + 1) + b"\r\n",
@@ -287,3 +296,22 @@ def test_a_connection_keeps_nothing_of_a_body_that_it_delivered(compressed: bool
         tracemalloc.stop()
     assert before >= size
     assert kept < size / 20
+
+
+@pytest.mark.parametrize("headers", [b"", GZIP], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("count", "size", "is_refused"),
+    [(MAX_SMALL_CHUNKS, 1, False), (MAX_SMALL_CHUNKS + 1_000, 1, True), (MAX_SMALL_CHUNKS + 5_000, 64, False)],
+)
+def test_a_body_may_come_in_so_many_small_chunks(headers: bytes, count: int, size: int, is_refused: bool) -> None:
+    """Each chunk takes time and memory, however little is in it."""
+    whole = b"x" * (count * size - 100)
+    body = zlib.compress(whole, 0, wbits=16 + zlib.MAX_WBITS) if headers else whole
+    sent = in_chunks(*(body[start : start + size] for start in range(0, len(body), size)), headers=headers)
+    reading = ResponseParser(4 * 2**20)
+    if is_refused:
+        with pytest.raises(InvalidResponse, match="too many small chunks"):
+            reading.feed(sent)
+        return
+    assert reading.feed(sent)
+    assert reading.response().body == whole

@@ -1,5 +1,6 @@
 """Hostile clients and a hostile REST API: what they send, each kind as large as the limits allow or larger."""
 
+import gzip
 import json
 import socket
 import socketserver
@@ -32,6 +33,14 @@ def listed(item: bytes, size: int) -> bytes:
 _CHUNKED = b"POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 _SIZED = b"POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _GET = b"GET / HTTP/1.1\r\n\r\n"
+_HEAD = b"HEAD /health HTTP/1.1\r\n\r\n"
+_UPGRADE = (
+    b"GET /graphql HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+)
+
+
+_TYPENAME = b'{"query": "{ __typename }"}'
 
 
 def _request(body: bytes) -> bytes:
@@ -44,7 +53,13 @@ REQUESTS: dict[str, Callable[[], bytes]] = {
     "a chunk extension": lambda: _CHUNKED + b"1;a=" + b"b" * 20 * MEGABYTE,
     "chunks of one byte": lambda: _CHUNKED + b"1\r\n \r\n" * MEGABYTE,
     "pipelined requests": lambda: _GET * (8 * MEGABYTE // len(_GET)),
-    "pipelined operations": lambda: _request(b'{"query": "{ __typename }"}') * 20_000,
+    "pipelined operations": lambda: _request(_TYPENAME) * 20_000,
+    "pipelined requests of all kinds": lambda: (
+        (_request(_TYPENAME) + _HEAD + _CHUNKED + b"%x\r\n%b\r\n0\r\na: b\r\n\r\n" % (len(_TYPENAME), _TYPENAME))
+        * 10_000
+    ),
+    "pipelined upgrades": lambda: (_request(_TYPENAME) * 5 + _UPGRADE) * 2_000,
+    "a WebSocket's empty frames": lambda: _UPGRADE + b"\x81\x80\0\0\0\0" * MEGABYTE,
     "a header without an end": lambda: b"GET / HTTP/1.1\r\nX: " + b"x" * 20 * MEGABYTE,
     "many headers": lambda: b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (20 * MEGABYTE // 6),
     "a body above the limit": lambda: _request(b" " * 20 * MEGABYTE),
@@ -75,12 +90,18 @@ class Answer:
     status: int = 200
     head: bytes = b""
     encoding: bytes = b"identity"
+    chunk: int = 0
+    """The size of its chunks; 0 sends it with its length."""
 
     @property
     def content(self) -> bytes:
         """The bytes on the wire."""
-        head = b"%bHTTP/1.1 %d Any\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
-        return head % (self.head, self.status, self.encoding, len(self.body)) + self.body
+        head = b"%bHTTP/1.1 %d Any\r\nContent-Encoding: %b\r\n" % (self.head, self.status, self.encoding)
+        if not self.chunk:
+            return head + b"Content-Length: %d\r\n\r\n" % len(self.body) + self.body
+        pieces = [self.body[start : start + self.chunk] for start in range(0, len(self.body), self.chunk)]
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
 class HostileServer:
@@ -164,6 +185,17 @@ def _texts(text: bytes) -> Operation:
     return Operation(query, {"a": ids}, dict.fromkeys(ids, thread))
 
 
+def _pages(arguments: str) -> Operation:
+    """Return an operation with many fields that wait for one page, and then read it."""
+    messages = f"messages({arguments}) {{ edges {{ cursor node {{ content }} }} }}"
+    page = b'{"messages": %b, "total": 100}' % listed(b'{"id": "1", "content": "%b"}' % (b"x" * 30_000), 3 * MEGABYTE)
+    return Operation(
+        "query ($a: [ID!]!) {" + _aliases(20, f"threads(ids: $a) {{ {messages} }}") + "}",
+        {"a": ["x"] * 100},
+        {"x": Answer(b'{"id": "x", "message_count": 100}'), "messages?offset=0&limit=100": Answer(page)},
+    )
+
+
 _CUSTOMER = json.dumps(
     {"id": "1", "first_name": "F" * 20, "contacts": "c" * 50, "custom_fields": {"a": [1, 2]}}
 ).encode()
@@ -183,6 +215,15 @@ OPERATIONS: dict[str, Callable[[], Operation]] = {
         {"a": ["x"] * 5 + ["y"]},
         {"x": Answer(_BIG), "y": Answer(status=500)},
     ),
+    "a repeated variable in fragments": lambda: Operation(
+        "query ($a: ID!) { ...A } fragment A on Query {"
+        + _aliases(5, f"threads(ids: [{'$a ' * 100}]) {{ ...B }}")
+        + f"}} fragment B on Thread {{ {_PARTS} }}",
+        {"a": "x"},
+        {"x": Answer(_BIG)},
+    ),
+    "pages of repeated ids": lambda: _pages("first: 100"),
+    "last pages of repeated ids": lambda: _pages("last: 100"),
     "repeated text": lambda: Operation(
         "query ($a: [ID!]!) {" + _aliases(20, "threads(ids: $a) { lastMessage { content } }") + "}",
         {"a": ["x"] * 100},
@@ -223,6 +264,14 @@ OPERATIONS: dict[str, Callable[[], Operation]] = {
     "texts of wide characters": lambda: _texts("\U0001f600".encode() + b"x" * (ALL_TEXTS // 3)),
     "texts with an escaped wide character": lambda: _texts(b"x" * (ALL_TEXTS // 3) + rb"\ud83d\ude00"),
     "a compressed body": lambda: _thread(zlib.compress(_SPACES % (b" " * LARGEST)), encoding=b"deflate"),
+    "many compressed bodies in one": lambda: _thread(gzip.compress(b"") * (LARGEST // 20), encoding=b"gzip"),
+    "chunks of one byte": lambda: _thread(_SPACES % (b" " * (LARGEST // 4)), chunk=1),
+    "compressed chunks of one byte": lambda: _thread(
+        zlib.compress(_SPACES % (b" " * (LARGEST // 4)), 0), encoding=b"deflate", chunk=1
+    ),
+    "repeated keys": lambda: _thread(b'{%b, "id": "x"}' % b",".join([b'"tags": ["a"]'] * (LARGEST // 14))),
+    "numbers beyond any program": lambda: _customer(b'{"a": %b}' % listed(b"1e400", 600_000)),
+    "escapes": lambda: _text(rb"\u0001" * (LARGEST // 6)),
     "a compressed body above the limit": lambda: _thread(zlib.compress(b" " * 20 * LARGEST), encoding=b"deflate"),
     "interim responses": lambda: _thread(b"{}", head=b"HTTP/1.1 100 Continue\r\n\r\n" * 300_000),
     "trailers": lambda: _thread(b"{}", head=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (LARGEST // 6)),

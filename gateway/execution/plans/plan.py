@@ -168,12 +168,13 @@ class _Run:
         return [(step, values, places, _accepted(load)) for load, places in loads.places.items()]
 
     async def _load(self, step: Step, into: Any, at: Any, load: Load, times: int) -> None:
+        pace = self._context.pace
         body = await load.body(self._context.loaders)
         if load.tail is not None and body is not None:
+            await pace.turn()
             load, body = await load.tail_body(self._context.loaders, body)
         if body is None:
             return
-        pace = self._context.pace
         await pace.turn()
         if isinstance(into, list):
             times *= len(at)

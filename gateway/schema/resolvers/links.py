@@ -144,9 +144,7 @@ class Link:
         if loads is None:
             return None
         if isinstance(loads, Load):
-            value = await _value(context, loads)
-            await context.pace.turn()
-            return value
+            return await _value(context, loads)
         return await self._all(context, loads)
 
     def _of(self, parent: Record | None) -> Any:
@@ -172,9 +170,14 @@ class Link:
 
 
 async def _value(context: OperationContext, load: Load) -> Record | None:
+    """Return the value of a load. All that wait for one body can go on in the same turn of the event loop."""
     body = await load.body(context.loaders)
+    await context.pace.turn()
     if load.tail is not None and body is not None:
         load, body = await load.tail_body(context.loaders, body)
+        await context.pace.turn()
+    if context.budget.exceeded is not None:
+        raise context.budget.exceeded
     return None if body is None else load.source.value(body.record(), load.page)
 
 
