@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.sandbox import Fault
 from tests.auth.issuer import eventually
 from tests.web.streams.conftest import LiveGateway
 from tests.web.streams.responses import EVENTS, events_of, streamed
@@ -57,6 +58,22 @@ def test_a_subscription_that_does_not_begin_is_counted_and_logged(
     assert live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 1
     (line,) = (record.fields for record in caplog.records if record.getMessage() == "subscription")  # type: ignore[attr-defined]
     assert (line["type"], line["errors"]) == ("subscription", ("BAD_USER_INPUT",))
+
+
+def test_a_subscription_that_ends_with_an_error_is_counted_and_logged_with_it(
+    start_live: Callable[..., LiveGateway], caplog: pytest.LogCaptureFixture
+) -> None:
+    live = start_live(metrics_port=0)
+    live.sandbox.faults.add(Fault("thread", "th-1", status=403))
+    with caplog.at_level(logging.INFO), streamed(live, THREAD, EVENTS) as response:
+        _, result, _ = events_of(response)
+        assert [error["extensions"]["code"] for error in result.data["errors"]] == ["FORBIDDEN"]
+        labels = {"type": "subscription", "code": "FORBIDDEN"}
+        eventually(lambda: live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 1)
+    labels["code"] = "OK"
+    assert not live.registry.get_sample_value(f"{PREFIX}operations_total", labels)
+    (line,) = (record.fields for record in caplog.records if record.getMessage() == "subscription")  # type: ignore[attr-defined]
+    assert (line["ended"], line["results"], line["errors"]) == ("unauthorized", 1, ("FORBIDDEN",))
 
 
 def test_the_time_from_a_webhook_to_a_delivery_is_measured(start_live: Callable[..., LiveGateway]) -> None:

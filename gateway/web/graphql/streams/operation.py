@@ -124,7 +124,9 @@ class StreamedOperation:
                         await self._first_result(subscription)
                     report.results += 1
                     if is_last:
-                        await sink.refuse(msgspec.json.decode(result)["errors"])
+                        errors = msgspec.json.decode(result)["errors"]
+                        report.codes = tuple(each["extensions"]["code"] for each in errors)
+                        await sink.refuse(errors)
                     else:
                         await sink.send(self._explained(result, subscription))
             finally:

@@ -31,6 +31,8 @@ class OpenSubscription:
     """What is counted of a subscription while it is open."""
 
     results: int = 0
+    codes: tuple[str, ...] = ()
+    """Those of the errors with which it ended."""
 
 
 class StreamReporter:
@@ -65,7 +67,7 @@ class StreamReporter:
             ended = subscription.ended or EndReason.CLIENT
             self._ended[transport, ended] += 1
             execution = subscription.execution
-            self._operations.count(execution.type, ())
+            self._operations.count(execution.type, report.codes)
             if logger.isEnabledFor(logging.INFO):
                 fields = {
                     "requestId": request_id,
@@ -77,6 +79,7 @@ class StreamReporter:
                     "ended": ended,
                     "results": report.results,
                     "ms": round((self._clock() - began) * 1000, 1),
+                    **({"errors": report.codes} if report.codes else {}),
                 }
                 log_fields(logging.INFO, "subscription", fields)
 
