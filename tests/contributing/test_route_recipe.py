@@ -35,6 +35,7 @@ OTHERS = ("tls", "login", "connection", "seeded_bug", "-thread", "-messages", "-
 RELEVANT = " and ".join(f"not {each}" for each in OTHERS)
 FAILED, CANNOT_BE_IMPORTED = 1, 4  # exit codes of pytest
 EXPORTS = {"schema.graphql": ["-m", "gateway", "schema"], "": ["-m", "tests.reference"]}
+EXPORTED = ["schema.graphql", "docs/reference"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ STEPS = [*dict.fromkeys(change.file for change in CHANGES), "exports"]
 
 
 def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "GATEWAY_PROPERTY_CASES": "40"}
+    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "", "GATEWAY_PROPERTY_CASES": "40"}
     return subprocess.run(  # noqa: S603 - our own tests and commands
         [sys.executable, *arguments], cwd=copy, env={**os.environ, **own}, capture_output=True, text=True, check=False
     )
@@ -74,28 +75,41 @@ def run_tests(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return python(copy, "-m", "pytest", "-q", "-x", "-n0", "-rA", "-p", "no:cacheprovider", *arguments)
 
 
-@pytest.fixture
-def apply(tmp_path: Path) -> Callable[[Collection[str]], Path]:
-    """Copy the package, and apply the steps of the recipe."""
+def copy_to(folder: Path, names: Collection[str]) -> None:
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=LEFT_OUT, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, folder / name)
 
-    def copied(steps: Collection[str]) -> Path:
-        for name in NEEDED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, tmp_path / name, ignore=LEFT_OUT)
-            else:
-                shutil.copy(source, tmp_path / name)
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package. It is one for all steps, so that it keeps its bytecode."""
+    folder = tmp_path_factory.mktemp("copy")
+    copy_to(folder, NEEDED)
+    return folder
+
+
+@pytest.fixture
+def apply(copy: Path) -> Callable[[Collection[str]], Path]:
+    """Apply steps of the recipe to the copy as it was before them."""
+
+    def applied(steps: Collection[str]) -> Path:
+        copy_to(copy, [change.file for change in CHANGES])
+        copy_to(copy, EXPORTED)
         for change in CHANGES:
             if change.file in steps:
-                change.apply(tmp_path)
+                change.apply(copy)
         if "exports" in steps:
             for file, arguments in EXPORTS.items():
-                written = python(tmp_path, *arguments)
+                written = python(copy, *arguments)
                 if file and written.returncode == 0:
-                    (tmp_path / file).write_text(written.stdout, encoding="utf-8")
-        return tmp_path
+                    (copy / file).write_text(written.stdout, encoding="utf-8")
+        return copy
 
-    return copied
+    return applied
 
 
 def test_the_recipe_changes_three_files_of_the_package() -> None:
