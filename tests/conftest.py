@@ -18,9 +18,10 @@ from gateway.schema import FederatedSchema, build_schema
 from gateway.server.config import gateway_config
 from gateway.server.listeners import bind
 from gateway.settings import PREFIX
+from tests.forkserver import ForkServer
 from tests.harness import NO_CERTIFICATES, Gateway, StartGateway, settings, with_account
 from tests.http1.raw_server import Authority
-from tests.programs import MODULE, Program, Start
+from tests.programs import Program, Start, environment
 from tests.selection import Selection
 
 
@@ -97,13 +98,23 @@ def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
 
 
-@pytest.fixture
-def begin(servers: ExitStack, tmp_path: Path, bytecode: dict[str, str]) -> Start:
-    """Start a command in an empty directory; ``env`` holds settings by field name."""
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.stop()
 
-    def begin_program(*arguments: str, command: tuple[str, ...] = MODULE, **env: str) -> Program:
-        variables = {**bytecode, **{f"GATEWAY_{name.upper()}": value for name, value in env.items()}}
-        program = Program((*command, *arguments), tmp_path, variables)
+
+@pytest.fixture
+def begin(servers: ExitStack, tmp_path: Path, bytecode: dict[str, str], fork_server: ForkServer) -> Start:
+    """Start the gateway, or another command, in an empty directory; ``env`` holds settings by field name."""
+
+    def begin_program(*arguments: str, command: tuple[str, ...] | None = None, **env: str) -> Program:
+        variables = {f"GATEWAY_{name.upper()}": value for name, value in env.items()}
+        if command is None:
+            program = Program(fork_server.start(arguments, tmp_path, environment(variables)))
+        else:
+            program = Program.start((*command, *arguments), tmp_path, {**bytecode, **variables})
         servers.callback(program.kill)
         return program
 

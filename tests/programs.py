@@ -13,14 +13,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO
+from typing import IO, Self
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.forkserver import Forked
+
 # Seconds that a test waits for a process to print or do something. Only a failing test waits so long.
 TIMEOUT_SECONDS = 90
 MODULE = (sys.executable, "-m", "gateway")
+
+
+def environment(more: dict[str, str]) -> dict[str, str]:
+    """Return the variables of this process, without those of a proxy, and more."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | more
 
 
 class Lines:
@@ -70,22 +77,28 @@ class Lines:
 class Program:
     """A running command that leads its own process group, as in a terminal."""
 
-    def __init__(self, command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        self.process = subprocess.Popen(  # noqa: S603 - the test's own command
-            command,
-            cwd=cwd,
-            env={**environment, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
+        self.process = process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.out = Lines(process.stdout)
+        self.err = Lines(process.stderr)
+
+    @classmethod
+    def start(cls, command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> Self:
+        """Start a command in a new process."""
+        return cls(
+            subprocess.Popen(  # noqa: S603 - the test's own command
+                command,
+                cwd=cwd,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                start_new_session=True,
+            )
         )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.out = Lines(self.process.stdout)
-        self.err = Lines(self.process.stderr)
 
     def end(self, timeout: float = TIMEOUT_SECONDS) -> int:
         """Wait for its end, and return the exit status."""
@@ -93,7 +106,8 @@ class Program:
 
     def interrupt(self, number: int) -> None:
         """Send a signal to the whole group, as Ctrl-C does."""
-        os.killpg(self.process.pid, number)
+        with suppress(ProcessLookupError):  # a fork that has ended is not there until the test asks for its status
+            os.killpg(self.process.pid, number)
 
     def interrupt_until_it_ends(self, number: int) -> int:
         """Send a signal repeatedly, so that one arrives while the interpreter exits. Return the exit status."""

@@ -22,7 +22,7 @@ from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.schema import build_schema
 from tests.auth.issuer import Issuer
 from tests.harness import SERVICE, Clock
-from tests.programs import TIMEOUT_SECONDS, Program, Start, is_open, outcome, serving
+from tests.programs import MODULE, TIMEOUT_SECONDS, Program, Start, is_open, outcome, serving
 
 THREAD = '{ thread(id: "th-1") { id } }'
 WRONG = "wrong-password-that-nobody-may-see"
@@ -281,7 +281,7 @@ def test_serve_rejects_wrong_settings_by_name_without_their_values(begin: Start)
 
 def test_the_console_script_and_the_module_are_the_same_program(begin: Start) -> None:
     script = (str(Path(sysconfig.get_path("scripts")) / "gochat-gateway"),)
-    for program in (begin("--version", command=script), begin("--version")):
+    for program in (begin("--version", command=script), begin("--version", command=MODULE)):
         assert outcome(program) == (0, f"gochat-gateway {__version__}\n", "")
 
 

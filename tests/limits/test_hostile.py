@@ -73,7 +73,7 @@ def gateway(
             **({} if request.param == "plans" else {"max_response_fields": 20_000}),
         }
         env = {f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
-        program = Program((*MODULE, "serve"), tmp_path_factory.mktemp("gateway"), {**bytecode, **env})
+        program = Program.start((*MODULE, "serve"), tmp_path_factory.mktemp("gateway"), {**bytecode, **env})
         try:
             yield Gateway(program, rest_api)
         finally:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness import SERVICE
 from tests.limits.watch import Watch, slowness
-from tests.programs import Start, serving
+from tests.programs import MODULE, Start, serving
 from tests.writes.uploads.forms import BOUNDARY, PREFLIGHT, form, upload
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def posting(url: str, body: bytes) -> Callable[[], None]:
 def program(begin: Start, upstream: str) -> tuple[str, int]:
     """The URL and the process id of a gateway in a process of its own, which has had uploads before."""
     options = {**SERVICE, "mutations": "true", "operation_timeout": "60", "upstream_read_timeout": "60"}
-    program = begin("serve", "--port", "0", upstream_url=upstream, **options)
+    program = begin("serve", "--port", "0", command=MODULE, upstream_url=upstream, **options)
     url = serving(program)
     for _ in range(3):
         posting(url, form(upload([b"x" * 400_000] * 10)))()

@@ -35,7 +35,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.upstream.contract.model import Event as ContractEvent
 from gateway.web.graphiql.page import GraphiQL
 from tests.harness import FIELDS, Clock, Gateway, StartGateway
-from tests.programs import Program, Start, serving
+from tests.programs import MODULE, Program, Start, serving
 from tests.upstream.redis_server import RedisServer
 from tests.upstream.test_fault_matrix import FAULTS, HTML
 
@@ -240,14 +240,14 @@ def test_no_secret_is_among_a_process_arguments_or_in_its_log(
         (tmp_path / ".env").write_text(f"GATEWAY_UPSTREAM_PASSWORD={PASSWORD}\n")
         settings = {"upstream_identity": "service", "upstream_username": USER, "inbound_auth": "none"}
         cache = {"cache_url": redis.url, "cache_secret": CACHE_SECRET, "shutdown_delay": "0"}
-        program = begin(
-            "serve", "--port", "0", "--workers", "2", "--log-level", "debug", upstream_url=upstream, **settings, **cache
-        )
+        options = ("serve", "--port", "0", "--workers", "2", "--log-level", "debug")
+        program = begin(*options, command=MODULE, upstream_url=upstream, **settings, **cache)
         url = serving(program)
         with_redis = _ask(url)
         redis.kill()
         without = _ask(url)
         arguments = "\n".join(_arguments(program))
+        assert "--log-level" in arguments
         assert "spawn_main" in arguments, "the workers' arguments are included"
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.end() == 0

@@ -23,7 +23,7 @@ def gateway(folder: Path, chosen: dict[str, str]) -> Iterator[Program]:
     """Start a gateway with these settings, with a webhook, and kill it in the end."""
     own = {"webhook_authorization": SECRET, "log_level": "info", **chosen}
     variables = {f"GATEWAY_{name.upper()}": value for name, value in own.items()}
-    program = Program((*MODULE, "serve", "--port", "0"), folder, variables)
+    program = Program.start((*MODULE, "serve", "--port", "0"), folder, variables)
     try:
         yield program
     finally:
