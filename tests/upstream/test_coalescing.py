@@ -56,6 +56,19 @@ async def test_identical_calls_are_one_call_per_credential(client: UpstreamClien
         assert f"caller:{list(USERS)[number % len(USERS)]}" in answer["tags"]
 
 
+async def test_a_call_that_must_be_fresh_joins_none_that_began_before(client: UpstreamClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, hold="early"))
+    viewer = viewers(sandbox)[0]
+    early = asyncio.create_task(ask(client, viewer))
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    deadline = asyncio.get_running_loop().time() + 20
+    assert await client.thread(CallContext(viewer, deadline, fresh=True), "th-1") is not None
+    assert not early.done()
+    assert sandbox.count("thread") == 2
+    sandbox.release("early")
+    await early
+
+
 async def test_a_failure_reaches_all_that_share_the_call_and_is_not_cached(
     client: UpstreamClient, sandbox: Sandbox
 ) -> None:

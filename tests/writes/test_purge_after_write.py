@@ -56,6 +56,19 @@ def test_a_read_that_is_under_way_is_not_joined_after_a_write(start: StartGatewa
     assert before != [["new"]]
 
 
+def test_a_read_back_joins_no_read_that_began_before_its_write(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, carry_out=True, hold="gate"))
+    before: list[Any] = []
+    early = threading.Thread(target=lambda: before.append(tags(gateway)))
+    early.start()
+    sandbox.wait_for_calls(1, route="thread")
+    sandbox.faults.add(Fault("message", times=1, drop="before", carry_out=True))
+    answer = send(gateway, content="Hello")
+    assert (answer["outcome"], answer["message"]["content"]) == ("APPLIED", "Hello")
+    sandbox.release("gate")
+    early.join()
+
+
 def test_the_thread_in_the_answer_is_the_one_after_the_write(gateway: Gateway) -> None:
     document = """
     mutation {

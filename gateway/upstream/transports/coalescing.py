@@ -33,7 +33,7 @@ class Coalescing:
 
     async def send(self, request: RestRequest) -> Response:
         """Send the request, or wait for the response to an identical one."""
-        if not request.is_safe:
+        if not request.is_safe or request.fresh:
             return await self._following.send(request)
         key = (request.authorization, request.target)
         shared = self._in_flight.get(key)
