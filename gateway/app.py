@@ -49,6 +49,7 @@ from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.decode import RequestReader, room_for, room_metrics
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
+from gateway.web.graphql.explain import ExplainEndpoint
 from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.graphql.response import Responder
 from gateway.web.graphql.streams.drain import OpenStreams
@@ -67,6 +68,7 @@ from gateway.web.shutdown import Draining
 from gateway.web.webhook.endpoint import build_webhook, build_webhook_rate, webhook_metrics
 
 GRAPHQL_PATH = "/graphql"
+EXPLAIN_PATH = "/graphql/explain"
 _GC_THRESHOLDS = (10_000, 2, 10)
 
 
@@ -121,6 +123,7 @@ def create_app(
         *health.routes(),
         *([] if endpoint.page is None else endpoint.page.routes()),
         *([] if webhook is None else [webhook.route()]),
+        *([Route(EXPLAIN_PATH, _explain_endpoint(endpoint))] if settings.http.explain else []),
     ]
     app = _application(endpoint, sockets, health, routes, settings.http, lifespan)
     app.state.graphiql = endpoint.page
@@ -211,6 +214,13 @@ def _endpoints(
         page=_page(settings),
     )
     return endpoint, WebSocketEndpoint(services, csrf, draining)
+
+
+def _explain_endpoint(endpoint: GraphQLEndpoint) -> ExplainEndpoint:
+    """Return the endpoint that predicts the calls of what ``endpoint`` executes."""
+    return ExplainEndpoint(
+        endpoint.authentication, endpoint.rate_limit, endpoint.reader, endpoint.responder, endpoint.streams
+    )
 
 
 def _page(settings: Settings) -> GraphiQLPage | None:

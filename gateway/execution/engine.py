@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 from graphql import GraphQLError, GraphQLField, OperationType
-from graphql.execution import get_argument_values, get_variable_values
+from graphql.execution import VariableValues, get_argument_values, get_variable_values
 from prometheus_client.core import Metric
 
 from gateway.compat.graphql_core import execute_counted, execute_incrementally, fragments_of
 from gateway.compat.strawberry import graphql_schema
 from gateway.errors import BadUserInput, GatewayError, RequestError, ResponseTooLarge
+from gateway.execution.cost.breakdown import breakdown
 from gateway.execution.cost.policy import CostLimiter, CostPolicy
 from gateway.execution.documents.cache import DocumentCache, ValidDocument
 from gateway.execution.documents.incremental_directives import without_incremental_directives
@@ -112,6 +113,32 @@ class Engine:
 
     def prepare(self, operation: Operation, context: OperationContext) -> Prepared:
         """Return what is needed to execute an operation; raise RequestError if it may not begin."""
+        document, variables = self._read(operation, context)
+        predicted = self._costs.predict(document, operation.name, variables, context)
+        return Prepared(operation, document, variables, predicted)
+
+    def read(self, operation: Operation, context: OperationContext) -> Prepared:
+        """Return an operation as `prepare` does, but without its cost: it need not be executed."""
+        return Prepared(operation, *self._read(operation, context), None)
+
+    def explain(self, prepared: Prepared, context: OperationContext, times: int = 1) -> Result:
+        """Return the predicted REST calls of an operation; the errors with which it may not begin stand beside them.
+
+        ``times`` is how often it is executed at once. Raises RequestError if its variables are wrong.
+        """
+        document, name = prepared.document, prepared.operation.name
+        prediction = self._costs.explain(document, name, self._values(prepared), context)
+        execution = context.execution
+        payload = {"operation": {"type": execution.type, "name": execution.name}}
+        payload |= breakdown(prediction, self._costs.policy)
+        try:
+            self._costs.require(prediction.total, document, name, times)
+        except RequestError as exc:
+            refusal = refused(exc, context.request_id)
+            return msgspec.structs.replace(refusal, payload={**refusal.payload, **payload})
+        return Result(payload)
+
+    def _read(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, Variables]:
         execution = context.execution
         with self._step("document"):
             document = self.documents.get(operation.document)
@@ -122,8 +149,7 @@ class Engine:
             execution.name = node.name.value
         variables = self.documents.variables(document, operation.name, operation.variables)
         variables.require_places(operation.uploads)
-        predicted = self._costs.predict(document, operation.name, variables, context)
-        return Prepared(operation, document, variables, predicted)
+        return document, variables
 
     def is_subscription(self, operation: Operation) -> bool:
         """Return whether an operation is a subscription; raise RequestError if its document is refused."""
@@ -135,11 +161,7 @@ class Engine:
         Raises RequestError if the operation has no such field, or its variables or arguments are wrong.
         """
         operation = prepared.document.operation(prepared.operation.name)
-        values = prepared.variables.values
-        if values is None:
-            inputs = prepared.operation.variables or {}
-            errors = get_variable_values(self._schema, operation.variable_definitions or (), inputs)
-            raise RequestError(errors if isinstance(errors, list) else [], BadUserInput.code)
+        values = self._values(prepared)
         selection = Selection(self._schema, fragments_of(prepared.document.node), operation, values)
         of = selection.root_type
         for selected, *_others in selection.root(of).values():
@@ -149,6 +171,15 @@ class Engine:
             except GraphQLError as exc:
                 raise RequestError([exc], BadUserInput.code) from exc
         raise RequestError([GraphQLError("The subscription selects nothing.")], BadUserInput.code)
+
+    def _values(self, prepared: Prepared) -> VariableValues:
+        """Return the values of the variables; raise RequestError with what is wrong with them."""
+        values = prepared.variables.values
+        if values is None:
+            definitions = prepared.document.operation(prepared.operation.name).variable_definitions or ()
+            errors = get_variable_values(self._schema, definitions, prepared.operation.variables or {})
+            raise RequestError(errors if isinstance(errors, list) else [], BadUserInput.code)
+        return values
 
     def require_cost(self, prepared: Prepared, times: int) -> None:
         """Raise RequestError if an operation that is executed several times at once costs too much."""

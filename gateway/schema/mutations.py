@@ -1,5 +1,6 @@
 """The mutations: from the input of each to its write, and from what is known of that to its payload."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import strawberry
@@ -18,6 +19,7 @@ from gateway.schema.inputs import (
     status_errors,
 )
 from gateway.schema.payloads import (
+    MESSAGE_CALLS,
     CreateChatTokenPayload,
     CreateMessagePayload,
     UpdateThreadPayload,
@@ -26,7 +28,7 @@ from gateway.schema.payloads import (
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext
 from gateway.schema.resolvers.links import makes_calls
 from gateway.schema.resolvers.records import Record
-from gateway.upstream.contract import THREAD
+from gateway.upstream.contract import CREATE_CHAT_TOKEN, CREATE_MESSAGE, THREAD, UPDATE_THREAD, Route
 from gateway.upstream.writes.chat_token import ChatTokenRequest
 from gateway.upstream.writes.message import NewMessage
 from gateway.upstream.writes.outcome import Answer, Outcome
@@ -35,10 +37,10 @@ from gateway.upstream.writes.write import Write
 from gateway.upstream.writes.writer import ERROR, WRITE_SCOPE, Requested
 
 # A look before the write, the write, and two looks after it.
-_UPDATE_CALLS = 4
+_UPDATE_CALLS: Mapping[Route, int] = {UPDATE_THREAD: 1, THREAD: 3}
 # The write, and two searches of the thread and two pages of messages.
-_MESSAGE_CALLS = 7
-_TOKEN_CALLS = 1
+_MESSAGE_CALLS: Mapping[Route, int] = {CREATE_MESSAGE: 1, **{route: 2 * most for route, most in MESSAGE_CALLS.items()}}
+_TOKEN_CALLS: Mapping[Route, int] = {CREATE_CHAT_TOKEN: 1}
 
 _UPDATE_NAMES = rest_names(UpdateThreadInput)
 _MESSAGE_NAMES = rest_names(CreateMessageInput)
@@ -97,7 +99,7 @@ async def _performed(context: OperationContext, write: Write, names: Any, key: s
     return answer
 
 
-def _mutation(resolver: Any, calls: int, description: str) -> Any:
+def _mutation(resolver: Any, calls: Mapping[Route, int], description: str) -> Any:
     metadata: Record = {**makes_calls(calls), **needs(WRITE_SCOPE)}
     return strawberry.mutation(resolver=resolver, metadata=metadata, description=description)
 

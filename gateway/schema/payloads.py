@@ -4,6 +4,7 @@ A payload is a record with the outcome, the ids of its thread and its message, a
 way. The thread is read through a loader that holds its body: so it is read as in a query.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -15,12 +16,12 @@ from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import Record, RestBody, read_object, read_objects
 from gateway.schema.scalars import BigInt
 from gateway.schema.types import THREAD_SOURCE, Message, Thread
-from gateway.upstream.contract import MESSAGES, THREAD, Read
+from gateway.upstream.contract import MESSAGES, THREAD, Read, Route
 from gateway.upstream.writes.message import NewMessage, find_message
 from gateway.upstream.writes.outcome import Answer, Outcome
 
-MESSAGE_CALLS = 3
-"""How many REST calls finding a message takes at most: its thread, and two pages of messages."""
+MESSAGE_CALLS: Mapping[Route, int] = {THREAD: 1, MESSAGES: 2}
+"""The REST calls that finding a message takes at most: its thread, and two pages of messages."""
 
 
 @strawberry.enum(description="What is known of a write.")

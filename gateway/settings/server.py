@@ -69,7 +69,8 @@ class HttpSettings(Group):
     explain: bool = Field(
         alias="GATEWAY_EXPLAIN",
         default=False,
-        description="Answer requests with the header `Gateway-Explain: 1` with their REST calls. Not for production.",
+        description="Answer requests with the header `Gateway-Explain: 1` with their REST calls, and serve "
+        "`/graphql/explain`, which predicts the calls of an operation. Not for production.",
     )
 
     @field_validator("cors_origins")

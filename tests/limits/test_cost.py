@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from gateway.auth import Viewer
+from gateway.errors import RequestError
 from gateway.execution.cost.policy import CostPolicy
 from gateway.execution.engine import Engine, EngineOptions
 from gateway.execution.operation import Operation
@@ -222,12 +225,25 @@ def loop() -> Iterator[asyncio.Runner]:
 
 
 async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[Cost | None, int]:
-    """Return the cost that the engine reports, and the number of calls that arrived."""
+    """Return the cost that the engine reports, and the number of calls that arrived.
+
+    Of each route there are at most as many as are explained, and all together are not more than the cost.
+    """
     upstream = Upstream(world)
     client = UpstreamClient(upstream)
     writer = Writer(client, no_purge, keys=IdempotencyKeys(KeyMemory(), b"secret"))
-    context = ContextFactory(client, writer, 10, 100).build(Viewer("Bearer token"), "request")
-    return (await engine.execute(operation, context)).cost, len(upstream.calls)
+    contexts = ContextFactory(client, writer, 10, 100)
+    context, explaining = (contexts.build(Viewer("Bearer token"), "request") for _ in range(2))
+    cost = (await engine.execute(operation, context)).cost
+    if cost is not None and context.execution.executor != "none":
+        with suppress(RequestError):
+            calls = engine.explain(engine.read(operation, explaining), explaining).payload["calls"]
+            explained = Counter({each["route"]: 0 for each in calls})
+            for each in calls:
+                explained[each["route"]] += each["predicted"]
+            assert Counter(report.route for report in context.reports) <= explained
+            assert explained.total() <= cost.predicted
+    return cost, len(upstream.calls)
 
 
 # The lists of these worlds have at most two items.

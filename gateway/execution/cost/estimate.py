@@ -9,10 +9,11 @@ the same as something else.
 Most operations cost the same whatever their variables are. Their cost is computed once and kept with the document.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 from graphql import (
@@ -41,6 +42,7 @@ from gateway.execution.selection import ConditionalOperation, Conditions, NotPla
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.links import Link, Load, RestSource, calls_of, link_of, python_arguments
+from gateway.upstream.contract import Route
 
 # Each variable in a @skip or an @include can double the number of variants.
 _MAX_VARIANTS = 4
@@ -48,6 +50,10 @@ _MAX_VARIANTS = 4
 _MAX_FIELDS = 10_000
 TOO_LARGE = 1_000_000
 """The prediction for an operation with too many fields to be searched."""
+
+
+Path: TypeAlias = tuple[str, ...]
+"""The response keys of a field and of those around it, as in the ``path`` of an error but without the indices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +67,8 @@ class CallField:
     """The fields between the root of the REST body that holds its parents and its parents."""
     times: int
     """How many parents there are at that place."""
+    path: Path
+    """Where it stands in the operation."""
     below: Mapping[RestSource, tuple["CallField", ...]]
 
     @property
@@ -73,6 +81,23 @@ class CallField:
         """How many REST calls it takes for one parent at most, whatever the variables are; for one item of a list."""
         names = {each.name.value for each in self.node.arguments or ()}
         return 2 if self.link.tail_argument in names else 1
+
+
+class OwnCalls(NamedTuple):
+    """The calls of one route that the resolver of a field makes by itself."""
+
+    route: Route
+    most: int
+    path: Path
+
+
+class Prediction(NamedTuple):
+    """The predicted calls of an operation, by route and by field. A call that several fields need is one of each."""
+
+    total: int
+    """What `OperationCost.predict` returns."""
+    routes: Mapping[Route, int]
+    fields: Mapping[tuple[Route, Path], int]
 
 
 class OperationCost:
@@ -96,12 +121,34 @@ class OperationCost:
         values = variables.values
         if values is None:
             return 0  # the operation does not begin
-        variant = self._only or self._variant(self._operation.conditions(values))
+        variant = self._variant(values)
         if variant.total is not None:
             return variant.total
-        return variant.own + _Counter(context, values, limit - variant.own).count(variant.fields)
+        return variant.own_total + _Counter(context, values, limit - variant.own_total).count(variant.fields)
 
-    def _variant(self, conditions: Conditions) -> "_Variant":
+    def explain(self, context: OperationContext, values: VariableValues, limit: int) -> Prediction:
+        """Return the prediction by route and by field. The same `_Counter` counts both, up to ``limit``.
+
+        A field whose arguments are refused makes no call, and is not listed.
+        """
+        variant = self._variant(values)
+        counter = _Counter(context, values, limit - variant.own_total, needed=defaultdict(dict))
+        counted = variant.own_total + counter.count(variant.fields)
+        routes: Counter[Route] = Counter()
+        fields: Counter[tuple[Route, Path]] = Counter()
+        for own in variant.own:
+            routes[own.route] += own.most
+            fields[own.route, own.path] += own.most
+        for (route, *_), calls in counter.seen.items():
+            routes[route] += calls
+        for (route, path), by_key in (counter.needed or {}).items():
+            fields[route, path] += sum(by_key.values())
+        return Prediction(counted if variant.total is None else variant.total, routes, fields)
+
+    def _variant(self, values: VariableValues) -> "_Variant":
+        return self._only or self._of(self._operation.conditions(values))
+
+    def _of(self, conditions: Conditions) -> "_Variant":
         variant: _Variant | None = self._variants.get(conditions)
         if variant is None:
             variant = self._variants[conditions] = self._search(conditions)
@@ -113,18 +160,24 @@ class OperationCost:
         try:
             fields = finder.root()
         except _TooManyFieldsError:
-            return _Variant((), 0, TOO_LARGE)
+            return _Variant((), (), TOO_LARGE)
         except GraphQLError:
-            return _Variant((), 0, 0)  # a condition without a value at the root: the operation fails
-        return _Variant(fields, finder.own, finder.own + _sum(fields) if _are_all_different(fields) else None)
+            return _Variant((), (), 0)  # a condition without a value at the root: the operation fails
+        found = _Variant(fields, tuple(finder.own), None)
+        return found._replace(total=found.own_total + _sum(fields)) if _are_all_different(fields) else found
 
 
 class _Variant(NamedTuple):
     """The fields that cost calls, the calls of resolvers beside those, and the sum where it is constant."""
 
     fields: tuple[CallField, ...]
-    own: int
+    own: tuple[OwnCalls, ...]
     total: int | None
+
+    @property
+    def own_total(self) -> int:
+        """How many calls the resolvers make by themselves."""
+        return sum(each.most for each in self.own)
 
 
 def most_calls(
@@ -139,7 +192,7 @@ def most_calls(
     selection = select(schema, node, _operations(node)[index], {})
     finder = _Finder(selection, list_size)
     try:
-        return _sum(finder.root(), items=items) + finder.own
+        return _sum(finder.root(), items=items) + sum(own.most for own in finder.own)
     except _TooManyFieldsError:
         return TOO_LARGE
 
@@ -157,6 +210,14 @@ class _TooManyFieldsError(Exception):
     """There are too many fields to search."""
 
 
+class _Position(NamedTuple):
+    """Where a selection stands: see `CallField`."""
+
+    place: tuple[str, ...] = ()
+    times: int = 1
+    path: Path = ()
+
+
 @dataclass(slots=True)
 class _Finder:
     """Finds the fields that cost a call."""
@@ -164,17 +225,14 @@ class _Finder:
     selection: Selection
     list_size: int
     left: int = _MAX_FIELDS
-    own: int = 0
-    """How many calls the resolvers of fields make by themselves."""
+    own: list[OwnCalls] = field(default_factory=list)
 
     def root(self) -> tuple[CallField, ...]:
         """Return the fields that cost a call in the whole operation."""
         of = self.selection.root_type
-        return self.below(self.selection.root(of), of)
+        return self.below(self.selection.root(of), of, _Position())
 
-    def below(
-        self, grouped: GroupedFieldSet, of: GraphQLObjectType, place: tuple[str, ...] = (), times: int = 1
-    ) -> tuple[CallField, ...]:
+    def below(self, grouped: GroupedFieldSet, of: GraphQLObjectType, position: _Position) -> tuple[CallField, ...]:
         """Return the fields that cost a call in a selection of the type ``of``."""
         self.left -= len(grouped)
         if self.left < 0:
@@ -185,32 +243,33 @@ class _Finder:
             if name in of.fields:
                 # Two aliases of a mutation are two writes; two of any other field are the same object.
                 at = key if of is self.selection.schema.mutation_type else name
-                found.extend(self._field(at, of.fields[name], selected, place, times))
+                here = position._replace(path=(*position.path, key))
+                found.extend(self._field(at, of.fields[name], selected, here))
         return tuple(found)
 
-    def _field(
-        self, name: str, of: GraphQLField, selected: Any, place: tuple[str, ...], times: int
-    ) -> tuple[CallField, ...]:
-        self.own += times * calls_of(of)
+    def _field(self, name: str, of: GraphQLField, selected: Any, here: _Position) -> tuple[CallField, ...]:
+        """Return the fields that cost a call from this one down. ``here`` is where its parents are, and its path."""
+        place, times, path = here
+        self.own += [OwnCalls(route, times * most, path) for route, most in calls_of(of).items()]
         link = link_of(of)
         if link is not None and all(source.route is None for source in link.sources):
-            return tuple(each for source in link.sources for each in self._source(source, selected))
+            return tuple(each for source in link.sources for each in self._source(source, selected, path))
         if link is not None:
-            below = {source: self._source(source, selected) for source in link.sources}
-            return (CallField(link, of, selected[0].node, place, times, below),)
+            below = {source: self._source(source, selected, path) for source in link.sources}
+            return (CallField(link, of, selected[0].node, place, times, path, below),)
         named = get_named_type(of.type)
         if not isinstance(named, GraphQLObjectType):
             return ()
         each = times * self.list_size if isinstance(get_nullable_type(of.type), GraphQLList) else times
-        return self.below(self._selected(selected, named), named, (*place, name), each)
+        return self.below(self._selected(selected, named), named, _Position((*place, name), each, path))
 
-    def _source(self, source: RestSource, selected: Any) -> tuple[CallField, ...]:
+    def _source(self, source: RestSource, selected: Any, path: Path) -> tuple[CallField, ...]:
         of = self.selection.schema.type_map[source.type_name]
         if not isinstance(of, GraphQLObjectType):
             return ()
         # An object has the same place, whether it is the whole body or a part of it.
         place = () if source.part is None else (source.part,)
-        return self.below(self._selected(selected, of), of, place)
+        return self.below(self._selected(selected, of), of, _Position(place, path=path))
 
     def _selected(self, selected: Any, of: GraphQLObjectType) -> GroupedFieldSet:
         try:
@@ -258,6 +317,8 @@ class _Counter:
     limit: int
     total: int = 0
     seen: dict[Any, int] = field(default_factory=dict)
+    needed: dict[tuple[Route, Path], dict[Any, int]] | None = None
+    """By route and field, how many calls the field needs of each key; None: that is not wanted."""
     arguments: dict[CallField, dict[str, Any] | None] = field(default_factory=dict)
     """By field, its arguments, which are the same for each parent; None if they are refused."""
 
@@ -272,6 +333,9 @@ class _Counter:
             for load in self._loads(each, parent):
                 key = (load.source.route, load.key, load.tail if load.most_calls > 1 else None)
                 calls = times * each.times * load.most_calls
+                if self.needed is not None and load.source.route is not None:
+                    of_field = self.needed[load.source.route, each.path]
+                    of_field[key] = max(calls, of_field.get(key, 0))
                 known = self.seen.get(key, 0)
                 if calls > known:
                     self.total += calls - known

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import msgspec
 from graphql import GraphQLError, GraphQLSchema
+from graphql.execution import VariableValues
 
 from gateway.errors import CostTooHigh, RequestError
-from gateway.execution.cost.estimate import TOO_LARGE, OperationCost
+from gateway.execution.cost.estimate import TOO_LARGE, OperationCost, Prediction
 from gateway.execution.documents.cache import ValidDocument
 from gateway.execution.result import Cost, Result
 from gateway.execution.variables import Variables
@@ -52,13 +53,23 @@ class CostLimiter:
         """Return the predicted cost, None if the policy is off; raise RequestError if the cost is above the limit."""
         if self.policy.mode is CostMode.OFF:
             return None
+        predicted = self.cost_of(document, name).predict(context, variables, self.policy.counted)
+        self.require(predicted, document, name)
+        return predicted
+
+    def cost_of(self, document: ValidDocument, name: str | None) -> OperationCost:
+        """Return the cost of an operation, which is kept with its document."""
         cost: OperationCost | None = document.costs.get(name)
         if cost is None:
             operation = document.operation(name)
             cost = document.costs[name] = OperationCost(self.schema, document.node, operation, self.policy.list_size)
-        predicted = cost.predict(context, variables, self.policy.counted)
-        self.require(predicted, document, name)
-        return predicted
+        return cost
+
+    def explain(
+        self, document: ValidDocument, name: str | None, values: VariableValues, context: OperationContext
+    ) -> Prediction:
+        """Return the same prediction by route and by field, whatever the policy's mode is."""
+        return self.cost_of(document, name).explain(context, values, self.policy.counted)
 
     def require(self, predicted: int | None, document: ValidDocument, name: str | None, times: int = 1) -> None:
         """Raise RequestError if an operation that is executed ``times`` at once costs more than the limit."""

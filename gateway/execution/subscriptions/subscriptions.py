@@ -19,7 +19,7 @@ from gateway.errors import (
     TooManySubscriptionsOfCaller,
 )
 from gateway.events import SOURCE_GATEWAY, Event
-from gateway.execution.engine import Engine
+from gateway.execution.engine import Engine, Prepared
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed, refused
 from gateway.execution.subscriptions.feed import Feed, FeedKey, Watched
@@ -115,10 +115,13 @@ class Subscriptions:
         finally:
             context.loaders.close()
 
-    def _watched(self, operation: Operation, context: OperationContext) -> Watched:
+    def require_enabled(self) -> None:
+        """Raise SubscriptionsDisabled where there are none."""
         if not self.limits.enabled:
             raise SubscriptionsDisabled
-        prepared = self._engine.prepare(operation, context)
+
+    def topic(self, prepared: Prepared) -> tuple[Kind, tuple[str, ...]]:
+        """Return what a subscription watches, and its ids; RequestError or BadUserInput if the arguments are wrong."""
         field, arguments = self._engine.subscription_field(prepared)
         topic = topic_of(field)
         idents = tuple(topic.ids(**arguments))
@@ -126,8 +129,14 @@ class Subscriptions:
             raise BadUserInput("Name at least one id to watch.")
         for ident in idents:
             require_id(topic.kind, ident)
+        return topic.kind, idents
+
+    def _watched(self, operation: Operation, context: OperationContext) -> Watched:
+        self.require_enabled()
+        prepared = self._engine.prepare(operation, context)
+        kind, idents = self.topic(prepared)
         self._engine.require_cost(prepared, max(1, len(idents)))
-        return Watched(prepared, context.execution, topic.kind, idents)
+        return Watched(prepared, context.execution, kind, idents)
 
     def _require_room(self, subscriber: Subscriber) -> None:
         limits = self.limits

@@ -18,7 +18,7 @@ from gateway.schema.resolvers.cooperative import iterate_cooperatively
 from gateway.schema.resolvers.loaders import Loaders, RestKey
 from gateway.schema.resolvers.pagination import ITEMS_TOTAL, Page, Tail, connection, require_whole
 from gateway.schema.resolvers.records import Record, RestBody, read_integer, read_object, read_objects, read_text
-from gateway.upstream.contract import Read
+from gateway.upstream.contract import Read, Route
 
 _METADATA = "gateway.link"
 _CALLS = "gateway.calls"
@@ -188,15 +188,16 @@ def link_of(field: GraphQLField) -> Link | None:
     return link if isinstance(link, Link) else None
 
 
-def makes_calls(most: int) -> dict[str, int]:
-    """Return the metadata of a field whose resolver makes REST calls by itself, ``most`` at most."""
+def makes_calls(most: Mapping[Route, int]) -> dict[str, Mapping[Route, int]]:
+    """Return the metadata of a field whose resolver makes REST calls by itself: of each route, ``most`` at most."""
     return {_CALLS: most}
 
 
-def calls_of(field: GraphQLField) -> int:
-    """Return how many REST calls the resolver of a field makes by itself, beside those of its link."""
+def calls_of(field: GraphQLField) -> Mapping[Route, int]:
+    """Return how many REST calls the resolver of a field makes by itself at most, beside those of its link."""
     definition = definition_of(field)
-    return 0 if definition is None else int(definition.metadata.get(_CALLS, 0))
+    calls: Mapping[Route, int] = {} if definition is None else definition.metadata.get(_CALLS, {})
+    return calls
 
 
 def python_arguments(field: GraphQLField, values: Mapping[str, Any]) -> dict[str, Any]:
