@@ -15,7 +15,9 @@ from prometheus_client.core import Metric
 from gateway.compat.graphql_core import execute_counted, execute_incrementally, fragments_of
 from gateway.compat.strawberry import graphql_schema
 from gateway.errors import BadUserInput, GatewayError, RequestError, ResponseTooLarge
+from gateway.execution.attribution import explain_calls
 from gateway.execution.cost.breakdown import breakdown
+from gateway.execution.cost.call_fields import Asker
 from gateway.execution.cost.policy import CostLimiter, CostPolicy
 from gateway.execution.documents.cache import DocumentCache, ValidDocument
 from gateway.execution.documents.incremental_directives import without_incremental_directives
@@ -107,6 +109,7 @@ class Engine:
         else:
             try:
                 result = await self.run(prepared, context)
+                self._explain_calls(prepared, context)
             finally:
                 context.loaders.close()
         return self._costs.with_cost(result, prepared.predicted, context)
@@ -150,6 +153,12 @@ class Engine:
         variables = self.documents.variables(document, operation.name, operation.variables)
         variables.require_places(operation.uploads)
         return document, variables
+
+    def _explain_calls(self, prepared: Prepared, context: OperationContext) -> None:
+        values = prepared.variables.values
+        if context.execution.explain and values is not None:
+            calls = self._costs.calls(prepared.document, prepared.operation.name, values)
+            context.execution.calls = explain_calls(calls, self._schema, Asker(context, values))
 
     def is_subscription(self, operation: Operation) -> bool:
         """Return whether an operation is a subscription; raise RequestError if its document is refused."""

@@ -25,7 +25,7 @@ from gateway.schema.payloads import (
     UpdateThreadPayload,
     payload,
 )
-from gateway.schema.resolvers.context import GatewayInfo, OperationContext
+from gateway.schema.resolvers.context import GatewayInfo, own_calls
 from gateway.schema.resolvers.links import makes_calls
 from gateway.schema.resolvers.records import Record
 from gateway.upstream.contract import CREATE_CHAT_TOKEN, CREATE_MESSAGE, THREAD, UPDATE_THREAD, Route
@@ -60,7 +60,7 @@ async def _update_thread(info: GatewayInfo, input: _Update) -> Any:  # noqa: A00
         return await payload(context, Answer(Outcome.NOT_APPLIED, errors))
     body = rest_body(input)
     write = ThreadUpdate(str(input.id), body, encoded(body), context.writer.statuses)
-    return await payload(context, await _performed(context, write, _UPDATE_NAMES, key_of(input)))
+    return await payload(context, await _performed(info, write, _UPDATE_NAMES, key_of(input)))
 
 
 async def _create_message(info: GatewayInfo, input: _Message) -> Any:  # noqa: A002 - the argument's GraphQL name
@@ -76,7 +76,7 @@ async def _create_message(info: GatewayInfo, input: _Message) -> Any:  # noqa: A
         THREAD.path(thread_id)  # an id that cannot be in a path could not be read back
     ext_msg_id = context.writer.keys.ext_msg_id(context.viewer.caller, thread_id, key)
     write = NewMessage(thread_id, ext_msg_id, encoded({**body, "ext_msg_id": ext_msg_id}))
-    return await payload(context, await _performed(context, write, _MESSAGE_NAMES, key), ext_msg_id)
+    return await payload(context, await _performed(info, write, _MESSAGE_NAMES, key), ext_msg_id)
 
 
 async def _create_chat_token(info: GatewayInfo, input: _Token) -> Any:  # noqa: A002 - the argument's GraphQL name
@@ -84,14 +84,15 @@ async def _create_chat_token(info: GatewayInfo, input: _Token) -> Any:  # noqa: 
     context = info.context
     context.writer.policy.require(context.viewer)
     write = ChatTokenRequest(encoded(rest_body(input)))
-    return await payload(context, await _performed(context, write, _TOKEN_NAMES, key_of(input)))
+    return await payload(context, await _performed(info, write, _TOKEN_NAMES, key_of(input)))
 
 
-async def _performed(context: OperationContext, write: Write, names: Any, key: str | None) -> Answer:
+async def _performed(info: GatewayInfo, write: Write, names: Any, key: str | None) -> Answer:
+    context = info.context
     requested = Requested(write, names, key, context.request_id)
     writes = context.execution.writes
     try:
-        answer = await context.writer.perform(requested, context.call)
+        answer = await context.writer.perform(requested, own_calls(info))
     except GatewayError:
         writes.append((write.mutation, ERROR))
         raise

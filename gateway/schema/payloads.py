@@ -10,7 +10,7 @@ from typing import Any
 
 import strawberry
 
-from gateway.schema.resolvers.context import GatewayInfo, OperationContext
+from gateway.schema.resolvers.context import GatewayInfo, OperationContext, own_calls
 from gateway.schema.resolvers.links import Link, Load, makes_calls
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import Record, RestBody, read_object, read_objects
@@ -174,10 +174,11 @@ async def _record(context: OperationContext, answer: Answer, ext_msg_id: str | N
     }
 
 
-async def outcome_of_message(context: OperationContext, thread_id: str, key: str) -> Record:
+async def outcome_of_message(info: GatewayInfo, thread_id: str, key: str) -> Record:
     """Return the record of a message that was created with ``key``."""
+    context = info.context
     THREAD.path(thread_id)  # an id that cannot be read is refused
     writer, caller = context.writer, context.viewer.caller
     ext_msg_id = writer.keys.ext_msg_id(caller, thread_id, key)
     message = NewMessage(thread_id, ext_msg_id, b"")
-    return await _record(context, await writer.find(message, key, context.call), ext_msg_id)
+    return await _record(context, await writer.find(message, key, own_calls(info)), ext_msg_id)

@@ -38,7 +38,7 @@ async def _customer(info: GatewayInfo, external_id: _ExternalId) -> Any:
 
 async def _message_outcome(info: GatewayInfo, thread_id: _ThreadId, idempotency_key: _Key) -> Any:
     """``GET /api/v1/thread/{id}`` and the newest messages."""
-    return await outcome_of_message(info.context, thread_id, idempotency_key)
+    return await outcome_of_message(info, thread_id, idempotency_key)
 
 
 @strawberry.type(description="What can be read.")

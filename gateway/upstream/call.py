@@ -117,7 +117,7 @@ class Credentials(Transport, Protocol):
 
 
 class CallReport(NamedTuple):
-    """The result of one REST call: an entry of ``extensions.upstream``. It names a route, never an id."""
+    """The result of one REST call: an entry of ``extensions.upstream``. What it shows names a route, never an id."""
 
     route: str
     status: int | None
@@ -127,6 +127,19 @@ class CallReport(NamedTuple):
     age: float | None = None
     outcome: str = ""
     """The status, the code of the error, or ``cancelled``."""
+    method: str = "GET"
+    target: str = ""
+    """Path and query string, with the id; empty for what was found in the cache's memory without a call."""
+    started: float = 0.0
+    """When it began, by `time.perf_counter`."""
+    problem: str = ""
+    """Why there is no response, in the gateway's words."""
+    cause: tuple[str, ...] | None = None
+    """The path of the field whose resolver makes the call by itself, where one does."""
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no id."""
+        return f"CallReport({self.method} {self.route}, {self.outcome})"
 
     @property
     def succeeded(self) -> bool:
@@ -136,6 +149,7 @@ class CallReport(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         shown: dict[str, Any] = {
+            "method": self.method,
             "route": self.route,
             "status": self.status,
             "ms": round(self.milliseconds, 1),
@@ -144,6 +158,8 @@ class CallReport(NamedTuple):
         }
         if self.age is not None:
             shown["ageSeconds"] = round(self.age, 1)
+        if self.status is None:
+            shown["code"] = self.outcome
         return shown
 
 

@@ -55,6 +55,8 @@ class CallContext(msgspec.Struct, frozen=True):
     """The operation's own timeout in seconds, if the caller chose an earlier deadline."""
     fresh: bool = False
     """Whether responses must not be older than their requests, as after a write."""
+    cause: tuple[str, ...] | None = None
+    """The path of the field whose resolver makes the calls by itself, where one does."""
     samples: list[Sample] = msgspec.field(default_factory=list)
     """Gets the responses that are to be examined when the operation is over."""
 
@@ -114,8 +116,9 @@ class UpstreamClient:
             self._reads.cache.count_fresh()
         outcome = outcome_of(HTTPStatus.OK)
         self.calls[route.template, ResponseOrigin.CACHED, outcome] += 1
+        now = time.perf_counter()
         caller.reports.append(
-            CallReport(route.template, HTTPStatus.OK.value, 0.0, 0, ResponseOrigin.CACHED, age, outcome)
+            CallReport(route.template, HTTPStatus.OK.value, 0.0, 0, ResponseOrigin.CACHED, age, outcome, started=now)
         )
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes | StreamedBody) -> Response:
@@ -146,7 +149,7 @@ class UpstreamClient:
             caller.samples.clear()
 
     def _begin(self, request: RestRequest, caller: CallContext, read: Callable[[Response], T]) -> "asyncio.Future[T]":
-        report = partial(self._report, request, caller.reports)
+        report = partial(self._report, request, caller)
         if self._drift is not None:
             read = partial(_sampled, self._drift, caller.samples, request, read)
         return _Pending(self._transport, request, read, self._translated, report).result
@@ -156,10 +159,14 @@ class UpstreamClient:
             self._shortage.report()
         return translate(exc) if isinstance(exc, (CallFailed, TimeoutError)) else exc
 
-    def _report(self, request: RestRequest, reports: CallReports, status: int | None, outcome: str, ms: float) -> None:
+    def _report(
+        self, request: RestRequest, caller: CallContext, status: int | None, outcome: str, started: float, problem: str
+    ) -> None:
         call, route = request.call, request.route.template
         self.calls[route, call.origin, outcome] += 1
-        reports.append(CallReport(route, status, ms, call.attempts, call.origin, call.age, outcome))
+        ms = (time.perf_counter() - started) * 1000
+        end = status, ms, call.attempts, call.origin, call.age, outcome
+        caller.reports.append(CallReport(route, *end, request.method, request.target, started, problem, caller.cause))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -213,8 +220,8 @@ def _timeout(caller: CallContext) -> float:
 class _Pending(Generic[T]):
     """A call under way, in a task of its own; ``result`` is done at the call's deadline at the latest.
 
-    ``read`` makes the result of a response, ``translated`` the error of a failure, and ``report`` gets status, outcome
-    and milliseconds, once.
+    ``read`` makes the result of a response, ``translated`` the error of a failure, and ``report`` gets status, outcome,
+    the start by `time.perf_counter` and the message of a failure, once.
     """
 
     __slots__ = ("_call", "_is_over", "_read", "_report", "_started", "_timer", "_translated", "_transport", "result")
@@ -225,7 +232,7 @@ class _Pending(Generic[T]):
         request: RestRequest,
         read: Callable[[Response], T],
         translated: Callable[[Exception], Exception],
-        report: Callable[[int | None, str, float], None],
+        report: Callable[[int | None, str, float, str], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._transport = transport
@@ -270,7 +277,7 @@ class _Pending(Generic[T]):
             error.__traceback__ = None  # its frames hold what was received, and this call
         if error is not exc:
             error.__cause__ = exc
-        self._end(None, outcome)
+        self._end(None, outcome, error.message if isinstance(error, GatewayError) else "")
         self.result.set_exception(error)
 
     def _late(self) -> None:
@@ -283,7 +290,7 @@ class _Pending(Generic[T]):
             self._end(None, CANCELLED)
             self._call.leave()
 
-    def _end(self, status: int | None, outcome: str) -> None:
+    def _end(self, status: int | None, outcome: str, problem: str = "") -> None:
         self._is_over = True
         self._timer.cancel()
-        self._report(status, outcome, (time.perf_counter() - self._started) * 1000)
+        self._report(status, outcome, self._started, problem)

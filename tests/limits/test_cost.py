@@ -234,7 +234,11 @@ async def calls_of(engine: Engine, operation: Operation, world: World) -> tuple[
     writer = Writer(client, no_purge, keys=IdempotencyKeys(KeyMemory(), b"secret"))
     contexts = ContextFactory(client, writer, 10, 100)
     context, explaining = (contexts.build(Viewer("Bearer token"), "request") for _ in range(2))
+    context.execution.explain = True
     cost = (await engine.execute(operation, context)).cost
+    for call in context.execution.calls or ():
+        assert call["fields"], call
+        assert "Bearer token" not in str(call)
     if cost is not None and context.execution.executor != "none":
         with suppress(RequestError):
             calls = engine.explain(engine.read(operation, explaining), explaining).payload["calls"]

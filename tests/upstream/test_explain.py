@@ -32,6 +32,131 @@ def test_each_rest_call_is_reported_without_an_id(start: StartGateway, sandbox: 
     assert "th-1" not in str(extensions)
 
 
+def calls(gateway: Gateway, document: str, variables: Any = None) -> list[dict[str, Any]]:
+    body = {"query": document, "variables": variables}
+    response = gateway.http.post("/graphql", json=body, headers={"gateway-explain": "1"}).json()
+    found: list[dict[str, Any]] = response["extensions"]["upstream"]
+    return found
+
+
+def fed(call: dict[str, Any]) -> set[str]:
+    return {".".join(path) for path in call["fields"]}
+
+
+CUSTOMERS = "/api/v1/customers"
+# The document, its variables, and for each path the fields that its call feeds.
+FED: dict[str, tuple[str, dict[str, Any], dict[str, set[str]]]] = {
+    "a literal and a variable": (
+        'query ($id: ID!) { thread(id: "th-1") { id } b: thread(id: $id) { id } }',
+        {"id": "th-2"},
+        {"/api/v1/thread/{thread(id)}": {"thread"}, "/api/v1/thread/{$id}": {"b"}},
+    ),
+    "two fields of one call": (
+        'query ($id: ID!) { b: thread(id: $id) { id } thread(id: "th-1") { id } }',
+        {"id": "th-1"},
+        {"/api/v1/thread/{$id}": {"b", "thread"}},
+    ),
+    "a list": (
+        "query ($ids: [ID!]!) { threads(ids: $ids) { m: messages(first: 2) { totalCount } } }",
+        {"ids": ["th-1", "nowhere", "th-1"]},
+        {
+            "/api/v1/thread/{$ids[0]}": {"threads"},
+            "/api/v1/thread/{$ids[1]}": {"threads"},
+            "/api/v1/thread/{threads[0].id}/messages?offset=0&limit=2": {"threads.m"},
+        },
+    ),
+    "customers inside customers": (
+        """{ thread(id: "th-1") { who: customers { ...F } } }
+           fragment F on Customer { profile { customer { again: profile { customer { id } } } } }""",
+        {},
+        {
+            "/api/v1/thread/{thread(id)}": {"thread"},
+            **{
+                f"{CUSTOMERS}/{{thread.who[{index}].externalId}}": {
+                    "thread.who.profile",
+                    "thread.who.profile.customer.again",
+                }
+                for index in range(3)
+            },
+        },
+    ),
+    "the last messages": (
+        '{ thread(id: "th-1") { messages(last: 1) { nodes { id } } none: messages(first: 0) { totalCount } } }',
+        {},
+        {
+            "/api/v1/thread/{thread(id)}": {"thread"},
+            "/api/v1/thread/{thread.id}/messages?offset=3&limit=1": {"thread.messages"},
+            "/api/v1/thread/{thread.id}/messages?offset=0&limit=1": {"thread.none"},
+        },
+    ),
+    "entities": (
+        """query ($a: [_Any!]!) { _entities(representations: $a) {
+             ... on Thread { messages { totalCount } } ... on Customer { profile { customer { id } } } } }""",
+        {"a": [{"__typename": "Thread", "id": "th-1"}, {"__typename": "Customer", "externalId": "cu-1"}]},
+        {
+            "/api/v1/thread/{$a[0]}": {"_entities"},
+            "/api/v1/thread/{_entities[0].id}/messages?offset=0&limit=20": {"_entities.messages"},
+            f"{CUSTOMERS}/{{$a[1]}}": {"_entities", "_entities.profile"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("settings", [{}, {"plans": False}, {"cache_url": "memory://"}], ids=str)
+def test_each_call_names_the_fields_that_it_fed_and_where_its_id_came_from(
+    start: StartGateway, settings: dict[str, Any]
+) -> None:
+    """Also where an answer is built from the cache, and where it was kept there."""
+    gateway = start(explain=True, **settings)
+    for name, (document, variables, expected) in FED.items():
+        for _ in range(3):
+            shown = calls(gateway, document, variables)
+            assert {call["path"]: fed(call) for call in shown} == expected, name
+            assert len(shown) == len(expected)
+            starts = [call["startMs"] for call in shown]
+            assert starts == sorted(starts)
+            assert starts[0] >= 0
+            assert {call["method"] for call in shown} == {"GET"}
+
+
+def test_the_calls_of_a_mutation_belong_to_its_fields(start: StartGateway) -> None:
+    gateway = start(explain=True, mutations=True)
+    document = """mutation ($i: UpdateThreadInput!) {
+      a: updateThread(input: $i) { thread { messages { totalCount } } }
+      b: updateThread(input: {id: "th-2", tagCodes: ["x"]}) { outcome }
+      c: createMessage(input: {threadId: "th-2", content: "x"}) { thread { status } } }"""
+    shown = calls(gateway, document, {"i": {"id": "th-1", "status": 3}})
+    assert [(call["method"], call["path"], fed(call)) for call in shown] == [
+        ("POST", "/api/v1/thread/{id}", {"a"}),
+        ("GET", "/api/v1/thread/{id}/messages", {"a.thread.messages"}),
+        ("GET", "/api/v1/thread/{id}", {"b"}),
+        ("POST", "/api/v1/thread/{id}", {"b"}),
+        ("POST", "/api/v1/message", {"c"}),
+        ("GET", "/api/v1/thread/{id}", {"c.thread"}),
+    ]
+
+
+def test_a_call_without_a_response_says_why(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(
+        explain=True, upstream_retries=0, upstream_read_timeout=0.1, breaker_min_volume=1, breaker_failure_rate=1
+    )
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    document = '{ thread(id: "th-1") { id } }'
+    (late,), (refused,) = calls(gateway, document), calls(gateway, document)
+    sandbox.faults.clear()
+    assert (late["status"], late["code"], late["attempts"]) == (None, "UPSTREAM_TIMEOUT", 1)
+    assert late["problem"] == "The REST API did not answer in time."
+    assert (refused["status"], refused["code"]) == (None, "UPSTREAM_UNAVAILABLE")
+    assert refused["problem"] == "The REST API keeps failing; it is given a pause."
+
+
+def test_the_report_is_bounded(start: StartGateway) -> None:
+    gateway = start(explain=True, max_root_fields=50)
+    aliases = " ".join(f'a{number}: thread(id: "th-1") {{ id }}' for number in range(21))
+    (call,) = calls(gateway, f"{{ {aliases} }}")
+    assert (len(call["fields"]), call["moreFields"]) == (20, 1)
+
+
 @pytest.mark.parametrize(("setting", "header"), [(False, "1"), (True, "0"), (True, "")])
 def test_the_report_needs_both_the_setting_and_the_header(start: StartGateway, setting: bool, header: str) -> None:
     gateway = start(explain=setting)

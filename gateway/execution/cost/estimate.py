@@ -13,13 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 from graphql import (
     REMOVE,
     DocumentNode,
-    FieldNode,
     GraphQLError,
     GraphQLField,
     GraphQLList,
@@ -33,15 +32,15 @@ from graphql import (
     get_nullable_type,
     visit,
 )
-from graphql.execution import VariableValues, get_argument_values
+from graphql.execution import VariableValues
 
 from gateway.compat.graphql_core import GroupedFieldSet
-from gateway.errors import GatewayError
+from gateway.execution.cost.call_fields import Asker, CallField, Path
 from gateway.execution.documents.incremental_directives import without_incremental_directives
 from gateway.execution.selection import ConditionalOperation, Conditions, NotPlannable, Selection, select
 from gateway.execution.variables import Variables
 from gateway.schema.resolvers.context import OperationContext
-from gateway.schema.resolvers.links import Link, Load, RestSource, calls_of, link_of, python_arguments
+from gateway.schema.resolvers.links import Load, RestSource, calls_of, link_of
 from gateway.upstream.contract import Route
 
 # Each variable in a @skip or an @include can double the number of variants.
@@ -50,37 +49,6 @@ _MAX_VARIANTS = 4
 _MAX_FIELDS = 10_000
 TOO_LARGE = 1_000_000
 """The prediction for an operation with too many fields to be searched."""
-
-
-Path: TypeAlias = tuple[str, ...]
-"""The response keys of a field and of those around it, as in the ``path`` of an error but without the indices."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CallField:
-    """A field that costs a REST call for each of its parents."""
-
-    link: Link
-    field: GraphQLField
-    node: FieldNode
-    place: tuple[str, ...]
-    """The fields between the root of the REST body that holds its parents and its parents."""
-    times: int
-    """How many parents there are at that place."""
-    path: Path
-    """Where it stands in the operation."""
-    below: Mapping[RestSource, tuple["CallField", ...]]
-
-    @property
-    def is_list(self) -> bool:
-        """Whether its value is a list, each item of which is loaded."""
-        return isinstance(get_nullable_type(self.field.type), GraphQLList)
-
-    @property
-    def most_calls(self) -> int:
-        """How many REST calls it takes for one parent at most, whatever the variables are; for one item of a list."""
-        names = {each.name.value for each in self.node.arguments or ()}
-        return 2 if self.link.tail_argument in names else 1
 
 
 class OwnCalls(NamedTuple):
@@ -98,6 +66,13 @@ class Prediction(NamedTuple):
     """What `OperationCost.predict` returns."""
     routes: Mapping[Route, int]
     fields: Mapping[tuple[Route, Path], int]
+
+
+class CallsOfOperation(NamedTuple):
+    """The fields at the root that cost a call, and all that may cause one by the templates of their routes."""
+
+    fields: tuple[CallField, ...]
+    by_route: Mapping[str, tuple[Path, ...]]
 
 
 class OperationCost:
@@ -124,7 +99,7 @@ class OperationCost:
         variant = self._variant(values)
         if variant.total is not None:
             return variant.total
-        return variant.own_total + _Counter(context, values, limit - variant.own_total).count(variant.fields)
+        return variant.own_total + _Counter(Asker(context, values), limit - variant.own_total).count(variant.fields)
 
     def explain(self, context: OperationContext, values: VariableValues, limit: int) -> Prediction:
         """Return the prediction by route and by field. The same `_Counter` counts both, up to ``limit``.
@@ -132,7 +107,7 @@ class OperationCost:
         A field whose arguments are refused makes no call, and is not listed.
         """
         variant = self._variant(values)
-        counter = _Counter(context, values, limit - variant.own_total, needed=defaultdict(dict))
+        counter = _Counter(Asker(context, values), limit - variant.own_total, needed=defaultdict(dict))
         counted = variant.own_total + counter.count(variant.fields)
         routes: Counter[Route] = Counter()
         fields: Counter[tuple[Route, Path]] = Counter()
@@ -144,6 +119,20 @@ class OperationCost:
         for (route, path), by_key in (counter.needed or {}).items():
             fields[route, path] += sum(by_key.values())
         return Prediction(counted if variant.total is None else variant.total, routes, fields)
+
+    def calls(self, values: VariableValues) -> CallsOfOperation:
+        """Return what may cause the operation's calls."""
+        variant = self._variant(values)
+        by_route: dict[str, dict[Path, None]] = {}
+        for own in variant.own:
+            by_route.setdefault(own.route.template, {})[own.path] = None
+        fields = list(variant.fields)
+        for each in fields:
+            for source, below in each.below.items():
+                if source.route is not None:
+                    by_route.setdefault(source.route.template, {})[each.path] = None
+                fields += below
+        return CallsOfOperation(variant.fields, {route: tuple(paths) for route, paths in by_route.items()})
 
     def _variant(self, values: VariableValues) -> "_Variant":
         return self._only or self._of(self._operation.conditions(values))
@@ -312,15 +301,12 @@ class _LimitReached(Exception):
 class _Counter:
     """Counts distinct calls."""
 
-    context: OperationContext
-    variables: VariableValues = field(repr=False)
+    asker: Asker
     limit: int
     total: int = 0
     seen: dict[Any, int] = field(default_factory=dict)
     needed: dict[tuple[Route, Path], dict[Any, int]] | None = None
     """By route and field, how many calls the field needs of each key; None: that is not wanted."""
-    arguments: dict[CallField, dict[str, Any] | None] = field(default_factory=dict)
-    """By field, its arguments, which are the same for each parent; None if they are refused."""
 
     def count(self, fields: tuple[CallField, ...]) -> int:
         """Return how many there are."""
@@ -346,25 +332,7 @@ class _Counter:
 
     def _loads(self, call_field: CallField, parent: Any) -> list[Load]:
         """Return what a field loads; nothing if its arguments are refused."""
-        if call_field not in self.arguments:
-            self.arguments[call_field] = self._coerced(call_field)
-        arguments = self.arguments[call_field]
-        if arguments is None:
-            return []
-        link = call_field.link
-        text: Any = None if link.parent_key is None else (parent, call_field.place)
-        try:
-            found = link.ask(self.context, text if link.size_key is None else (text, None), **arguments)
-        except (GatewayError, GraphQLError):
-            return []
+        found = self.asker.ask(call_field, (parent, call_field.place))
         if found is None or isinstance(found, Load):
             return [] if found is None else [found]
         return [each for each in found.places if isinstance(each, Load)]
-
-    def _coerced(self, call_field: CallField) -> dict[str, Any] | None:
-        try:
-            return python_arguments(
-                call_field.field, get_argument_values(call_field.field, call_field.node, self.variables)
-            )
-        except GraphQLError:
-            return None

@@ -7,7 +7,7 @@ from graphql import GraphQLError, GraphQLSchema
 from graphql.execution import VariableValues
 
 from gateway.errors import CostTooHigh, RequestError
-from gateway.execution.cost.estimate import TOO_LARGE, OperationCost, Prediction
+from gateway.execution.cost.estimate import TOO_LARGE, CallsOfOperation, OperationCost, Prediction
 from gateway.execution.documents.cache import ValidDocument
 from gateway.execution.result import Cost, Result
 from gateway.execution.variables import Variables
@@ -70,6 +70,10 @@ class CostLimiter:
     ) -> Prediction:
         """Return the same prediction by route and by field, whatever the policy's mode is."""
         return self.cost_of(document, name).explain(context, values, self.policy.counted)
+
+    def calls(self, document: ValidDocument, name: str | None, values: VariableValues) -> CallsOfOperation:
+        """Return what may cause the operation's calls."""
+        return self.cost_of(document, name).calls(values)
 
     def require(self, predicted: int | None, document: ValidDocument, name: str | None, times: int = 1) -> None:
         """Raise RequestError if an operation that is executed ``times`` at once costs more than the limit."""

@@ -1,6 +1,7 @@
 """The context of one operation: its caller, its deadline and its loaders."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -30,6 +31,12 @@ class Execution:
     """``plan`` or ``reference``; ``none`` where the operation could not begin."""
     reason: str | None = None
     """Why no plan executed it."""
+    began: float = field(default_factory=time.perf_counter)
+    """When the operation began, by `time.perf_counter`."""
+    explain: bool = False
+    """Whether the caller wants its REST calls explained."""
+    calls: list[dict[str, Any]] | None = None
+    """Its REST calls as JSON, with the fields that they fed, once they are explained."""
     writes: list[tuple[str, str]] = field(default_factory=list)
     """Each mutation that was answered, with its outcome."""
 
@@ -95,6 +102,12 @@ class ContextFactory:
         loaders = Loaders(self.client, call, Intake(pace, self.large_bytes, self.upstream_bytes))
         budget = Budget(self.response)
         return OperationContext(viewer, request_id, loaders, self.max_page_size, call, self.writer, pace, budget)
+
+
+def own_calls(info: "GatewayInfo") -> CallContext:
+    """Return the context of the calls that the resolver of a field makes by itself."""
+    path = tuple(step for step in info.path.as_list() if isinstance(step, str))
+    return msgspec.structs.replace(info.context.call, cause=path)
 
 
 GatewayInfo: TypeAlias = Info[OperationContext, None]

@@ -83,17 +83,17 @@ class Load(NamedTuple):
         """
         load, found = self, body
         if self.page is not None and self.tail is not None:
-            second = self.tail.second_page(self.page, *self._extent(body))
+            second = self.tail.second_page(self.page, *self.extent(body))
             if second is not None:
                 load = self._replace(page=second)
                 further = await load.body(loaders)
                 if further is None:
                     return load, None
                 found = further
-            require_whole(load.page or self.page, *self._extent(found))
+            require_whole(load.page or self.page, *self.extent(found))
         return load, found
 
-    def _extent(self, body: RestBody) -> tuple[int, int | None]:
+    def extent(self, body: RestBody) -> tuple[int, int | None]:
         """Return how many items of the list a body has, and the size that it gives for the whole list."""
         record = body.record()
         total = read_integer(record, ITEMS_TOTAL)

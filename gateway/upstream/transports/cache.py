@@ -92,9 +92,14 @@ class FreshEntry:
     entry: MemoryEntry
     age: float
 
+    @property
+    def body(self) -> bytes:
+        """The body of the response."""
+        return self.entry.value[_HEADER.size :]
+
     def holds(self, body: bytes) -> bool:
         """Return whether ``body`` is that of the response."""
-        return self.entry.value[_HEADER.size :] == body
+        return self.body == body
 
     def derived(self, name: Hashable) -> Any:
         """Return what `derive` keeps by this name, None where there is nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 from graphql import OperationType
 
 from gateway.errors import BadUserInput, GatewayError, RequestError
+from gateway.execution.attribution import MAX_CALLS
 from gateway.execution.documents.persisted import (
     DocumentResolver,
     PersistedOperation,
@@ -16,7 +17,7 @@ from gateway.execution.engine import Engine
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
-from gateway.upstream.call import CallReports, ResponseOrigin
+from gateway.upstream.call import ResponseOrigin
 from gateway.web.graphql.batching import Batch, run_batch
 from gateway.web.graphql.multipart import accepts_multipart
 from gateway.web.graphql.operation_log import OperationReporter
@@ -74,10 +75,11 @@ class OperationRunner:
                 return failed(exc, context.request_id, is_unanswerable=isinstance(exc, BadUserInput))
         if request.method == "GET" and self.type_of(operation) not in {OperationType.QUERY, None}:
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
+        context.execution.explain = self.is_explained(request)
         result = await self.engine.execute(operation, context, incremental=incremental)
         if named is not None:
             await self.persisted.register(named, context.viewer, context.reports)
-        result.payload.update(_extensions(context.reports, explain=self.is_explained(request)))
+        result.payload.update(_extensions(context))
         return result
 
     def is_explained(self, request: HttpRequest) -> bool:
@@ -105,12 +107,16 @@ def _timeout(value: str | None) -> float | None:
     return seconds
 
 
-def _extensions(reports: CallReports, *, explain: bool) -> dict[str, Any]:
-    """Return what the response says of its REST calls: always the stale ones, and all of them with ``explain``."""
+def _extensions(context: OperationContext) -> dict[str, Any]:
+    """Return what the response says of its REST calls: always the stale ones, and all of them if it is to explain."""
+    reports, execution = context.reports, context.execution
     stale = [report.as_dict() for report in reports if report.origin is ResponseOrigin.STALE]
     extensions: dict[str, Any] = {}
     if stale:
         extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]
-    if explain:
-        extensions["upstream"] = [report.as_dict() for report in reports]
+    if execution.explain:
+        calls = execution.calls
+        extensions["upstream"] = [each.as_dict() for each in reports[:MAX_CALLS]] if calls is None else calls
+        if len(reports) > MAX_CALLS:
+            extensions["moreCalls"] = len(reports) - MAX_CALLS
     return {"extensions": extensions} if extensions else {}
