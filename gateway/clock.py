@@ -1,6 +1,7 @@
 """Clocks, sleep and randomness as parameters, so that tests do not wait."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 RANDOM = random.Random()  # noqa: S311 - it spreads load, chooses samples and numbers requests: it protects no secret
 """Random numbers of the gateway's own: code that seeds Python's shared generator does not make them predictable."""
+os.register_at_fork(after_in_child=RANDOM.seed)  # two processes give their requests different ids
 
 
 def _up_to(most: float) -> float:

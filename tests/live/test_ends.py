@@ -110,6 +110,28 @@ async def test_a_subscription_ends_with_its_credentials(upstream: str, sandbox: 
         assert await end(await live.open(THREAD, viewer, id="th-1")) is EndReason.EXPIRED
 
 
+@pytest.mark.slow  # a thousand subscriptions
+async def test_nothing_is_delivered_after_the_end(upstream: str, sandbox: Sandbox) -> None:
+    async with world(upstream, sandbox, max_subscriptions_per_caller=1000) as live:
+        live.put("t", status="Open")
+        first, *others = [await live.open(THREAD, id="t") for _ in range(1000)]
+        for each in (first, *others):
+            await data(each)
+        next_state = asyncio.ensure_future(data(first))
+
+        def expire(_: object) -> None:
+            for each in others:
+                each.end(EndReason.EXPIRED)
+
+        next_state.add_done_callback(expire)
+        await live.change("t", status="Closed")
+        assert (await next_state)["status"] == "Closed"
+        assert await live.delivered(first)
+        left = [await anext(each, None) for each in others]
+        assert left[-1] is None, "the others ended while the state was offered to one after another"
+        assert not any(left)
+
+
 async def test_a_subscription_ends_after_its_lifetime(upstream: str, sandbox: Sandbox) -> None:
     async with world(upstream, sandbox, subscription_max_lifetime=1) as live:
         started = time.monotonic()

@@ -126,6 +126,8 @@ class Subscription(AsyncIterator[bytes]):
 
     def offer(self, subject: str, state: State) -> None:
         """Replace the state of ``subject`` that waits for the client, unless the client has this one."""
+        if self.ended is not None:
+            return  # it ended while others were offered the state
         if self._overflow is None:
             if self._seen.get(subject) == state.version:
                 self._pending.pop(subject, None)
