@@ -256,3 +256,16 @@ async def test_events_during_a_read_cause_one_more(live: World) -> None:
     assert (await data(subscription))["status"] == "9"
     assert await live.delivered(subscription)
     assert live.reads == 2
+
+
+@pytest.mark.parametrize("document", [THREAD, 'subscription { customerUpdated(externalId: "cu-1") { comment } }'])
+async def test_the_first_state_is_current_although_a_webhook_was_lost(
+    upstream: str, sandbox: Sandbox, document: str
+) -> None:
+    async with world(upstream, sandbox, cache_url="memory://", cache_ttl_thread=600, cache_ttl_customer=600) as live:
+        for text in ("old", "new"):
+            live.put("t", status=text)
+            sandbox.store.put_customer("cu-1", {"customer": {"external_id": "cu-1", "comment": text}})
+            subscription = await live.open(document, id="t")
+            assert text in (await data(subscription)).values()
+            await subscription.aclose()

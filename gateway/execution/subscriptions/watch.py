@@ -180,9 +180,11 @@ class Watch:
         event, self._event = self._event, None
         feeds = list(self.feeds if self._is_dirty else self._joining)
         timeline = self._timeline(event)
+        # What is dirty was purged. Nothing says how old a cached response is that a new subscription would begin with.
+        fresh = not self._is_dirty or self._failures > 0
         self._is_dirty = False
         self._joining.clear()
-        context = self._registry.contexts.build(self.viewer, feeds[0].request_id if feeds else "")
+        context = self._registry.contexts.build(self.viewer, feeds[0].request_id if feeds else "", fresh=fresh)
         self._read_at = asyncio.get_running_loop().time()
         try:
             await self._read_with(context, feeds, timeline)

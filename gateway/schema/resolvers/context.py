@@ -93,11 +93,16 @@ class ContextFactory:
     response: ResponseLimits = NO_LIMITS
     slice_seconds: float = SLICE_SECONDS
 
-    def build(self, viewer: Viewer, request_id: str, timeout: float | None = None) -> OperationContext:
-        """Return a new context; its time starts now. A shorter ``timeout`` of the caller applies instead."""
+    def build(
+        self, viewer: Viewer, request_id: str, timeout: float | None = None, *, fresh: bool = False
+    ) -> OperationContext:
+        """Return a new context; its time starts now. A shorter ``timeout`` of the caller applies instead.
+
+        With ``fresh``, no REST response that it gets is older than its request.
+        """
         began = asyncio.get_running_loop().time()
         deadline = began + (self.timeout if timeout is None else min(timeout, self.timeout))
-        call = CallContext(viewer, deadline, timeout=self.timeout)
+        call = CallContext(viewer, deadline, timeout=self.timeout, fresh=fresh)
         pace = Pace(self.slice_seconds)
         loaders = Loaders(self.client, call, Intake(pace, self.large_bytes, self.upstream_bytes))
         budget = Budget(self.response)
