@@ -8,7 +8,7 @@ import pytest
 
 from gateway.events import SOURCE_GATEWAY, Event
 from gateway.execution.subscriptions.timeline import Timeline
-from gateway.sandbox import Sandbox
+from gateway.sandbox import Fault, Sandbox
 from tests.live.world import taken, world
 from tests.web.streams.conftest import LiveGateway
 from tests.web.streams.test_stream_results import TRANSPORTS
@@ -85,10 +85,10 @@ def test_those_who_watch_all_changes_get_it_too(start_live: StartLive) -> None:
 def test_an_error_keeps_its_place_beside_the_timeline(start_live: StartLive) -> None:
     live = start(start_live, explain=True)
     live.http.headers.update(EXPLAIN)
-    refused = 'subscription { threadUpdated(id: "../th-1") { status } }'
-    with TRANSPORTS[0](live, refused) as results:
+    live.sandbox.faults.add(Fault("thread", "th-1", status=501))
+    with TRANSPORTS[0](live, QUERY) as results:
         result = next(results)
-    assert [error["extensions"]["code"] for error in result["errors"]] == ["BAD_USER_INPUT"]
+    assert [error["extensions"]["code"] for error in result["errors"]] == ["UPSTREAM_ERROR"]
     assert moments(result) == ("subscribed", ["read", "result", "delivery"])
 
 
