@@ -1,6 +1,7 @@
 """The demo's GraphiQL in the system's Chromium: what its sandbox is made to do, and what a subscription shows of it."""
 
 from contextlib import ExitStack
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -10,12 +11,13 @@ from gateway.demo import SANDBOX_PATH, SandboxControls
 from gateway.sandbox import BackgroundServer, Sandbox, Target
 from gateway.server.config import gateway_config
 from tests.auth.issuer import eventually
-from tests.browser.conftest import GraphiQLPage, OpenPage
+from tests.browser.conftest import SCREENSHOTS, GraphiQLPage, OpenPage
 from tests.harness import SERVICE, Gateway, settings
 
 pytestmark = pytest.mark.slow
 
 WEBHOOK = "Bearer of the webhook"
+PANES = (".graphiql-query-editor", ".graphiql-editor-tools", ".result-window", ".graphiql-footer")
 
 
 @pytest.fixture
@@ -90,3 +92,24 @@ def test_the_sandbox_is_controlled_by_clicks(demo: Gateway, sandbox: Sandbox, op
     panel.get_by_role("button", name="ordinary", pressed=True).wait_for()
     page.tab.get_by_label("Stop query").click()
     page.tab.get_by_label("Execute query").wait_for()
+    look(page)
+
+
+def look(page: GraphiQLPage) -> None:
+    """Take pictures of both schemes in a wide and a narrow window, in which the panes are below each other."""
+    for scheme in ("light", "dark"):
+        page.tab.emulate_media(color_scheme=scheme)
+        page.open()  # the editor chooses its colours when it is loaded
+        for width, height in ((1440, 900), (390, 844)):
+            page.tab.set_viewport_size({"width": width, "height": height})
+            page.tab.wait_for_function(
+                "width => document.querySelector('.result-window').clientWidth < width", arg=width
+            )
+            page.tab.screenshot(path=SCREENSHOTS / f"demo-{width}-{scheme}.png", full_page=True)
+        page.tab.set_viewport_size({"width": 1440, "height": 900})
+    page.tab.set_viewport_size({"width": 390, "height": 844})
+    places = [page.tab.locator(each).bounding_box() for each in (".graphiql-plugin", *PANES)]
+    for above, below in pairwise(places):
+        assert above["y"] + above["height"] <= below["y"]
+    assert all(each["x"] >= 0 and each["x"] + each["width"] <= 390 for each in places)
+    assert page.tab.evaluate("document.documentElement.scrollWidth") == 390

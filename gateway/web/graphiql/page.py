@@ -116,8 +116,8 @@ SHOWN = (
 
 BUILD = "npm --prefix gateway/web/graphiql ci && npm --prefix gateway/web/graphiql run build"
 _CDN = "https://unpkg.com/"
-_NOTICE = f"""<p class="notice" role="note">GraphiQL's assets are not built: this is an older GraphiQL, loaded from
-unpkg.com. Build them with <code>{escape(BUILD)}</code>.</p>
+_NOTICE = f"""<p class="notice" role="note">GraphiQL's assets are not built. Build them with
+<code>{escape(BUILD)}</code> and load this page again. Until then an older GraphiQL comes from unpkg.com.</p>
 """
 
 
