@@ -13,7 +13,21 @@ import pytest
 SLOW = "slow"
 MAX_WORKERS = 8  # each imports the whole gateway, which takes longer than a share of the tests on a large machine
 PROPERTY_CASES = int(os.environ.get("GATEWAY_PROPERTY_CASES", "25"))
-"""How many inputs a property test generates, or a share of it; `.ci/run` asks for 200."""
+"""How many inputs a property test generates, or a share of it; `.ci/run` asks for 100."""
+
+LONGEST_FIRST = (
+    "tests/browser/",
+    "tests/running/test_rolling.py",
+    "tests/contributing/test_route_recipe.py",
+    "tests/live/test_proofs.py",
+    "tests/packaging/test_distributions.py",
+    "tests/running/test_worker_processes.py",
+    "tests/clients/",
+    "tests/upstream/test_login_lock.py",
+    "tests/running/",
+    "tests/test_cli.py",
+)
+"""Files and folders whose slow tests take longest. `.ci/run` runs a file in one process: the last must be short."""
 
 _STARTS_A_PROCESS = "begin"
 """The fixture that starts the command line's programs."""
@@ -44,6 +58,7 @@ class Selection:
             if _STARTS_A_PROCESS in getattr(item, "fixturenames", ()):
                 item.add_marker(SLOW)
         if not self._quick_only:
+            items.sort(key=_place)
             return
         slow = [item for item in items if item.get_closest_marker(SLOW)]
         items[:] = [item for item in items if not item.get_closest_marker(SLOW)]
@@ -76,6 +91,11 @@ class Selection:
 
 def _reason(report: pytest.TestReport) -> str:
     return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else "").removeprefix("Skipped: ")
+
+
+def _place(item: pytest.Item) -> int:
+    """Return where its file stands in the order; files with the same place keep theirs."""
+    return next((at for at, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), len(LONGEST_FIRST))
 
 
 def _is_plain(config: pytest.Config) -> bool:

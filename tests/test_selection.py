@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.requirements import REQUIRED, require_program
+from tests.selection import LONGEST_FIRST
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,15 +46,23 @@ def test_a_path_selects_all_of_its_tests() -> None:
 
 def test_ci_runs_both_halves_and_skips_nothing() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    commands = [each.strip() for each in re.findall(r"uv run pytest[^|;\n]*", script)]
+    commands = [each.strip() for each in re.findall(r"uv run pytest[^|;\\\n]*", script)]
     ignored = [each for command in commands for each in re.findall(r"--ignore (\S+)", command)]
     assert commands == [
         "uv run pytest",
-        "uv run pytest -m slow -n 2 --dist loadfile tests --ignore tests/limits",
+        "uv run pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder tests --ignore tests/limits",
         "uv run pytest -m slow tests/limits",
     ]
     assert {f"uv run pytest -m slow {each}" for each in ignored} <= set(commands), "what one leaves out, another runs"
     assert f"export {REQUIRED}=1" in script
+
+
+@pytest.mark.slow
+def test_the_files_that_run_first_exist_and_run_first() -> None:
+    assert all((ROOT / each).exists() for each in LONGEST_FIRST)
+    _, printed = collected("-m", "slow", "tests/test_layers.py", *LONGEST_FIRST[-2:])
+    files = list(dict.fromkeys(re.findall(r"^(\S+\.py)::", printed, re.MULTILINE)))
+    assert files[-2:] == ["tests/test_cli.py", "tests/test_layers.py"]
 
 
 def test_a_missing_program_skips_its_test_or_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
