@@ -114,6 +114,15 @@ def connections(url: str) -> Pool:
     return Pool(url, PoolSettings(max_connections=1000))
 
 
+class ClockedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is set by the test."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
 def rest_request(target: str = "/", *, method: str = "GET", seconds: float = 60, **options: Any) -> RestRequest:
     """Return a request of the thread's route, whose deadline is in so many seconds; ``options`` are its attributes."""
     options.setdefault("call", Call(asyncio.get_running_loop().time() + seconds))

@@ -1,14 +1,22 @@
 """The JWKS: fetched rarely, one fetch at a time, and still used while the issuer is down."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import httpx
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from gateway.auth.jwks import RemoteJwks
+from gateway.errors import UpstreamUnavailable
+from gateway.telemetry import Counts
 from tests.auth.conftest import Ask, ask
 from tests.auth.issuer import Issuer, eventually
 from tests.harness import Clock, StartGateway
+
+ENCRYPTING = {**ECKey.generate_key("P-256").as_dict(private=False), "use": "enc"}
 
 
 def test_the_keys_are_fetched_once_for_any_number_of_tokens(ask_authenticated: Ask, issuer: Issuer) -> None:
@@ -59,6 +67,39 @@ def test_a_key_for_encryption_verifies_nothing(ask_authenticated: Ask, issuer: I
     assert ask_authenticated(issuer.token()).status_code == 401
     token = issuer.token(header={"kid": "first"}, key=issuer.keys["first"])
     assert ask_authenticated(token).status_code == 200, "a key without a use may be for anything"
+
+
+def test_members_that_verify_nothing_do_not_hide_a_key(ask_authenticated: Ask, issuer: Issuer) -> None:
+    """RFC 7517, section 5: what is not understood is ignored. A key for encryption makes nothing ambiguous."""
+    (kid, key), *_ = issuer.keys.items()
+    others = [1, None, "x", [], {}, {"kty": "new"}, {"kty": "EC", "crv": "P-256"}, {**ENCRYPTING, "kid": "enc"}]
+    published = [*others, {**key.as_dict(private=False), "kid": kid, "use": "sig"}, *others]
+    issuer.answer = 200, json.dumps({"keys": published}).encode()
+    assert ask_authenticated(issuer.token()).status_code == 200
+    assert ask_authenticated(issuer.token(header={"kid": None})).status_code == 200
+
+
+async def test_fetches_are_counted_and_a_failure_is_logged_without_its_addresses(
+    caplog: pytest.LogCaptureFixture, issuer: Issuer, clock: Clock
+) -> None:
+    """Errors of libraries have addresses and more in their texts."""
+    published = [{**key.as_dict(private=False), "kid": kid} for kid, key in issuer.keys.items()]
+    answers = iter([httpx.ConnectError("no route to 10.1.2.3"), ValueError("HTTP 500"), {"keys": published}])
+
+    async def fetch() -> bytes:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return json.dumps(answer).encode()
+
+    counts = Counts()
+    keys = RemoteJwks(fetch, 600, counts, clock)
+    for expected in ({"jwks_failed": 1}, {"jwks_failed": 2}, {"jwks_failed": 2, "jwks_fetched": 1}):
+        with suppress(UpstreamUnavailable):
+            await keys.find("first", "ES256")
+        assert counts == expected
+        clock.now += 60
+    assert [re.findall(r"\((.*?)\)", record.message) for record in caplog.records] == [["ConnectError"], ["HTTP 500"]]
 
 
 def test_a_withdrawn_key_is_rejected(ask_authenticated: Ask, issuer: Issuer, clock: Clock) -> None:
@@ -137,6 +178,7 @@ WRONG = {
     "no keys": (200, b"{}"),
     "an empty set": (200, b'{"keys": []}'),
     "keys that are none": (200, b'{"keys": [1, {"kty": "EC"}, {"kty": "new"}, {"kty": "RSA", "n": 1, "e": "AQAB"}]}'),
+    "a key for encryption": (200, json.dumps({"keys": [{**ENCRYPTING, "kid": "first"}]}).encode()),
     "too many keys": (200, b'{"keys": [' + b"1," * 1000 + b"1]}"),
     "too long": (200, b" " * 300_000 + b"{}"),
     "bytes": (200, b"\xff\xfe\x00"),

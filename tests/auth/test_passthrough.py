@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.auth.challenges import LoginRequired
 from gateway.auth.passthrough import PassthroughAuthenticator, normalized
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
 from tests.harness import StartGateway
@@ -33,6 +34,12 @@ def test_credentials_that_cannot_be_sent_are_rejected(start: StartGateway, sandb
     response = gateway.http.post("/graphql", json={"query": QUERY}, headers=[(b"authorization", b"Bearer \xff\xfe")])
     assert response.status_code == 401
     assert sandbox.count() == 0
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "   "])
+async def test_nothing_is_no_credential_also_in_the_payload_of_a_websocket(value: str | None) -> None:
+    with pytest.raises(LoginRequired):
+        await PassthroughAuthenticator().authenticate(value, None, None)
 
 
 @pytest.mark.parametrize(

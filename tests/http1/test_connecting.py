@@ -22,6 +22,7 @@ from gateway.http1 import (
 )
 from gateway.http1.connector import Address, Resolve, interleaved
 from gateway.http1.origin import Origin
+from gateway.http1.proxy import Proxy
 from tests.http1.raw_server import Authority, Peer, RawServer, answer, answer_to
 from tests.http1.road import until
 
@@ -135,8 +136,9 @@ async def test_a_host_that_does_not_exist(host: str) -> None:
 async def test_the_connect_timeout_bounds_all_addresses(stalled: int, addresses_: int) -> None:
     known = addresses(*[(socket.AF_INET, ("127.0.0.1", stalled))] * addresses_)
     pool = Pool("http://stalled.example", PoolSettings(connect_timeout=0.1), resolver=known)
-    with pytest.raises(ConnectTimedOut):
+    with pytest.raises(ConnectTimedOut) as caught:
         await pool.send(GET)
+    assert not caught.value.request_sent
     with pytest.raises(ConnectTimedOut):
         await pool.send(Request("GET", "/a", connect_timeout=0.05))
 
@@ -373,3 +375,8 @@ async def test_the_environments_proxy_is_not_used(stack: AsyncExitStack, monkeyp
     stack.push_async_callback(pool.aclose)
     assert (await pool.send(GET)).body == b"/a"
     await until(lambda: pool.state().idle == 1)
+
+
+def test_a_proxy_is_at_port_80_unless_its_address_names_another() -> None:
+    assert Proxy.of("http://proxy.example") == Proxy("proxy.example", 80)
+    assert Proxy.of("http://proxy.example:3128/") == Proxy("proxy.example", 3128)

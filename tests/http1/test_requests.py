@@ -56,8 +56,9 @@ async def test_the_path_of_the_base_url_goes_before_the_target(plain_road: Road)
     ],
 )
 async def test_a_request_that_would_say_something_else_is_not_sent(plain_road: Road, request_: Request) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest) as caught:
         await plain_road.pool.send(request_)
+    assert not caught.value.request_sent
     assert plain_road.pool.state().opened == 0
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from gateway.events.stream import RedisBus
 from gateway.events.workers import WorkersBus, WorkersRing
 from gateway.sandbox import Sandbox
 from gateway.storage.shared import shared_by
+from gateway.telemetry import Counts
 from tests.harness import settings
 from tests.live.world import SECONDS, World, data, taken, world
 from tests.upstream.redis_server import RedisServer
@@ -129,28 +130,91 @@ async def test_a_write_waits_for_every_live_worker_and_for_no_dead_one() -> None
 
 
 class Failing(Consumer):
-    """Fails in a way that nobody foresees, the first time that it is resynchronised."""
+    """Fails the first time that it is resynchronised: in an unforeseen way, or as a cache without its store does."""
+
+    def __init__(self, *, raises: bool) -> None:
+        super().__init__()
+        self._raises = raises
 
     async def resynchronise(self, reason: str) -> bool:
         await super().resynchronise(reason)
-        if self.gaps.count(reason) == 1:
+        is_first = self.gaps.count(reason) == 1
+        if is_first and self._raises:
             raise LookupError(reason)
-        return True
+        return not is_first
 
 
-async def test_a_reader_goes_on_after_any_failure(redis: RedisServer) -> None:
-    cache = settings(cache_url=redis.url, cache_secret="sixteen or more letters").cache
-    shared = shared_by(cache)
+@asynccontextmanager
+async def reading(redis: RedisServer, consumer: Consumer) -> AsyncIterator[tuple[RedisBus, Counts]]:
+    """Read the stream in Redis as a gateway of its own does."""
+    shared = shared_by(settings(cache_url=redis.url, cache_secret="sixteen or more letters").cache)
     assert shared.redis is not None
-    bus, consumer = RedisBus(shared.redis, shared.counts), Failing()
-    await bus.start(consumer)
-    await flush(redis)
-    await until(lambda: consumer.gaps.count("redis") == 2)
-    assert consumer.gaps == ["place gone", "lost", "redis", "lost", "redis"]
-    assert await bus.publish(Event(("a",)), wait=True)
-    assert consumer.events == [Event(("a",))]
-    await bus.aclose()
-    await shared.aclose()
+    bus = RedisBus(shared.redis, shared.counts)
+    try:
+        await bus.start(consumer)
+        yield bus, shared.counts
+    finally:
+        await bus.aclose()
+        await shared.aclose()
+
+
+@pytest.mark.parametrize("raises", [True, False], ids=["an exception", "a purge that is not taken"])
+async def test_a_reader_goes_on_after_any_failure(redis: RedisServer, raises: bool) -> None:
+    consumer = Failing(raises=raises)
+    async with reading(redis, consumer) as (bus, _):
+        await flush(redis)
+        await until(lambda: consumer.gaps.count("redis") == 2)
+        assert consumer.gaps == ["place gone", "lost", "redis", "lost", "redis"]
+        assert await bus.publish(Event(("a",)), wait=True)
+        assert consumer.events == [Event(("a",))]
+
+
+class Held(Consumer):
+    """Applies no event before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def apply(self, event: Event) -> None:
+        self.arrived.set()
+        await self.may_go_on.wait()
+        await super().apply(event)
+
+
+async def test_who_publishes_may_wait_until_every_gateway_has_applied_it(redis: RedisServer) -> None:
+    """It waits for a second at most, which a busy machine may take."""
+    quick, held, loop = Consumer(), Held(), asyncio.get_running_loop()
+    async with reading(redis, quick) as (bus, _), reading(redis, held):
+        began = loop.time()
+        published = asyncio.create_task(bus.publish(Event(("a",)), wait=True))
+        async with asyncio.timeout(SECONDS):
+            await held.arrived.wait()
+        await until(lambda: quick.events == [Event(("a",))])
+        await until(lambda: published.done() or loop.time() > began + 0.3)
+        assert not published.done() or loop.time() >= began + 1
+        held.may_go_on.set()
+        assert await published
+        assert held.events == [Event(("a",))] or loop.time() >= began + 1
+
+
+async def test_redis_that_stays_away_is_one_line_in_the_log(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader tries again twenty times a second."""
+    consumer = Consumer()
+    async with reading(redis, consumer) as (bus, counts):
+        for absence in (1, 2):
+            await asyncio.to_thread(redis.kill)
+            tries, returned = consumer.gaps.count("lost"), consumer.gaps.count("redis")
+            await until(lambda: consumer.gaps.count("lost") >= tries + 4)  # noqa: B023 - it is called at once
+            assert not await bus.publish(Event(("a",)))
+            said = [record for record in caplog.records if "does not carry events" in record.message]
+            assert absence <= len(said) < consumer.gaps.count("lost") - 2
+            await asyncio.to_thread(redis.start)
+            await until(lambda: consumer.gaps.count("redis") > returned)  # noqa: B023 - as above
+        assert counts["redis_failures: events"] >= consumer.gaps.count("lost") + 2
 
 
 async def pair(stack: AsyncExitStack, upstream: str, sandbox: Sandbox, redis: RedisServer) -> tuple[World, World]:

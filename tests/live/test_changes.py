@@ -109,3 +109,29 @@ async def test_what_was_missed_is_counted_by_reason() -> None:
     assert await built.resynchronise("redis")
     assert world.calls == ["suspend", "everything", "resynchronise"]
     assert counts["event_gaps: redis"] == 1
+
+
+class NotingBus(LocalBus):
+    """Notes who waits until an event is applied everywhere; ``has`` is whether it takes events."""
+
+    def __init__(self, *, has: bool = True) -> None:
+        super().__init__()
+        self.waits: list[bool] = []
+        self._has = has
+
+    async def publish(self, event: Event, *, wait: bool = False) -> bool:
+        self.waits.append(wait)
+        return self._has and await super().publish(event)
+
+
+@pytest.mark.parametrize("has", [True, False], ids=["a bus", "a bus that takes nothing"])
+async def test_a_write_waits_until_every_process_has_applied_it_and_a_webhook_does_not(has: bool) -> None:
+    """Who writes reads then, perhaps of another gateway. The vendor's webhook has a second."""
+    world, bus = World(), NotingBus(has=has)
+    built = Changes(bus, world, world, counts=Counts(), now=lambda: 0.0)
+    await built.start()
+    assert await built.publish(EVENT) is has
+    world.calls.clear()
+    await built.announce("t")
+    assert bus.waits == [False, True]
+    assert world.calls == ["shared thread:t", "own thread:t", "apply"], "its own process reads it in any case"

@@ -182,6 +182,19 @@ async def test_an_open_circuit_affects_its_route_only_and_is_not_retried(
     assert await client.customer(CallContext(Viewer(None), deadline), "cu-1") is not None
 
 
+@pytest.mark.parametrize("drop", ["before", "mid-body"])
+async def test_calls_without_a_response_open_the_circuit(client: UpstreamClient, sandbox: Sandbox, drop: str) -> None:
+    """Retries count as well: the REST API has failed as often."""
+    await ask(client)
+    sandbox.faults.add(Fault("thread", drop=drop))
+    codes = [await ask(client, f"th-{number}") for number in range(100, 130)]
+    assert set(codes) == {"UPSTREAM_UNAVAILABLE"}
+    assert sandbox.count("thread") <= 22
+    sandbox.faults.clear()
+    assert await ask(client) == "UPSTREAM_UNAVAILABLE"
+    assert sandbox.count("thread") <= 22
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
 async def test_client_errors_do_not_open_the_circuit(client: UpstreamClient, sandbox: Sandbox, status: int) -> None:
     sandbox.faults.add(Fault("thread", status=status, headers={"retry-after": "0"}))

@@ -22,7 +22,7 @@ from gateway.upstream.client import CallContext
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.bulkhead import Bulkhead
 from gateway.upstream.transports.circuit_breaker import CircuitState
-from tests.harness import build_upstream, rest_request, rest_response, settings
+from tests.harness import ClockedLoop, build_upstream, rest_request, rest_response, settings
 
 ANSWER_SECONDS = 0.2
 TIMEOUT_SECONDS = 1.0
@@ -324,15 +324,6 @@ async def test_a_check_before_sending_is_made_with_the_slot_and_gives_it_back() 
         await refused
     assert gate.sent == ["first", "last"]
     assert (bulkhead.in_flight, bulkhead.queued) == (0, 0)
-
-
-class ClockedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is set by the test."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
 
 
 # Each call: how many seconds it takes, and whether its response comes or its caller leaves.

@@ -287,6 +287,8 @@ def test_error_codes_are_the_ones_that_are_not_deprecated(body: bytes, codes: tu
         ("inf", None),
         ("nan", None),
         ("Thu, 01 Jan 1970 00:01:40 GMT", 40),
+        ("Thu, 01 Jan 1970 02:01:40 +0200", 40),
+        ("Thu, 01 Jan 1970 00:01:40 -0000", 40),
         ("Thu, 01 Jan 1970 00:00:01 GMT", 0),
         ("86401", 86400),
         ("1e308", 86400),
