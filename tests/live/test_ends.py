@@ -89,6 +89,32 @@ async def test_rejected_credentials_end_all_their_subscriptions_after_one_call(u
         assert others.ended is None
 
 
+async def test_rejected_credentials_are_not_tried_for_the_threads_that_wait(upstream: str, sandbox: Sandbox) -> None:
+    async with AsyncExitStack() as stack:
+        live = await open_passthrough(stack, upstream, sandbox)
+        subscription = await live.open(CHANGES, Viewer("Bearer revoked", "header:revoked"))
+        assert await live.changes.publish(Event(tuple(f"t{number}" for number in range(100))))
+        assert await end(subscription) is EndReason.UNAUTHORIZED
+        assert await live.delivered()
+        assert live.reads <= live.subscriptions.limits.reads, (
+            "only those that were under way at the moment of the first 401"
+        )
+
+
+async def test_a_failed_read_is_not_repeated_for_a_caller_that_has_left(upstream: str, sandbox: Sandbox) -> None:
+    async with AsyncExitStack() as stack:
+        live = await open_passthrough(stack, upstream, sandbox)
+        subscription = await live.open(CHANGES, passthrough(OTHER))
+        sandbox.faults.add(Fault("thread", status=503))
+        assert await live.changes.publish(Event(("t",)))
+        assert await live.delivered(subscription)
+        await subscription.aclose()
+        sandbox.clear()
+        await live.changes.resynchronise("redis")  # whatever is still watched is read at once
+        assert await live.delivered()
+        assert live.reads == 0
+
+
 async def test_a_403_ends_the_subscription_of_that_thread_only(upstream: str, sandbox: Sandbox) -> None:
     async with world(upstream, sandbox) as live:
         live.put("a", status="Open")

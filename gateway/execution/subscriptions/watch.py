@@ -194,6 +194,8 @@ class Watch:
     async def _read_with(self, context: OperationContext, feeds: list[Feed], timeline: Timeline) -> None:
         event = timeline.event
         listeners = [] if event is None else list(self._registry.listeners(self.viewer.authorization))
+        if not feeds and not listeners:
+            return  # all have left, perhaps because the REST API rejects their credentials
         body, error = None, None
         if feeds or self.viewer.authorization is not None:
             try:
