@@ -4,6 +4,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -72,7 +73,16 @@ def test_a_key_for_encryption_verifies_nothing(ask_authenticated: Ask, issuer: I
 def test_members_that_verify_nothing_do_not_hide_a_key(ask_authenticated: Ask, issuer: Issuer) -> None:
     """RFC 7517, section 5: what is not understood is ignored. A key for encryption makes nothing ambiguous."""
     (kid, key), *_ = issuer.keys.items()
-    others = [1, None, "x", [], {}, {"kty": "new"}, {"kty": "EC", "crv": "P-256"}, {**ENCRYPTING, "kid": "enc"}]
+    others: list[Any] = [
+        1,
+        None,
+        "x",
+        [],
+        {},
+        {"kty": "new"},
+        {"kty": "EC", "crv": "P-256"},
+        {**ENCRYPTING, "kid": "enc"},
+    ]
     published = [*others, {**key.as_dict(private=False), "kid": kid, "use": "sig"}, *others]
     issuer.answer = 200, json.dumps({"keys": published}).encode()
     assert ask_authenticated(issuer.token()).status_code == 200

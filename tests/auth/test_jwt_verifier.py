@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from gateway.auth.challenges import CredentialsRefused
-from gateway.auth.jwks import Key, StaticKey
+from gateway.auth.jwks import StaticKey
 from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
 from tests.auth.issuer import AUDIENCE, NAME
 
