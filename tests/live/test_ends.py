@@ -96,9 +96,7 @@ async def test_rejected_credentials_are_not_tried_for_the_threads_that_wait(upst
         assert await live.changes.publish(Event(tuple(f"t{number}" for number in range(100))))
         assert await end(subscription) is EndReason.UNAUTHORIZED
         assert await live.delivered()
-        assert live.reads <= live.subscriptions.limits.reads, (
-            "only those that were under way at the moment of the first 401"
-        )
+        assert live.reads <= live.subscriptions.limits.reads, "those under way at the first 401"
 
 
 async def test_a_failed_read_is_not_repeated_for_a_caller_that_has_left(upstream: str, sandbox: Sandbox) -> None:
