@@ -106,13 +106,15 @@ def fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
 
 ALSO = {"Field.fieldId": "Int"}
 """Fields that read a value under a second name."""
+INSIDE = {"AttachmentMovedTo.customer"}
+"""Fields whose value is elsewhere in the same body."""
 
 
 @pytest.mark.parametrize("type_name", SHOWN)
 def test_a_type_has_the_fields_of_the_contract_and_no_others(schema: GraphQLSchema, type_name: str) -> None:
     found = {name: str(field.type) for name, field in fields_of(schema, type_name).items()}
     also = {name.partition(".")[2]: kind for name, kind in ALSO.items() if name.startswith(f"{type_name}.")}
-    followed = {name.partition(".")[2] for name in links(schema) if name.startswith(f"{type_name}.")}
+    followed = {name.partition(".")[2] for name in [*links(schema), *INSIDE] if name.startswith(f"{type_name}.")}
     assert {name: kind for name, kind in found.items() if name not in followed} == contract_of(type_name) | also
     for name in followed:
         assert not found[name].endswith("!"), "a call that fails must not take its parent with it"
@@ -228,6 +230,36 @@ def _undescribed(schema: GraphQLSchema) -> Iterator[str]:
 
 def test_every_type_field_argument_and_scalar_is_described(schema: GraphQLSchema) -> None:
     assert list(_undescribed(schema)) == []
+
+
+FORMATS_SHOWN = {
+    Format.DATE_TIME: ", a text such as `2018-08-03T12:31:34Z`",
+    Format.DATE: ", a text such as `1980-12-31`",
+    Format.INT64: ", an integer that can pass 32 bits",
+}
+
+
+@pytest.mark.parametrize("type_name", SHOWN)
+def test_a_description_says_which_rest_field_it_is_with_its_format_and_note(
+    schema: GraphQLSchema, type_name: str
+) -> None:
+    fields = fields_of(schema, type_name)
+    for each in TYPES[type_name].fields:
+        description = fields[camel_case(each.name)].description or ""
+        own, _, rest = description.partition(" REST: ")
+        assert own.endswith("."), each.name
+        note = f" {each.note}" if each.note else ""
+        assert rest == f"`{each.name}`{FORMATS_SHOWN.get(each.format, '') if each.format else ''}.{note}", each.name
+
+
+def test_the_description_of_a_field_that_costs_a_call_says_which_one(schema: GraphQLSchema) -> None:
+    for name, link in links(schema).items():
+        type_name, _, field_name = name.partition(".")
+        if field_name.startswith("_"):  # federation's own
+            continue
+        description = fields_of(schema, type_name)[field_name].description or ""
+        for source in link.sources:
+            assert source.route is None or f"REST: `GET {source.route.template}`." in description, name
 
 
 def test_a_field_is_deprecated_where_the_contract_says_so(schema: GraphQLSchema) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SDL = (ROOT / "schema.graphql").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
-FILE_TYPE = '  """The kind of file."""\n  fileType: String\n'
+FILE_TYPE = '  """The kind of file. REST: `file_type`."""\n  fileType: String\n'
 
 
 def announced(changelog: str) -> list[str]:
@@ -71,7 +71,7 @@ def test_a_breaking_change_is_found_and_described(change: tuple[str, str], says:
     [
         (FILE_TYPE, f"{FILE_TYPE}  fileHash: String\n"),
         ("fileSize: BigInt", "fileSize: BigInt!"),
-        ('"""The thread\'s tags."""', '"""Tags."""'),
+        ('"""The thread\'s tags. REST: `tags`."""', '"""Tags."""'),
         ('Message @key(fields: "id", resolvable: false)', 'Message @key(fields: "id")'),
     ],
 )

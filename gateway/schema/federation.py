@@ -1,6 +1,7 @@
 """Resolves the entities that a federation router requests (Apollo Federation subgraph specification, ``_entities``)."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from textwrap import dedent
@@ -10,6 +11,10 @@ from graphql import (
     REMOVE,
     DirectiveDefinitionNode,
     FieldDefinitionNode,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
     GraphQLUnionType,
     Node,
     TypeDefinitionNode,
@@ -27,12 +32,15 @@ from gateway.compat.graphql_core import resolve_by_typename
 from gateway.compat.strawberry import SubgraphSchema, graphql_schema, mark_entities, require_link_url, resolve_sdl
 from gateway.errors import BadUserInput, GatewayError
 from gateway.schema.field_scopes import guard_fields, with_directive
+from gateway.schema.inputs import REST_TYPES, rest_names
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.enumerations import Enumerations
-from gateway.schema.resolvers.links import Link, Load, Loads, SeveralLoads
-from gateway.schema.resolvers.records import attach_readers
+from gateway.schema.resolvers.links import Link, Load, Loads, SeveralLoads, link_of
+from gateway.schema.resolvers.records import attach_readers, upstream_key
 from gateway.schema.scalars import SCALARS, is_int64
 from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
+from gateway.upstream.contract import TYPES
+from gateway.upstream.contract.model import Format
 
 Representation = dict[str, Any]
 
@@ -67,6 +75,13 @@ _DESCRIPTION = """The Go!Chat REST API: chat threads, their messages and attachm
 
 Fields at the root cost a REST call, and so do those that say so. Ids are the REST API's own."""
 _FEDERATION = re.compile(r"_.*|(link|federation)__.*|" + "|".join(_DEFINITIONS))
+
+_FORMATS = {
+    Format.DATE_TIME: ", a text such as `2018-08-03T12:31:34Z`",
+    Format.DATE: ", a text such as `1980-12-31`",
+    Format.INT64: ", an integer that can pass 32 bits",
+    Format.BASE64: ", in Base64",
+}
 
 _THREAD = replace(THREAD_SOURCE, typed=True)
 _CUSTOMER = replace(CUSTOMER_SOURCE, typed=True)
@@ -114,6 +129,45 @@ async def _resolve_entities(context: OperationContext, representations: list[Any
     return entities
 
 
+def _describe(schema: GraphQLSchema) -> None:
+    """Add to each description what the field is in the REST API, as the contract says it."""
+    for name, graphql_type in schema.type_map.items():
+        if isinstance(graphql_type, GraphQLObjectType):
+            for field in graphql_type.fields.values():
+                field.description = _joined(field.description, _rest_value(name, field), *_rest_calls(field))
+        elif isinstance(graphql_type, GraphQLInputObjectType) and name in REST_TYPES:
+            of = REST_TYPES[name]
+            for rest_name, shown in rest_names(of.given).items():
+                given = graphql_type.fields[shown]
+                given.description = _joined(given.description, _rest_field(of.body, rest_name))
+
+
+def _joined(description: str | None, *parts: str | None) -> str | None:
+    return " ".join(each for each in (description, *parts) if each) or None
+
+
+def _rest_value(type_name: str, field: GraphQLField) -> str | None:
+    key = upstream_key(field)
+    return None if key is None else _rest_field(type_name, key)
+
+
+def _rest_field(type_name: str, name: str) -> str | None:
+    """Return the name, the format and the note of a field in the contract, None if it is not there."""
+    fields = () if type_name not in TYPES else TYPES[type_name].fields
+    found = next((each for each in fields if each.name == name), None)
+    if found is None:
+        return None
+    form = "" if found.format is None else _FORMATS[found.format]
+    return f"REST: `{name}`{form}.{found.note and ' '}{found.note}"
+
+
+def _rest_calls(field: GraphQLField) -> Iterator[str]:
+    """Return the route of the link of a field."""
+    link = link_of(field)
+    routes = {source.route.template for source in link.sources if source.route is not None} if link is not None else ()
+    return (f"REST: `GET {template}`." for template in sorted(routes))
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaOptions:
     """What settings change about a schema; see `build_schema`."""
@@ -147,6 +201,7 @@ class FederatedSchema(SubgraphSchema):
             core.type_map[name] = core.type_map.pop(name)  # to the end: tools list types in this order
         options.enumerations.attach(core)
         attach_readers(core)
+        _describe(core)
         if options.field_scopes:
             guard_fields(core)
         entity = core.type_map.get("_Entity")

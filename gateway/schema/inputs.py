@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import strawberry
 
@@ -40,7 +40,7 @@ class AttachmentInput:
     """REST: ``{file, name}``."""
 
     name: str | None = _field("The file's name. Of an upload, the name in its part unless this one is given.")
-    file: str | None = _field("The file's content in Base64, 10 MB at most. Either this or `upload`.")
+    file: str | None = _field("The file's content, 10 MB at most. Either this or `upload`.")
     upload: Upload | None = _field("The file as a part of a multipart request, 10 MB at most. Either this or `file`.")
 
 
@@ -48,14 +48,14 @@ class AttachmentInput:
 class UpdateThreadInput:
     """REST: the body of ``POST /api/v1/thread/{id}``."""
 
-    id: strawberry.ID = strawberry.field(description="The thread's id.")
+    id: strawberry.ID = strawberry.field(description="The thread's id. REST: `id`, in the path.")
     comment: str | None = _field("A comment for the agents.")
     customer_external_ids: list[str] | None = _field(
         "The thread's customers, by the ids they have in your own systems."
     )
-    customer_ids: list[str] | None = _field("The thread's customers, by id.")
+    customer_ids: list[str] | None = _field("The thread's customers, by their `id`.")
     reminder: ReminderInput | None = _field("When the thread comes back to attention.")
-    status: ThreadStatus | None = _field("The status: the REST API takes a number.")
+    status: ThreadStatus | None = _field("The status, as a number.")
     tag_codes: list[str] | None = _field("The thread's tags, by their codes.")
     idempotency_key: str | None = _field(_KEY)
 
@@ -68,9 +68,9 @@ class CreateMessageInput:
     mailbox_id: str | None = _field("The mailbox that the message is sent from.")
     from_: str | None = _field("Who sends the message.", name="from")
     from_customer_id: str | None = _field("The customer who sends the message.")
-    to: str | None = _field("Who the message is for: contacts of the thread's customers.")
-    cc: str | None = _field("Who gets a copy: contacts of the thread's customers.")
-    bcc: str | None = _field("Who gets a blind copy: contacts of the thread's customers.")
+    to: str | None = _field("Who the message is for.")
+    cc: str | None = _field("Who gets a copy.")
+    bcc: str | None = _field("Who gets a blind copy.")
     subject: str | None = _field("The subject line.")
     content: str | None = _field("The text.")
     delivery: MessageDelivery | None = _field("Whether the message is a draft, is sent, and the like.")
@@ -93,6 +93,25 @@ class CreateChatTokenInput:
     tags: list[str] | None = _field("The tags of the chat's thread.")
     idempotency_key: str | None = _field(f"{_KEY} The token itself is not kept: only its outcome is given again.")
 
+
+class RestType(NamedTuple):
+    """An input, and the type of the contract that it becomes."""
+
+    given: type
+    body: str
+
+
+REST_TYPES: Mapping[str, RestType] = {
+    given.__name__: RestType(given, body)
+    for given, body in (
+        (ReminderInput, "Reminder"),
+        (AttachmentInput, "Upload"),
+        (UpdateThreadInput, "ThreadUpdate"),
+        (CreateMessageInput, "NewMessage"),
+        (CreateChatTokenInput, "ChatTokenRequest"),
+    )
+}
+"""The inputs by name."""
 
 _RENAMED = {"reply_to_external_message_id": "reply_to_ext_msg_id", "from_": "from"}
 """Attributes that the REST API names otherwise."""

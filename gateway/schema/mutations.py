@@ -101,7 +101,10 @@ async def _performed(info: GatewayInfo, write: Write, names: Any, key: str | Non
 
 
 def _mutation(resolver: Any, calls: Mapping[Route, int], description: str) -> Any:
+    """A field whose ``calls`` begin with the write."""
     metadata: Record = {**makes_calls(calls), **needs(WRITE_SCOPE)}
+    write = next(iter(calls))
+    description = f"{description} REST: `POST {write.template}`."
     return strawberry.mutation(resolver=resolver, metadata=metadata, description=description)
 
 

@@ -13,7 +13,7 @@ import strawberry
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext, own_calls
 from gateway.schema.resolvers.links import Link, Load, makes_calls
 from gateway.schema.resolvers.pagination import Page
-from gateway.schema.resolvers.records import Record, RestBody, read_object, read_objects
+from gateway.schema.resolvers.records import Record, RestBody, belonging_to, read_object, read_objects
 from gateway.schema.scalars import BigInt
 from gateway.schema.types import THREAD_SOURCE, Message, Thread
 from gateway.upstream.contract import MESSAGES, THREAD, Read, Route
@@ -84,8 +84,11 @@ async def _message(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
     if body is None or not (found.is_last or found.page):
         return None
     if found.is_last:
-        return read_object(body.record(), "last_message")
-    return read_object({"message": read_objects(body.record(), "messages")[found.position]}, "message")
+        message = read_object(body.record(), "last_message")
+    else:
+        message = read_object({"message": read_objects(body.record(), "messages")[found.position]}, "message")
+    thread = bodies[None]
+    return message if message is None or thread is None else belonging_to(thread.record(), message)
 
 
 def _outcome() -> Any:
@@ -137,8 +140,12 @@ class CreateChatTokenPayload:
 
     outcome: WriteOutcome = _outcome()
     user_errors: list[WriteError] = _errors()
-    token: str | None = strawberry.field(description="The token; null unless this answer is the first to its key.")
-    expires_at: BigInt | None = strawberry.field(description="When it expires, as the REST API says it.")
+    token: str | None = strawberry.field(
+        description="The token; null unless this answer is the first to its key. REST: `token`."
+    )
+    expires_at: BigInt | None = strawberry.field(
+        description="When it expires. REST: `expires_at`, an integer whose unit is unknown."
+    )
 
 
 @strawberry.type(description="What is known by now of a message.")

@@ -16,7 +16,7 @@ from gateway.schema.field_scopes import CONTENT, PERSONAL, needs
 from gateway.schema.resolvers.context import GatewayInfo, OperationContext
 from gateway.schema.resolvers.links import Link, Load, RestSource
 from gateway.schema.resolvers.pagination import Arguments
-from gateway.schema.resolvers.records import Record
+from gateway.schema.resolvers.records import Record, belonging_to, customer_of_thread, read_text
 from gateway.schema.scalars import (
     BigInt,
     CustomerAccountType,
@@ -97,7 +97,8 @@ async def _messages(
     before: _Before = None,
 ) -> Any:
     """``GET /api/v1/thread/{id}/messages``."""
-    return await _MESSAGES.follow(info.context, root, first=first, after=after, last=last, before=before)
+    found = await _MESSAGES.follow(info.context, root, first=first, after=after, last=last, before=before)
+    return None if found is None else belonging_to(root, found)
 
 
 # Other subgraphs can add fields to an object that was reached through a thread, but cannot return it by `id`: the REST
@@ -105,13 +106,27 @@ async def _messages(
 _BY_ID_ELSEWHERE = Key(fields=FieldSet("id"), resolvable=False)
 
 
+async def _moved_to(root: strawberry.Parent[Record], info: GatewayInfo) -> Any:
+    """No call: the customer of the thread's body."""
+    customer_id = read_text(root, "customer_id")
+    return None if customer_id is None else await customer_of_thread(root, customer_id, info.context.pace)
+
+
 @strawberry.type(description="Who filed an attachment as a customer's document, and as which.")
 class AttachmentMovedTo:
     """REST: AttachmentMovedTo."""
 
     agent_id: int | None = _field("The agent who filed the attachment.")
-    customer_id: str | None = _field("The customer whose document it became.")
-    file_id: str | None = _field("The document it became.")
+    customer: Annotated["Customer", strawberry.lazy("gateway.schema.types")] | None = strawberry.field(
+        resolver=_moved_to,
+        description="The customer whose document it became, if that is one of the thread's customers; null elsewhere. "
+        "Costs no REST call. REST: the one of the thread's `customers` whose `id` is `customer_id`.",
+    )
+    customer_id: str | None = _field(
+        "The `id` of the customer whose document it became. The REST API finds no customer by it; "
+        "`Query.customer` takes the external id."
+    )
+    file_id: str | None = _field("The document it became. No known REST call returns it.")
 
 
 @strawberry.type(description="Where an attachment was filed.")
@@ -129,7 +144,7 @@ class Attachment:
     attachment_movements: AttachmentMovements | None = _field("Where the attachment was filed.")
     file_mime: str | None = _field("The file's media type, such as `application/pdf`.")
     file_name: str | None = _field("The file's name.", scope=CONTENT)
-    file_not_dangerous: bool | None = _field("Whether the file was found harmless; null: not verified yet.")
+    file_not_dangerous: bool | None = _field("Whether the file was found harmless.")
     file_size: BigInt | None = _field("The file's size in bytes.")
     file_type: str | None = _field("The kind of file.")
     id: strawberry.ID = _field("The attachment's id.")
@@ -195,14 +210,14 @@ class Customer:
     domicile_codes: list[str] = _field("The countries of domicile.", scope=PERSONAL)
     external_id: str | None = _field("The id the customer has in your own systems.")
     first_name: str | None = _field("The first name.", scope=PERSONAL)
-    id: strawberry.ID = _field("The customer's id.")
-    kyc_level: int | None = _field("The level of due diligence; only newer installations send it.", scope=PERSONAL)
+    id: strawberry.ID = _field("The customer's id. The REST API finds no customer by it.")
+    kyc_level: int | None = _field("The level of due diligence.", scope=PERSONAL)
     last_name: str | None = _field("The last name.", scope=PERSONAL)
     middle_name: str | None = _field("The middle name.", scope=PERSONAL)
     name_variations: list[CustomerNameVariation] = _field("Other names the customer goes by.", scope=PERSONAL)
     nationality_code: str | None = _field("The nationality.", deprecated="Use `nationalityCodes`.", scope=PERSONAL)
     nationality_codes: list[str] = _field("The nationalities.", scope=PERSONAL)
-    phone: str | None = _field("The phone number; only newer installations send it.", scope=PERSONAL)
+    phone: str | None = _field("The phone number.", scope=PERSONAL)
     registration_number: str | None = _field("The company's registration number.", scope=PERSONAL)
     review_groups: list[str] = _field("The groups of agents who review the customer.")
     revision_number: str | None = _field("The revision of the customer's record.")
@@ -260,17 +275,17 @@ class MessageEdge:
     """Relay: an edge."""
 
     cursor: str = _field("The edge's position, for `after`.")
-    node: Message = _field("The message.")
+    node: Message = _field("The message. REST: an item of `messages`.")
 
 
 @strawberry.type(description="One page of a thread's messages, in the order of the REST API.")
 class MessageConnection:
     """Relay: a connection."""
 
-    edges: list[MessageEdge] = _field("The messages of the page with their cursors.")
-    nodes: list[Message] = _field("The messages of the page.")
+    edges: list[MessageEdge] = _field("The messages of the page with their cursors. REST: `messages`.")
+    nodes: list[Message] = _field("The messages of the page. REST: `messages`.")
     page_info: PageInfo = _field("Where the page lies.")
-    total_count: int | None = _field("How many messages the thread has.")
+    total_count: int | None = _field("How many messages the thread has. REST: `total`.")
 
 
 @strawberry.federation.type(keys=[Key(fields=FieldSet("id"))], description="A chat thread.")
@@ -296,5 +311,5 @@ class Thread:
         resolver=_messages,
         metadata=_MESSAGES.metadata,
         description="The thread's messages, page by page. A page costs one REST call; the last page a second one where "
-        "`messageCount` is not the number of the messages.",
+        "`messageCount` is not the number of messages.",
     )

@@ -7,9 +7,11 @@ selects is never decoded, by this executor as by plans, and may be anything that
 A field without a resolver of its own reads the key of its Python name, and checks that the value fits the field's
 GraphQL type. If it does not, it raises UpstreamInvalidResponse, so that one wrong value is one error at its own path.
 A value that is absent or null is null, and an absent list is an empty list.
+
+Each object below a thread knows the thread that it belongs to, because what it refers to may be elsewhere in there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -31,7 +33,7 @@ from graphql import (
 from gateway.compat.graphql_core import leaf_coercion, replace_resolver
 from gateway.compat.strawberry import declared_in, definition_of, field_name, has_resolver
 from gateway.errors import UpstreamInvalidResponse
-from gateway.schema.resolvers.cooperative import iterate_cooperatively
+from gateway.schema.resolvers.cooperative import Pace, iterate_cooperatively, run_cooperatively
 from gateway.schema.resolvers.enumerations import name_of
 from gateway.schema.scalars import ANY_JSON, UNAMBIGUOUS, is_int64
 
@@ -47,6 +49,11 @@ _INVALID = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
+
+_THREAD: Any = object()
+"""The key at which a record has its thread. No key of a JSON object is equal to it."""
+_CUSTOMERS: Any = object()
+"""The key at which a thread has its customers by id, once one was looked for."""
 
 # The items of a shorter list are completed at once. A longer one is decoded when it is its turn.
 _SHORT_LIST_BYTES = 256
@@ -108,6 +115,40 @@ def read_objects(record: Record, key: str) -> list[Any]:
     return _list(record.get(key))
 
 
+def belonging_to(thread: Record | None, record: Record) -> Record:
+    """Return the record, which belongs to a thread from now on."""
+    if thread is not None:
+        record[_THREAD] = thread
+    return record
+
+
+async def customer_of_thread(record: Record, customer_id: str, pace: Pace) -> Record | None:
+    """Return the customer with this id in the thread of a record, None if the thread has none or is not known.
+
+    Raises UpstreamInvalidResponse if the thread's customers are no list.
+    """
+    thread = record.get(_THREAD)
+    if thread is None:
+        return None
+    if _CUSTOMERS not in thread:
+        thread[_CUSTOMERS] = await run_cooperatively(_by_id(read_objects(thread, "customers")), pace)
+    found: Record | None = thread[_CUSTOMERS].get(customer_id)
+    return found
+
+
+def _by_id(items: list[Any]) -> Generator[None, None, dict[str, Record]]:
+    """Find the objects among the items that have an id; the list itself reports the others."""
+    found: dict[str, Record] = {}
+    for item in items:
+        with suppress(UpstreamInvalidResponse):
+            record = _object(item)
+            ident = None if record is None else read_text(record, "id")
+            if ident is not None:
+                found.setdefault(ident, record)
+        yield
+    return found
+
+
 def _begins(value: msgspec.Raw) -> bytes:
     return bytes(memoryview(value)[:1])
 
@@ -158,7 +199,7 @@ def attach_readers(schema: GraphQLSchema) -> None:
         for field in graphql_type.fields.values():
             key = upstream_key(field)
             if key is not None:
-                replace_resolver(field, _reader(key, field.type))
+                replace_resolver(field, _reader(key, field.type, is_of_thread=graphql_type.name == "Thread"))
 
 
 def upstream_key(field: GraphQLField) -> str | None:
@@ -172,30 +213,39 @@ def upstream_key(field: GraphQLField) -> str | None:
     return field_name(definition).removesuffix("_")
 
 
-def _reader(key: str, graphql_type: GraphQLOutputType) -> Callable[..., Any]:
+def _reader(key: str, graphql_type: GraphQLOutputType, *, is_of_thread: bool) -> Callable[..., Any]:
     nullable = get_nullable_type(graphql_type)
     if isinstance(nullable, GraphQLList):
-        return _list_reader(key, nullable)
+        return _list_reader(key, nullable, is_of_thread=is_of_thread)
     check = _check_of(graphql_type)
 
     def read(record: Record, _info: object) -> Any:
         return check(record.get(key))
 
-    return read
+    def read_below(record: Record, _info: object) -> Any:
+        value = check(record.get(key))
+        return None if value is None else belonging_to(record if is_of_thread else record.get(_THREAD), value)
+
+    return read if is_leaf_type(nullable) else read_below
 
 
-def _list_reader(key: str, graphql_list: GraphQLList[Any]) -> Callable[..., Any]:
+def _list_reader(key: str, graphql_list: GraphQLList[Any], *, is_of_thread: bool) -> Callable[..., Any]:
     """Return the reader of a list. An absent list is an empty list, whether or not it is nullable."""
     check = _check_of(graphql_list.of_type)
+    is_leaf = is_leaf_type(get_nullable_type(graphql_list.of_type))
 
-    def item(value: Any) -> Any:
-        try:
-            return check(value)
-        except UpstreamInvalidResponse as exc:
-            return exc  # graphql-core raises it at the item's own path
+    def item_of(thread: Record | None) -> Callable[[Any], Any]:
+        def item(value: Any) -> Any:
+            try:
+                known = check(value)
+            except UpstreamInvalidResponse as exc:
+                return exc  # graphql-core raises it at the item's own path
+            return known if is_leaf or known is None else belonging_to(thread, known)
+
+        return item
 
     def read(record: Record, info: GraphQLResolveInfo[Any]) -> Any:
-        value = record.get(key)
+        value, item = record.get(key), item_of(record if is_of_thread else record.get(_THREAD))
         if isinstance(value, msgspec.Raw) and _begins(value) == b"[" and len(memoryview(value)) > _SHORT_LIST_BYTES:
             return iterate_cooperatively(lambda: _list(value), info.context.pace, item)
         return [item(each) for each in _list(value)]
