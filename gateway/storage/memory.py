@@ -74,9 +74,10 @@ class MemoryStore:
         await self.set(key, value, lifetime)
         return value
 
-    async def delete(self, key: str) -> None:
-        """Forget ``key``."""
-        self._entries.pop(key, None)
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        """Forget ``key``; with ``value`` only where it has that one."""
+        if value is None or await self.get([key]) == [value]:
+            self._entries.pop(key, None)
 
     async def aclose(self) -> None:
         """Forget everything."""

@@ -28,6 +28,7 @@ _KEY_PREFIX = "gochat-gateway:"
 _PAUSE_SECONDS = 1.0
 # Per user. A thousand look-ups at once take as long with 128 connections, and opening those takes longer.
 _MAX_CONNECTIONS = 32
+_DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
 class RedisConnection:
@@ -138,9 +139,15 @@ class RedisStore:
         results: Any = await self._connection.run(self._user, pipeline.execute)
         return None if results is None else _bytes(results[-1][0])
 
-    async def delete(self, key: str) -> None:
-        """Forget ``key`` if Redis responds."""
-        await self._connection.run(self._user, lambda: self._client.delete(_KEY_PREFIX + key), during_pause=True)
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        """Forget ``key`` if Redis responds; with ``value`` only where it has that one."""
+
+        def command() -> Awaitable[Any]:
+            if value is None:
+                return self._client.delete(_KEY_PREFIX + key)
+            return self._client.eval(_DELETE_IF_EQUAL, 1, _KEY_PREFIX + key, value)
+
+        await self._connection.run(self._user, command, during_pause=True)
 
     async def aclose(self) -> None:
         """Close the worker's connections to Redis."""

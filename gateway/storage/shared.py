@@ -28,8 +28,8 @@ class Store(Protocol):
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""
 
-    async def delete(self, key: str) -> None:
-        """Forget ``key``, if the store responds."""
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        """Forget ``key``, if the store responds; with ``value`` only where it has that one."""
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -55,8 +55,8 @@ class RecordingStore:
         self.values.append(value)
         return await self._following.claim(key, value, lifetime)
 
-    async def delete(self, key: str) -> None:
-        await self._following.delete(key)
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        await self._following.delete(key, value)
 
     async def aclose(self) -> None:
         await self._following.aclose()

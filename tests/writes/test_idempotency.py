@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import redis as redis_client
 
+from gateway.errors import IdempotencyUnavailable
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.storage.redis import RedisConnection
+from gateway.telemetry import Counts
 from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyedWrite, KeyMemory, Subject
 from gateway.upstream.writes.outcome import Answer, ChatToken, Outcome
 from tests.harness import Clock, Gateway, StartGateway
@@ -227,6 +230,48 @@ def test_a_redis_that_does_not_respond_refuses_keys(start: StartGateway, sandbox
     assert gateway.code(UPDATE, input={**given, "idempotencyKey": "k"}) == "IDEMPOTENCY_UNAVAILABLE"
     assert writes(sandbox) == 0
     assert update(gateway, tagCodes=["a"])["outcome"] == "APPLIED"
+
+
+class LosesReply(KeyMemory):
+    """Keeps what is claimed first, and does not say so."""
+
+    claims = 0
+
+    async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
+        self.claims += 1
+        found = await super().claim(key, value, lifetime)
+        return None if self.claims == 1 else found
+
+
+async def test_a_claim_whose_reply_is_lost_leaves_the_key_free(clock: Clock) -> None:
+    memory = LosesReply(clock)
+    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
+    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
+    sent: list[str] = []
+
+    async def work() -> Answer:
+        sent.append("sent")
+        return Answer(Outcome.APPLIED)
+
+    async def read_back() -> Answer:
+        return Answer(Outcome.UNKNOWN)
+
+    with pytest.raises(IdempotencyUnavailable):
+        await keys.perform(write, 10, work, read_back)
+    assert sent == []
+    assert (await keys.perform(write, 10, work, read_back)).outcome is Outcome.APPLIED
+    assert sent == ["sent"]
+
+
+async def test_redis_forgets_a_key_only_where_it_has_the_value(server: RedisServer) -> None:
+    connection = RedisConnection(server.url, 5, Counts())
+    store = connection.store("idempotency")
+    assert await store.claim("a key of this test", b"1", 60) == b"1"
+    await store.delete("a key of this test", b"2")
+    assert await store.get(["a key of this test"]) == [b"1"]
+    await store.delete("a key of this test", b"1")
+    assert await store.get(["a key of this test"]) == [None]
+    await connection.aclose()
 
 
 async def test_memory_refuses_new_keys_once_it_is_full(clock: Clock) -> None:

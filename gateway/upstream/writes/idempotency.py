@@ -44,8 +44,8 @@ class KeyStore(Protocol):
     async def claim(self, key: str, value: bytes, lifetime: float) -> bytes | None:
         """Keep ``value`` unless there is one; return the one that is there now, None where that is unknown."""
 
-    async def delete(self, key: str) -> None:
-        """Forget ``key``."""
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        """Forget ``key``; with ``value`` only where it has that one."""
 
 
 class KeyMemory:
@@ -74,9 +74,10 @@ class KeyMemory:
             return None
         return self._kept.setdefault(key, (value, self._clock() + lifetime))[0]
 
-    async def delete(self, key: str) -> None:
-        """Forget ``key``."""
-        self._kept.pop(key, None)
+    async def delete(self, key: str, value: bytes | None = None) -> None:
+        """Forget ``key``; with ``value`` only where it has that one."""
+        if value is None or await self.get([key]) == [value]:
+            self._kept.pop(key, None)
 
     def _expire(self) -> None:
         now = self._clock()
@@ -165,6 +166,7 @@ class IdempotencyKeys:
         give_up = asyncio.get_running_loop().time() + seconds
         found = await self._claim(store, place, mine)
         if found is None:
+            await store.delete(place, msgspec.json.encode(mine))  # it may be kept: the reply can be all that is lost
             raise IdempotencyUnavailable("Idempotency keys cannot be kept now. Nothing was sent.", retry_after=1.0)
         while True:
             if found is not None and found.fingerprint != mine.fingerprint:
