@@ -305,7 +305,7 @@ def test_a_response_is_sent_as_uvicorn_sends_it(query: str) -> None:
                 response = client.request(method, "/?" + query)
                 headers = {name: value for name, value in response.headers.items() if name != "date"}
                 seen.append((method, response.status_code, response.text, headers))
-    assert seen[:3] == seen[3:], "`RequestResponseCycle.send` differs from `_Cycle.send`"
+    assert seen[:3] == seen[3:], "`RequestResponseCycle.send` differs from `Cycle.send`"
     wanted, body = RESPONSES[query]
     assert seen[0][2] == body
     assert wanted.items() <= seen[0][3].items()

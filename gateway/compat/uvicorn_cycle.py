@@ -1,0 +1,67 @@
+"""How uvicorn sends the head of a response. Apart from its connection: both together are too long for one file."""
+
+from collections.abc import Awaitable
+from functools import lru_cache
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    RequestResponseCycle,
+)
+
+_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+
+
+@lru_cache(maxsize=1024)
+def _header_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None]:
+    """Return the line of a header, and its name if it frames the message; RuntimeError where it breaks its line."""
+    if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+        raise RuntimeError("Invalid HTTP header name or value.")
+    name = name.lower()
+    return b"%b: %b\r\n" % (name, value), name if name in _FRAMING else None
+
+
+class Cycle(RequestResponseCycle):
+    """A request and its response. The lines of headers that were sent before are kept.
+
+    uvicorn searches each header of each response for what it must not have, which took 7 % of the samples of a profile
+    of small queries. Most headers are the same in all responses.
+    """
+
+    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # uvicorn's is a coroutine function
+        """Send the head of a response, or what uvicorn sends."""
+        if message["type"] == "http.response.start" and not self.response_started and not self.access_log:
+            return self._send_head(message)
+        return super().send(message)
+
+    async def _send_head(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        status: int = message["status"]
+        lines = [STATUS_LINE[status]]
+        says_close = False
+        for name, value in (*self.default_headers, *message.get("headers", ())):
+            line, framing = _header_line(name, value)
+            lines.append(line)
+            if framing == b"content-length" and self.chunked_encoding is None:
+                self.expected_content_length = int(value)
+                self.chunked_encoding = False
+            elif framing == b"transfer-encoding" and value.lower() == b"chunked":
+                self.expected_content_length = 0
+                self.chunked_encoding = True
+            elif framing == b"connection" and b"close" in [each.strip() for each in value.lower().split(b",")]:
+                self.keep_alive = False
+                says_close = True
+        if not self.keep_alive and not says_close:
+            lines.append(b"connection: close\r\n")
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self.transport.write(b"".join(lines))
