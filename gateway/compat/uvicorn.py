@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import httptools
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -63,11 +64,15 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+_OFFER = frozenset({b"upgrade", b"http2-settings"})
+
+
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's connection, with hooks of a fixed meaning, without trailers, and without an error for a hang-up.
 
-    uvicorn adds the trailers of a chunked request to the headers that the application has already read. And if the
-    client hangs up, it tells only the last request in its pipeline, not the one that is being answered.
+    uvicorn adds the trailers of a chunked request to the headers that the application has already read. If the client
+    hangs up, it tells only the last request in its pipeline, not the one that is being answered. And it loses the body
+    of a request that offers another protocol than WebSocket: Java's client offers HTTP/2 on each new connection.
 
     Subclasses also use ``loop``, ``transport`` and ``timeout_keep_alive``, and override ``shutdown``, which the server
     calls once on each connection when it stops; it then waits until all of them are closed.
@@ -145,6 +150,46 @@ class HttpConnection(HttpToolsProtocol):
                 cycle.message_event.set()
         self.flow.resume_writing()
 
+    def data_received(self, data: bytes) -> None:
+        """Parse as uvicorn does, but go on where another protocol is offered."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            text = "Invalid HTTP request received."
+            self.logger.warning(text)
+            self.send_400_response(text)
+        except httptools.HttpParserUpgrade as exc:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self._offers_a_protocol:
+                self._ignore_offer(data[exc.args[0] :])
+
+    @property
+    def _offers_a_protocol(self) -> bool:
+        """Whether the head that was read offers a protocol that is not spoken here. CONNECT is refused as a method."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
+
+    def _ignore_offer(self, rest: bytes) -> None:
+        """Read the head again without the offer, and then the ``rest`` (RFC 9110, section 7.8: a server may ignore it).
+
+        httptools takes everything behind such a head for the other protocol, a body too.
+        """
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            kept = value
+            if name == b"connection":
+                options = [each.strip() for each in value.split(b",")]
+                kept = b", ".join(each for each in options if each.lower() not in _OFFER)
+            if name not in _OFFER:
+                lines.append(b"%b: %b\r\n" % (name, kept))
+        self.parser = httptools.HttpRequestParser(self)  # the old one may be at its end
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"".join((*lines, b"\r\n")))
+        if rest and not self.transport.is_closing():
+            self.data_received(rest)
+
     def on_message_begin(self) -> None:
         """Read a head."""
         self._head_is_read = False
@@ -157,6 +202,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Call the hook. httptools turns its exception into one for which uvicorn calls ``send_400_response``."""
+        if self._offers_a_protocol:
+            return  # it is read again
         try:
             self.head_complete()
         except RejectedHead as exc:
@@ -172,6 +219,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Call the hook."""
+        if self._offers_a_protocol:
+            return  # so says httptools; it is read again
         self.message_complete()
         super().on_message_complete()
 
