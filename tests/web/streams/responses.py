@@ -22,7 +22,7 @@ class Event(NamedTuple):
 
 @contextmanager
 def streamed(
-    gateway: Gateway, query: str, headers: dict[str, str], method: str = "POST", **parameters: Any
+    gateway: Gateway, query: str | None, headers: dict[str, str], method: str = "POST", **parameters: Any
 ) -> Iterator[httpx.Response]:
     """Yield a response whose body is not read yet."""
     body: dict[str, Any] = {"query": query, **parameters}
