@@ -181,6 +181,7 @@ def test_the_programs_and_the_subgraph_shown_are_those_that_the_tests_run() -> N
         "federation/gateway.config.mjs",
         "federation/websocket.config.mjs",
         "federation/subgraph.graphql",
+        "federation/requires.graphql",
         "clients/codegen.ts",
         "clients/src/apollo.ts",
         "clients/src/apollo.ts",  # two pages show a part of it

@@ -1,4 +1,4 @@
-"""Composes the gateway's schema with another subgraph's, by the composers of two vendors."""
+"""Composes the gateway's schema with another subgraph's, by the composers of three vendors."""
 
 import json
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The schema composes with other subgraphs, by the composers that routers' users use."""
 
+from pathlib import Path
+
 import pytest
 
 from gateway.schema import build_schema
@@ -12,6 +14,7 @@ pytestmark = pytest.mark.slow
 LINK = """extend schema
   @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@external", "@shareable"])
 """
+COMPOSERS = ["apollo", "guild", "cosmo"]
 COMPOSE = {
     "the one that runs behind the router": SECOND.read_text(encoding="utf-8"),
     "customers by external id": """
@@ -60,7 +63,7 @@ def outcomes() -> Outcomes:
     return dict(zip(seconds, compose(project("federation"), *seconds.values()), strict=True))
 
 
-@pytest.mark.parametrize("composer", ["apollo", "guild"])
+@pytest.mark.parametrize("composer", COMPOSERS)
 @pytest.mark.parametrize("second", COMPOSE)
 def test_it_composes_with_another_subgraph_without_errors_or_hints(
     outcomes: Outcomes, composer: str, second: str
@@ -78,7 +81,7 @@ def guarded() -> Outcomes:
     return dict(zip(seconds, compose(project("federation"), *seconds.values(), sdl=sdl), strict=True))
 
 
-@pytest.mark.parametrize("composer", ["apollo", "guild"])
+@pytest.mark.parametrize("composer", COMPOSERS)
 @pytest.mark.parametrize("second", COMPOSE)
 def test_it_composes_with_scopes_as_well_and_the_router_is_told_of_them(
     guarded: Outcomes, composer: str, second: str
@@ -88,6 +91,78 @@ def test_it_composes_with_scopes_as_well_and_the_router_is_told_of_them(
     assert outcome.supergraph is not None
     assert '@requiresScopes(scopes: [["customer:personal"]])' in outcome.supergraph
     assert '@requiresScopes(scopes: [["message:content"]])' in outcome.supergraph
+
+
+USES = """extend schema
+  @link(
+    url: "https://specs.apollo.dev/federation/v2.5"
+    import: ["@key", "@external", "@shareable", "@requires", "@provides", "@requiresScopes"]
+  )
+"""
+REQUIRES = Path(__file__).with_name("requires.graphql").read_text(encoding="utf-8")
+SCOPE = ' @requiresScopes(scopes: [["customer:personal"]])'
+DEMANDS = {
+    "requires, without the scope": REQUIRES.replace(SCOPE, ""),
+    "requires, with the scope": REQUIRES,
+    "requires, with a list that is never null": REQUIRES.replace("[String!]", "[String!]!"),
+    "provides": """
+      type Query { urgent: [Thread!]! @provides(fields: "status") }
+      type Thread @key(fields: "id") { id: ID! status: ThreadStatus @external }
+      scalar ThreadStatus
+    """,
+    "a copy": 'type Thread @key(fields: "id") { id: ID! tags: [String!]! @shareable }',
+}
+SAYS: dict[tuple[str, str], dict[str, str]] = {
+    ("scopes", "requires, without the scope"): dict.fromkeys(
+        ["apollo", "guild"], "MISSING_TRANSITIVE_AUTH_REQUIREMENTS"
+    ),
+    ("scopes", "requires, with a list that is never null"): dict.fromkeys(
+        ["apollo", "guild"], "EXTERNAL_TYPE_MISMATCH"
+    ),
+    ("no scopes", "requires, without the scope"): dict.fromkeys(["apollo", "guild"], "EXTERNAL_TYPE_MISMATCH"),
+    ("no scopes", "requires, with the scope"): dict.fromkeys(["apollo", "guild"], "EXTERNAL_TYPE_MISMATCH"),
+    **{
+        (scopes, second): errors
+        for scopes in ("scopes", "no scopes")
+        for second, errors in {
+            "provides": {"apollo": "INVALID_FIELD_SHARING"},
+            "a copy": {
+                **dict.fromkeys(["apollo", "guild"], "INVALID_FIELD_SHARING"),
+                "cosmo": 'without the "@shareable" directive',
+            },
+        }.items()
+    },
+}
+"""What the composers that refuse a subgraph say of it; docs/federation.md says what to do instead."""
+
+
+@pytest.fixture(scope="module")
+def demands() -> dict[str, Outcomes]:
+    """What the composers make of subgraphs that use fields of the gateway, with its scopes and without."""
+    query = "type Query { late: [Thread!]! }"
+    seconds = {name: USES + sdl + ("" if "type Query" in sdl else query) for name, sdl in DEMANDS.items()}
+    return {
+        scopes: dict(zip(seconds, compose(project("federation"), *seconds.values(), sdl=sdl), strict=True))
+        for scopes, sdl in (("scopes", build_schema(field_scopes=True).as_str()), ("no scopes", None))
+    }
+
+
+@pytest.mark.parametrize("composer", COMPOSERS)
+@pytest.mark.parametrize("second", DEMANDS)
+@pytest.mark.parametrize("scopes", ["scopes", "no scopes"])
+def test_what_a_composer_demands_of_a_subgraph_that_uses_the_gateways_fields(
+    demands: dict[str, Outcomes], scopes: str, second: str, composer: str
+) -> None:
+    outcome = demands[scopes][second][composer]
+    refusal = SAYS.get((scopes, second), {}).get(composer)
+    assert (outcome.supergraph is None) is (refusal is not None), outcome.errors
+    assert refusal is None or any(refusal in error for error in outcome.errors), outcome.errors
+
+
+@pytest.mark.parametrize("entity", REFUSED)
+def test_cosmos_composer_does_not_refuse_what_no_rest_call_finds(outcomes: Outcomes, entity: str) -> None:
+    """The gateway then refuses each such entity."""
+    assert outcomes[entity]["cosmo"].supergraph is not None
 
 
 @pytest.mark.parametrize("composer", ["apollo", "guild"])

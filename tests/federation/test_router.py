@@ -1,11 +1,11 @@
-"""Behind Hive Gateway, beside a second subgraph: one query spans both."""
+"""Behind Hive Gateway and Apollo Gateway, beside a second subgraph: one query spans both."""
 
 import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         supergraph = tmp_path_factory.mktemp("federation") / "supergraph.graphql"
         supergraph.write_text(composed["guild"].supergraph or "", encoding="utf-8")
         router = _start_router(stack, federation, supergraph)
+        supergraph.with_name("apollo.graphql").write_text(composed["apollo"].supergraph or "", encoding="utf-8")
         yield Graph(sandbox, router, stack.enter_context(_client(second)), app.state.metrics, supergraph)
 
 
@@ -129,8 +130,22 @@ def graph(running: Graph) -> Graph:
     return running
 
 
-def test_a_thread_of_the_gateway_has_what_the_second_subgraph_knows_of_it_and_its_customers(graph: Graph) -> None:
-    data = graph.data(
+@pytest.fixture(scope="module")
+def apollo(running: Graph) -> Iterator[httpx.Client]:
+    """Run Apollo Gateway with the supergraph that Apollo's composer made."""
+    supergraph = running.supergraph.with_name("apollo.graphql")
+    with project("federation").running("apollo.mjs", str(supergraph), until="http://") as url, _client(url) as client:
+        yield client
+
+
+@pytest.fixture(params=["hive", "apollo"])
+def routed(request: pytest.FixtureRequest, graph: Graph) -> Graph:
+    """The graph behind one router, and behind the other."""
+    return graph if request.param == "hive" else replace(graph, router=request.getfixturevalue("apollo"))
+
+
+def test_a_thread_of_the_gateway_has_what_the_second_subgraph_knows_of_it_and_its_customers(routed: Graph) -> None:
+    data = routed.data(
         """{
           thread(id: "th-1") {
             status risk
@@ -144,11 +159,11 @@ def test_a_thread_of_the_gateway_has_what_the_second_subgraph_knows_of_it_and_it
     assert [each["externalId"] for each in thread["customers"]] == ["cu-1", "cu-2", "cu-5"]
     assert thread["customers"][0] == {"externalId": "cu-1", "firstName": "Tobrik", "score": "score of c0001"}
     assert thread["lastMessage"]["attachments"][2] == {"fileName": "at-3.exe", "virusReport": "report of at-3"}
-    assert graph.sandbox.count() == 1
+    assert routed.sandbox.count() == 1
 
 
-def test_a_thread_of_the_second_subgraph_is_filled_by_its_id(graph: Graph) -> None:
-    data = graph.data(
+def test_a_thread_of_the_second_subgraph_is_filled_by_its_id(routed: Graph) -> None:
+    data = routed.data(
         """{
           escalations(threads: ["th-1", "th-101"]) {
             id risk status lastMessage { id } messages(first: 1) { totalCount nodes { id } }
@@ -158,25 +173,25 @@ def test_a_thread_of_the_second_subgraph_is_filled_by_its_id(graph: Graph) -> No
     first, second = data["escalations"]
     assert (first["risk"], first["status"], first["messages"]["totalCount"]) == ("risk of th-1", "Open", 4)
     assert (second["risk"], second["status"], second["messages"]["totalCount"]) == ("risk of th-101", 2, 3)
-    assert (graph.sandbox.count("thread"), graph.sandbox.count("messages")) == (2, 2)
+    assert (routed.sandbox.count("thread"), routed.sandbox.count("messages")) == (2, 2)
 
 
-def test_a_customer_of_the_second_subgraph_is_filled_by_its_external_id(graph: Graph) -> None:
-    data = graph.data('{ suspect(externalId: "cu-1") { id firstName score profile { customFields { name } } } }')
+def test_a_customer_of_the_second_subgraph_is_filled_by_its_external_id(routed: Graph) -> None:
+    data = routed.data('{ suspect(externalId: "cu-1") { id firstName score profile { customFields { name } } } }')
     suspect = data["suspect"]
     assert (suspect["id"], suspect["firstName"], suspect["score"]) == ("c0001", "Tobrik", "score of cu-1")
     assert suspect["profile"]["customFields"][0] == {"name": "Field 1"}
-    assert graph.sandbox.count("customer") == 1, "the customer and its profile are one document"
+    assert routed.sandbox.count("customer") == 1, "the customer and its profile are one document"
 
 
-def test_a_customer_without_an_external_id_is_found_by_its_id(graph: Graph) -> None:
+def test_a_customer_without_an_external_id_is_found_by_its_id(routed: Graph) -> None:
     """The second subgraph names the key `id` first, and that is the one the router takes."""
-    customers = graph.data('{ thread(id: "th-4") { customers { externalId score } } }')["thread"]["customers"]
+    customers = routed.data('{ thread(id: "th-4") { customers { externalId score } } }')["thread"]["customers"]
     assert customers[1] == {"externalId": None, "score": "score of c-no-external-id"}
 
 
-def test_a_thread_that_does_not_exist_has_only_what_the_second_subgraph_knows(graph: Graph) -> None:
-    data = graph.data(ESCALATIONS, ids=["nowhere", "th-100"])
+def test_a_thread_that_does_not_exist_has_only_what_the_second_subgraph_knows(routed: Graph) -> None:
+    data = routed.data(ESCALATIONS, ids=["nowhere", "th-100"])
     assert data["escalations"][0] == {"id": "nowhere", "risk": "risk of nowhere", "messageCount": None}
     assert data["escalations"][1]["messageCount"] == 2
 
@@ -195,17 +210,27 @@ def test_a_hundred_threads_are_a_hundred_calls_as_many_at_a_time_as_allowed(grap
     assert (graph.sandbox.count(), graph.sandbox.max_concurrent) == (100, MAX_CONCURRENCY)
 
 
-def test_one_thread_that_fails_is_null_with_its_error_and_99_are_there(graph: Graph) -> None:
-    graph.sandbox.faults.add(Fault("thread", "th-150", status=500))
-    answer = graph.ask(ESCALATIONS, ids=HUNDRED)
+def test_three_hundred_entities_are_one_request_of_the_router_and_three_hundred_calls(routed: Graph) -> None:
+    ids = [f"many-{number}" for number in range(300)]
+    for number, ident in enumerate(ids):
+        routed.sandbox.store.put_thread({"id": ident, "message_count": number})
+    threads = routed.data(ESCALATIONS, ids=ids)["escalations"]
+    assert [(each["id"], each["messageCount"]) for each in threads] == list(zip(ids, range(300), strict=True))
+    assert routed.sandbox.count() == 300
+
+
+def test_one_thread_that_fails_is_null_with_its_error_and_99_are_there(routed: Graph) -> None:
+    routed.sandbox.faults.add(Fault("thread", "th-150", status=500))
+    answer = routed.ask(ESCALATIONS, ids=HUNDRED)
     threads = answer["data"]["escalations"]
     assert [each["id"] for each in threads if each["messageCount"] is None] == ["th-150"]
     assert len(threads) == 100
     (error,) = answer["errors"]
+    assert error["path"] in (["escalations", 50], ["escalations", "messageCount"]), "Hive Gateway leaves the index out"
     assert error["extensions"]["code"] == "UPSTREAM_ERROR"
     assert error["extensions"]["upstream"] == {"status": 500, "codes": ["sandbox_500"]}
     assert error["extensions"]["serviceName"] == "gochat"
-    assert graph.sandbox.count() == 100
+    assert routed.sandbox.count() == 100
 
 
 def test_each_caller_is_the_rest_apis_caller_through_the_router(graph: Graph) -> None:
@@ -221,11 +246,11 @@ def test_each_caller_is_the_rest_apis_caller_through_the_router(graph: Graph) ->
     assert all("authorization" not in each["headers"] for each in graph.seen_by_second()), "it is none of its business"
 
 
-def test_a_caller_without_credentials_is_told_so_and_the_other_subgraph_answers(graph: Graph) -> None:
-    answer = graph.ask(ESCALATIONS, headers={}, ids=["th-1"])
+def test_a_caller_without_credentials_is_told_so_and_the_other_subgraph_answers(routed: Graph) -> None:
+    answer = routed.ask(ESCALATIONS, headers={}, ids=["th-1"])
     assert answer["data"]["escalations"] == [{"id": "th-1", "risk": "risk of th-1", "messageCount": None}]
     assert [each["extensions"]["code"] for each in answer["errors"]] == ["UNAUTHENTICATED"]
-    assert graph.sandbox.count() == 0
+    assert routed.sandbox.count() == 0
 
 
 def test_an_error_carries_the_routers_request_id(graph: Graph) -> None:
