@@ -12,7 +12,7 @@ import pytest
 from gateway.sandbox import Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE, Gateway
 from tests.programs import Start, is_open, serving, until
-from tests.web.streams.sockets import begun
+from tests.web.streams.sockets import Socket, begun
 from tests.writes.documents import SEND, ask, send
 
 THREAD = {"threadId": "th-1"}
@@ -50,6 +50,16 @@ def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sand
     assert sandbox.count("message") == 1
 
 
+def leave(socket: Socket, how: str) -> None:
+    """Leave an operation; a socket is closed by its context."""
+    if how == "the operation is completed":
+        socket.send({"type": "complete", "id": "1"})
+        socket.send({"type": "ping"})
+        assert socket.receive() == {"type": "pong"}
+    elif how == "the connection is cut":
+        socket.connection.socket.shutdown(SHUT_RDWR)
+
+
 @pytest.mark.parametrize("leaves", ["the socket is closed", "the connection is cut", "the operation is completed"])
 @pytest.mark.parametrize("fault", [{}, {"carry_out": True, "drop": "before"}], ids=["answered", "read back"])
 def test_a_write_over_a_websocket_is_not_cancelled(
@@ -59,12 +69,7 @@ def test_a_write_over_a_websocket_is_not_cancelled(
     with begun(gateway) as socket:
         socket.subscribe("1", SEND, variables={"input": {**THREAD, "content": "Hello", "idempotencyKey": "k"}})
         sandbox.wait_for_calls(1, route="message")
-        if leaves == "the operation is completed":
-            socket.send({"type": "complete", "id": "1"})
-            socket.send({"type": "ping"})
-            assert socket.receive() == {"type": "pong"}
-        elif leaves == "the connection is cut":
-            socket.connection.socket.shutdown(SHUT_RDWR)
+        leave(socket, leaves)
     sandbox.release("gate")
     answer = send(gateway, content="Hello", idempotencyKey="k")
     assert (answer["outcome"], answer["message"]["content"]) == ("APPLIED", "Hello")
@@ -72,15 +77,34 @@ def test_a_write_over_a_websocket_is_not_cancelled(
     assert not any(call.cancelled for call in sandbox.calls if call.route == "message")
 
 
-def test_what_follows_in_the_operation_is_not_sent_after_a_hang_up(gateway: Gateway, sandbox: Sandbox) -> None:
-    document = """
-    mutation M($input: CreateMessageInput!) {
-      a: createMessage(input: $input) { outcome }
-      b: createChatToken(input: {}) { outcome }
-    }
-    """
+TWO = """
+mutation M($input: CreateMessageInput!) {
+  a: createMessage(input: $input) { outcome }
+  b: createChatToken(input: {}) { outcome }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "leaves", ["the socket is closed", "the operation is completed"]
+)  # the gateway knows it at once
+def test_what_follows_in_the_operation_is_not_sent_once_a_socket_waits_no_more(
+    gateway: Gateway, sandbox: Sandbox, leaves: str
+) -> None:
     sandbox.faults.add(Fault("message", hold="gate"))
-    hang_up(sandbox, gateway.url, document, idempotencyKey="k")
+    with begun(gateway) as socket:
+        socket.subscribe("1", TWO, variables={"input": {**THREAD, "idempotencyKey": "k"}})
+        sandbox.wait_for_calls(1, route="message")
+        leave(socket, leaves)
+    sandbox.release("gate")
+    assert send(gateway, idempotencyKey="k")["outcome"] == "APPLIED"
+    sandbox.wait_until_idle()
+    assert (sandbox.count("message"), sandbox.count("chat_token")) == (1, 0)
+
+
+def test_what_follows_in_the_operation_is_not_sent_after_a_hang_up(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("message", hold="gate"))
+    hang_up(sandbox, gateway.url, TWO, idempotencyKey="k")
     sandbox.release("gate")
     ask(gateway, "k")
     sandbox.wait_until_idle()

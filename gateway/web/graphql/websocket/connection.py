@@ -55,7 +55,7 @@ class SocketServices:
     heartbeat: float = 12.0
     init_timeout: float = 3.0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    """What runs for the sockets. A mutation goes on when its socket is gone."""
+    """What runs for the sockets."""
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Return a task that is kept until it is done."""
@@ -302,10 +302,8 @@ class _Operation:
         await self._connection.over(self, ended)
 
     def stop(self, reason: EndReason) -> None:
-        """Stop it; a mutation goes on, since it may have been sent."""
+        """Stop it. A write that is under way goes on in a task of its own, and is the last of its operation."""
         if self._running is not None:
-            if self._running.type is OperationType.MUTATION:
-                return
             self._running.stopped_by = reason
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
