@@ -58,7 +58,7 @@ class _Follower:
     schema: GraphQLSchema
     context: OperationContext
     asker: Asker
-    bodies: Mapping[Any, RestBody]
+    bodies: Mapping[Any, RestBody] = field(repr=False)
     found: dict[tuple[Read, str], _Fed] = field(default_factory=dict)
     followed: set[tuple[CallField, Load]] = field(default_factory=set)
 

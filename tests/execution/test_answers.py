@@ -92,11 +92,12 @@ class CachingClient:
         self.client = UpstreamClient(guard, CachedReads(guard, self.cache) if keeps else None)
 
     async def ask(self, operation: Operation, viewer: Viewer = VIEWERS[0]) -> tuple[bytes, list[CallReport]]:
-        """Return the encoded response, and the reports of its calls without the time they took."""
+        """Return the encoded response, and the reports of its calls without their times and paths."""
         context = contexts(self.client).build(viewer, "request")
         result = await PLANNED.execute(operation, context)
         await asyncio.sleep(0)  # a refresh in the background begins
-        reports = sorted((each._replace(milliseconds=0.0) for each in context.reports), key=repr)  # some have no status
+        reports = [each._replace(milliseconds=0.0, started=0.0, target="") for each in context.reports]
+        reports.sort(key=repr)  # some have no status
         return msgspec.json.encode(result.payload), reports
 
     async def is_kept(self, operation: Operation, viewer: Viewer = VIEWERS[0]) -> bool:
