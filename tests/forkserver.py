@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
+IMPORTED_LATER = ("gateway.check", "gateway.demo", "gateway.auth.jwt", "gateway.auth.gcra", "gateway.storage.redis")
+"""What single commands and settings import."""
+
 _MESSAGE_BYTES = 2**17  # arguments and environment
 
 
@@ -135,7 +138,8 @@ def _become(order: dict[str, Any], report: int, out: int, err: int) -> None:
 
 
 if __name__ == "__main__":
-    importlib.import_module("gateway.cli")
+    for module in ("gateway.cli", *IMPORTED_LATER):
+        importlib.import_module(module)
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_module("gateway", run_name="__main__", alter_sys=True)

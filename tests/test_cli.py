@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -283,6 +284,16 @@ def test_the_console_script_and_the_module_are_the_same_program(begin: Start) ->
     script = (str(Path(sysconfig.get_path("scripts")) / "gochat-gateway"),)
     for program in (begin("--version", command=script), begin("--version", command=MODULE)):
         assert outcome(program) == (0, f"gochat-gateway {__version__}\n", "")
+
+
+def test_a_start_imports_nothing_that_the_settings_do_not_ask_for(begin: Start) -> None:
+    """Each of them takes a start a twentieth of its time, and more."""
+    heavy = {"cryptography", "joserfc", "opentelemetry", "redis", "throttled", "gateway.check", "gateway.sandbox"}
+    program = begin(command=(sys.executable, "-c", "import sys, gateway.cli; print(*sys.modules)"))
+    code, out, _ = outcome(program)
+    assert code == 0
+    assert "gateway.app" in out.split()
+    assert heavy.isdisjoint(out.split())
 
 
 def test_a_created_key_is_accepted(begin: Start, upstream: str, tmp_path: Path) -> None:

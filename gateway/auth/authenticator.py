@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import get_args
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client.core import Metric
 
 from gateway.auth.api_keys import ApiKeys, load_api_keys
 from gateway.auth.challenges import BEARER, REALM, CredentialsRefused, LoginRequired, Reason, ScopeRequired
 from gateway.auth.failures import AuthFailures
-from gateway.auth.jwks import KeySource, RemoteJwks, StaticKey, jwks_fetcher, key_from_file
-from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
 from gateway.auth.passthrough import PassthroughAuthenticator
 from gateway.auth.viewer import Authenticator, Viewer
 from gateway.errors import ConfigurationError
@@ -21,7 +17,9 @@ from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Labels, counter
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+if TYPE_CHECKING:
+    from gateway.auth.jwt import JwtVerifier
+
 _API_KEY = f"ApiKey {REALM}"
 # One text for every problem: an attacker must not learn how close a guess was, or whether a key id exists.
 _REFUSED = "The credentials are not valid."
@@ -48,7 +46,7 @@ class ServiceAuthenticator:
     Every caller needs the ``required_scopes``.
     """
 
-    jwt: JwtVerifier | None
+    jwt: "JwtVerifier | None"
     api_keys: ApiKeys | None
     failures: AuthFailures
     required_scopes: frozenset[str] = frozenset()
@@ -108,13 +106,19 @@ def build_authenticator(
     inbound = None if upstream.identity is UpstreamIdentity.PASSTHROUGH else _inbound_auth(settings)
     if inbound in {None, InboundAuth.NONE}:
         return OpenServiceAuthenticator() if inbound is not None else _passthrough(cache)
-    jwt = None if inbound is InboundAuth.API_KEY else _jwt(settings, upstream.ca_file, shared)
+    jwt = None if inbound is InboundAuth.API_KEY else _jwt_verifier(settings, upstream, shared)
     api_keys = None if inbound is InboundAuth.JWT else _api_keys(settings, shared.timing.now)
     from gateway.auth.gcra import build_rate  # noqa: PLC0415 - see there: it is slow to import
 
     rate = build_rate("auth_failure_limit", settings.failure_limit, shared)
     required = frozenset(words(settings.required_scopes))
     return ServiceAuthenticator(jwt, api_keys, AuthFailures(rate, shared.counts, shared.timing.clock), required)
+
+
+def _jwt_verifier(settings: AuthSettings, upstream: UpstreamSettings, shared: Shared) -> "JwtVerifier":
+    from gateway.auth.jwt import build_jwt_verifier  # noqa: PLC0415 - importing cryptography is a tenth of a start
+
+    return build_jwt_verifier(settings, upstream.ca_file, shared)
 
 
 def _inbound_auth(settings: AuthSettings) -> InboundAuth:
@@ -137,46 +141,6 @@ def _api_keys(settings: AuthSettings, now: Callable[[], float]) -> ApiKeys:
     if settings.api_keys_file is None:
         raise ConfigurationError(["GATEWAY_API_KEYS_FILE must be set when GATEWAY_INBOUND_AUTH has `api_key`."])
     return ApiKeys(load_api_keys(settings.api_keys_file), now)
-
-
-def _jwt(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> JwtVerifier:
-    issuer, audiences = settings.jwt_issuer, words(settings.jwt_audience)
-    missing = [
-        f"{name} must be set when GATEWAY_INBOUND_AUTH has `jwt`."
-        for name, value in (("GATEWAY_JWT_ISSUER", issuer), ("GATEWAY_JWT_AUDIENCE", audiences))
-        if not value
-    ]
-    if (settings.jwt_jwks_url is None) == (settings.jwt_public_key_file is None):
-        missing.append(
-            "GATEWAY_JWT_JWKS_URL or GATEWAY_JWT_PUBLIC_KEY_FILE must be set when GATEWAY_INBOUND_AUTH has `jwt`: "
-            "one of them."
-        )
-    if missing or issuer is None:
-        raise ConfigurationError(missing)
-    policy = JwtPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
-    return JwtVerifier(_key_source(settings, ca_file, shared), policy, shared.timing.now)
-
-
-def _algorithms(settings: AuthSettings) -> list[str]:
-    algorithms = words(settings.jwt_algorithms)
-    if not algorithms or not set(algorithms) <= set(ALGORITHMS):
-        problem = f"GATEWAY_JWT_ALGORITHMS: must be one or more of {', '.join(ALGORITHMS)}."
-        raise ConfigurationError([problem])
-    return algorithms
-
-
-def _key_source(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> KeySource:
-    if settings.jwt_public_key_file is not None:
-        return StaticKey(key_from_file(settings.jwt_public_key_file))
-    url = urlsplit(str(settings.jwt_jwks_url))
-    if url.scheme != "https" and (url.hostname or "") not in _LOOPBACK:
-        problem = (
-            "GATEWAY_JWT_JWKS_URL: must begin with `https://`, except for an address of this machine: an attacker "
-            "who changes the answer on its way could forge tokens."
-        )
-        raise ConfigurationError([problem])
-    fetch = jwks_fetcher(url.geturl(), ca_file)
-    return RemoteJwks(fetch, settings.jwt_jwks_ttl, shared.counts, shared.timing.clock)
 
 
 def auth_metrics(counts: Counts) -> Iterator[Metric]:

@@ -8,7 +8,9 @@ clock as a parameter, and bounds what it decodes. (PyJWT is as fast, 60 us for R
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from cachetools import TLRUCache
@@ -17,9 +19,12 @@ from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
 from gateway.auth.challenges import CredentialsRefused, Reason
-from gateway.auth.jwks import KeySource
+from gateway.auth.jwks import KeySource, RemoteJwks, StaticKey, jwks_fetcher, key_from_file
 from gateway.auth.viewer import Viewer
 from gateway.compat.joserfc import MALFORMED_TOKEN
+from gateway.errors import ConfigurationError
+from gateway.settings import AuthSettings, words
+from gateway.storage.shared import Shared
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 """What can be pinned. All are asymmetric: with HMAC, everyone who can verify a token can also sign one."""
@@ -35,6 +40,7 @@ _OF_CLAIMS: Mapping[str, Reason] = {
     "nbf": "claim nbf",
     "sub": "claim sub",
 }
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _MAX_TOKEN_BYTES = 8 * 1024
 _MAX_VERIFIED = 10_000
 _MAX_NAME_LENGTH = 200
@@ -169,3 +175,44 @@ def _scopes(claims: dict[str, Any]) -> frozenset[str]:
         elif isinstance(value, list):
             scopes.update(each for each in value if isinstance(each, str))
     return frozenset(scopes)
+
+
+def build_jwt_verifier(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> JwtVerifier:
+    """Return what ``settings`` select; ConfigurationError with everything that is missing or wrong."""
+    issuer, audiences = settings.jwt_issuer, words(settings.jwt_audience)
+    missing = [
+        f"{name} must be set when GATEWAY_INBOUND_AUTH has `jwt`."
+        for name, value in (("GATEWAY_JWT_ISSUER", issuer), ("GATEWAY_JWT_AUDIENCE", audiences))
+        if not value
+    ]
+    if (settings.jwt_jwks_url is None) == (settings.jwt_public_key_file is None):
+        missing.append(
+            "GATEWAY_JWT_JWKS_URL or GATEWAY_JWT_PUBLIC_KEY_FILE must be set when GATEWAY_INBOUND_AUTH has `jwt`: "
+            "one of them."
+        )
+    if missing or issuer is None:
+        raise ConfigurationError(missing)
+    policy = JwtPolicy(issuer, audiences, _algorithms(settings), settings.jwt_leeway)
+    return JwtVerifier(_key_source(settings, ca_file, shared), policy, shared.timing.now)
+
+
+def _algorithms(settings: AuthSettings) -> list[str]:
+    algorithms = words(settings.jwt_algorithms)
+    if not algorithms or not set(algorithms) <= set(ALGORITHMS):
+        problem = f"GATEWAY_JWT_ALGORITHMS: must be one or more of {', '.join(ALGORITHMS)}."
+        raise ConfigurationError([problem])
+    return algorithms
+
+
+def _key_source(settings: AuthSettings, ca_file: Path | None, shared: Shared) -> KeySource:
+    if settings.jwt_public_key_file is not None:
+        return StaticKey(key_from_file(settings.jwt_public_key_file))
+    url = urlsplit(str(settings.jwt_jwks_url))
+    if url.scheme != "https" and (url.hostname or "") not in _LOOPBACK:
+        problem = (
+            "GATEWAY_JWT_JWKS_URL: must begin with `https://`, except for an address of this machine: an attacker "
+            "who changes the answer on its way could forge tokens."
+        )
+        raise ConfigurationError([problem])
+    fetch = jwks_fetcher(url.geturl(), ca_file)
+    return RemoteJwks(fetch, settings.jwt_jwks_ttl, shared.counts, shared.timing.clock)
