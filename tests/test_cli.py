@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,13 +65,12 @@ def show_and_run_example(program: Program) -> tuple[str, str]:
 def test_the_demo_prints_a_working_example_and_stops_on_ctrl_c(begin: Start) -> None:
     """It reaches only the sandbox, whatever the environment says."""
     elsewhere = {"upstream_url": "http://127.0.0.1:1", "upstream_identity": "passthrough"}
+    elsewhere["shutdown_delay"] = "3600"  # which Ctrl-C ends
     program = begin("demo", "--no-build", "--port", "0", **elsewhere, jwt_issuer="i", field_scopes="true")
     addresses = show_and_run_example(program)
-    started = time.monotonic()
     program.interrupt(signal.SIGINT)
     program.out.until("Stopped.")
     assert program.interrupt_until_it_ends(signal.SIGINT) == 0, "`uv run` passes the signal on again, at any time"
-    assert time.monotonic() - started < 4.5, "less than the delay of 5 seconds, which Ctrl-C ends"
     assert [is_open(url) for url in addresses] == [False, False]
     assert program.err.rest() == ""
 

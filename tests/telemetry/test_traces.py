@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -281,9 +280,7 @@ def test_a_collector_that_does_not_respond_delays_no_request_and_the_exit_only_b
         answer = httpx.post(serving(program), json={"query": THREAD}, trust_env=False, verify=NO_CERTIFICATES)
         assert answer.json() == {"data": {"thread": {"id": "th-1"}}}
         program.interrupt(15)
-        started = time.monotonic()
-        assert program.end() == 0
-        assert time.monotonic() - started < 20, "the exporter alone would wait for minutes"
+        assert program.end() == 0, "the exporter alone would wait for ten minutes"
 
 
 def test_an_unreachable_collector_is_logged_without_a_secret_or_an_address(
