@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.events import Event
-from gateway.execution.subscriptions import EndReason
+from gateway.execution.subscriptions import EndReason, Pace
 from gateway.sandbox import Fault, Sandbox
 from tests.live.world import World, data, taken, world
 
@@ -269,3 +269,19 @@ async def test_the_first_state_is_current_although_a_webhook_was_lost(
             subscription = await live.open(document, id="t")
             assert text in (await data(subscription)).values()
             await subscription.aclose()
+
+
+async def test_a_state_of_one_selection_is_not_current_because_another_one_was_read(live: World) -> None:
+    live.subscriptions.pace = Pace(fresh=0.05)
+    live.put("t", status="Open", tags=["old"])
+    first = await live.open(THREAD, id="t")
+    assert (await data(first))["tags"] == ["old"]
+    loop = asyncio.get_running_loop()
+    later = loop.time() + live.subscriptions.pace.fresh
+    while loop.time() <= later:  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0.001)
+    live.put("t", status="Closed", tags=["new"])  # its webhook is lost
+    other = await live.open('subscription { threadUpdated(id: "t") { status } }')
+    assert await data(other) == {"status": "Closed"}
+    second = await live.open(THREAD, id="t")
+    assert (await data(second))["tags"] == ["new"]

@@ -172,9 +172,9 @@ class Subscriptions:
 
     def _join(self, feed: Feed, ident: str, subscription: Subscription) -> None:
         watch = self._watch(feed.kind, ident, feed.viewer)
-        watch.feeds[feed] = None
+        watch.feeds.setdefault(feed, float("-inf"))
         state = feed.state(ident)
-        if state is not None and watch.is_fresh:
+        if state is not None and watch.is_fresh(feed):
             subscription.offer(ident, state.for_newcomer())
         else:
             watch.join(feed)

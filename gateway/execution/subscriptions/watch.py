@@ -97,22 +97,21 @@ class Watch:
         self.kind = kind
         self.ident = ident
         self.viewer = viewer
-        self.feeds: dict[Feed, None] = {}
+        self.feeds: dict[Feed, float] = {}
+        """When the last read for each began, by the event loop's clock."""
         self._registry = registry
         self._customers: frozenset[str] = frozenset()
         self._is_dirty = False
         self._joining: dict[Feed, None] = {}
         self._event: Event | None = None
         self._failures = 0
-        self._read_at = float("-inf")
         self._purged_at: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the last state is recent enough for a new subscription."""
-        age = asyncio.get_running_loop().time() - self._read_at
+    def is_fresh(self, feed: Feed) -> bool:
+        """Return whether the last state of a feed is recent enough for a new subscription."""
+        age = asyncio.get_running_loop().time() - self.feeds[feed]
         return self._task is None and not self._failures and age < self._registry.pace.fresh
 
     @property
@@ -185,7 +184,7 @@ class Watch:
         self._is_dirty = False
         self._joining.clear()
         context = self._registry.contexts.build(self.viewer, feeds[0].request_id if feeds else "", fresh=fresh)
-        self._read_at = asyncio.get_running_loop().time()
+        self.feeds.update(dict.fromkeys(feeds, asyncio.get_running_loop().time()))
         try:
             await self._read_with(context, feeds, timeline)
         finally:
