@@ -13,6 +13,7 @@ from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.schema import build_schema
 from gateway.server.config import gateway_config
 from tests.clients.test_clients import AUTHORIZATION
+from tests.clients.tools import PYPI
 from tests.harness import settings
 from tests.requirements import missing
 
@@ -20,8 +21,12 @@ pytestmark = pytest.mark.slow
 
 PROGRAMS = Path(__file__).with_name("python")
 # Each runs in an environment of its own: ariadne-codegen needs another graphql-core than the gateway.
-ARIADNE = "ariadne-codegen==0.19.0"
-CLIENTS = {"with_httpx.py": "httpx==0.28.1", "with_gql.py": "gql[httpx]==4.4.0", "with_ariadne.py": ARIADNE}
+ARIADNE = f"ariadne-codegen=={PYPI['ariadne-codegen']}"
+CLIENTS = {
+    "with_httpx.py": f"httpx=={PYPI['httpx']}",
+    "with_gql.py": f"gql[httpx]=={PYPI['gql']}",
+    "with_ariadne.py": ARIADNE,
+}
 _TIMEOUT_SECONDS = 300
 
 Run = Callable[..., str]

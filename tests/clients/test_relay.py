@@ -1,14 +1,17 @@
 """Relay: what its compiler and its store make of the schema, with `fieldId` and with the deprecated `id`."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
+from gateway.schema import build_schema
 from gateway.server.config import gateway_config
 from tests.clients.test_caches import TRUE
 from tests.clients.test_clients import AUTHORIZATION
@@ -53,3 +56,17 @@ def test_a_refetchable_fragment_on_query_pages_back_from_the_newest_messages(rep
     assert newest == ["th-1-m3", "th-1-m4"]
     assert all_of_them == ["th-1-m1", "th-1-m2", "th-1-m3", "th-1-m4"]
     assert has_more is False
+
+
+def test_relays_compiler_refuses_a_refetchable_fragment_on_a_thread(tmp_path: Path) -> None:
+    fragment = 'fragment Refused_thread on Thread @refetchable(queryName: "RefusedQuery") { id }'
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "Refused.js").write_text(f"graphql`{fragment}`;")
+    (tmp_path / "schema.graphql").write_text(build_schema().as_str(), encoding="utf-8")
+    config = tmp_path / "relay.config.json"
+    clients = project("clients")
+    here = os.path.relpath(tmp_path, clients.path)  # the compiler reads paths from where it runs
+    paths = {"src": f"{here}/src", "schema": f"{here}/schema.graphql"}
+    config.write_text(json.dumps({**paths, "language": "javascript"}))
+    with pytest.raises(AssertionError, match="Invalid use of @refetchable on fragment 'Refused_thread'"):
+        clients.run("node_modules/.bin/relay-compiler", str(config))

@@ -10,8 +10,9 @@ from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.schema import build_schema
 from gateway.server.config import gateway_config
 from tests.clients.test_clients import AUTHORIZATION
+from tests.clients.tools import LINT
 from tests.harness import settings
-from tests.javascript import Project
+from tests.javascript import Project, project
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,11 @@ SCHEMAS = {
 def test_graphql_js_reads_the_schema_strictly(built: Project, sdl: str) -> None:
     directives = set(json.loads(built.run("build/strict.js", stdin=sdl)))
     assert ({"key", "link", "shareable"} <= directives) is ("@link" in sdl)
+
+
+def test_the_schema_follows_all_other_rules_of_graphql_eslint() -> None:
+    reported = json.loads(project("clients").run("lint.mjs", stdin=build_schema().as_client_str()))
+    assert set(reported) == set(LINT), {name: found[:3] for name, found in reported.items() if name not in LINT}
 
 
 def test_codegen_generates_the_same_types_from_a_running_gateway(built: Project) -> None:

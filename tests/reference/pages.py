@@ -1,8 +1,9 @@
-"""The pages whose tables are read from the code: docs/reference, and the rooms in the architecture page."""
+"""The pages whose tables are read from the code: docs/reference, and tables in two other pages."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.reference.clients import clients_page
 from tests.reference.commands import commands_page
 from tests.reference.errors import errors_page
 from tests.reference.metrics import metrics_page
@@ -28,4 +29,9 @@ def written() -> dict[Path, str]:
     """Return the text that each page should have, by its path."""
     reference = {DOCS / "reference" / name: f"{NOTE}\n\n{page().strip()}\n" for name, page in PAGES.items()}
     architecture = DOCS / "contributing" / "architecture.md"
-    return {**reference, architecture: architecture_page(architecture.read_text(encoding="utf-8"))}
+    clients = DOCS / "clients.md"
+    return {
+        **reference,
+        architecture: architecture_page(architecture.read_text(encoding="utf-8")),
+        clients: clients_page(clients.read_text(encoding="utf-8")),
+    }
