@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.harness import SERVICE
+from tests.harness import NO_CERTIFICATES, SERVICE
 from tests.programs import Program, Start, free_port, serving, until, workers
 from tests.running.load import Load
 from tests.running.proxy import nginx
@@ -23,7 +23,7 @@ DELAY = "2.5"  # longer than nginx avoids a gateway that refused a connection: 1
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/ready", trust_env=False, timeout=5).status_code == 200
+        return httpx.get(f"{url}/ready", trust_env=False, verify=NO_CERTIFICATES, timeout=5).status_code == 200
     except httpx.TransportError:
         return False
 

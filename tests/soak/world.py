@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from gateway.sandbox import PASSWORD, Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
+from tests.harness import NO_CERTIFICATES
 from tests.programs import free_port, until
 from tests.running.proxy import nginx
 from tests.upstream.redis_server import RedisServer
@@ -53,7 +54,8 @@ class GatewayProcess:
     def is_ready(self) -> bool:
         """Return whether it says so."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/ready", trust_env=False, timeout=5).status_code == 200
+            url = f"http://127.0.0.1:{self.port}/ready"
+            return httpx.get(url, trust_env=False, verify=NO_CERTIFICATES, timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 
