@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import tracemalloc
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from gateway.app import create_app
 from gateway.check import check
 from gateway.sandbox import BackgroundServer, Sandbox
 from gateway.server.config import gateway_config
+from gateway.web.webhook.endpoint import MAX_REMEMBERED, OwnMemory
 from tests.harness import SERVICE, Gateway, StartGateway, settings
 from tests.programs import until
 from tests.upstream.redis_server import RedisServer
@@ -154,6 +156,27 @@ def test_an_event_reaches_every_gateway_at_the_same_redis(
     assert post(one, event({"thread_id": "a"}, event_id="1")).status_code == 204
     assert other.data(QUERY, id="a")["thread"]["status"] == "new"
     assert post(other, event({"thread_id": "a"}, event_id="1")).status_code == 204, "it is a duplicate there too"
+
+
+@pytest.mark.slow  # 150,000 events
+async def test_the_memory_of_duplicates_is_bounded() -> None:
+    """Without Redis. The event that was taken first is forgotten first, also where its duplicate came meanwhile."""
+    memory = OwnMemory()
+    names = [f"event:{number:032x}" for number in range(MAX_REMEMBERED + 50_000)]
+    tracemalloc.start()
+    for name in names[:MAX_REMEMBERED]:
+        await memory.add(name)
+    full, _ = tracemalloc.get_traced_memory()
+    assert [await memory.has(name) for name in (names[0], names[1], names[MAX_REMEMBERED - 1])] == [True] * 3
+    await memory.add(names[MAX_REMEMBERED])
+    assert [await memory.has(name) for name in (names[0], names[1], names[MAX_REMEMBERED])] == [False, True, True]
+    for name in names[MAX_REMEMBERED:]:
+        await memory.add(name)
+    later, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    remembered = [await memory.has(name) for name in names]
+    assert remembered == [False] * 50_000 + [True] * MAX_REMEMBERED
+    assert later < 1.1 * full < 30_000_000
 
 
 def test_a_duplicate_is_known_for_72_hours(start: StartGateway, redis: RedisServer) -> None:

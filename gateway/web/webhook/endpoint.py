@@ -40,7 +40,7 @@ PATH = "/webhooks/gochat"
 
 _MAX_BODY_BYTES = 256 * 1024
 _REMEMBERED_SECONDS = 72 * 3600.0
-_MAX_REMEMBERED = 100_000
+MAX_REMEMBERED = 100_000
 _MAX_SHAPES = 1000
 _MAX_KEPT = 1000
 _KEPT = "gochat-gateway:webhooks-not-understood"
@@ -64,16 +64,18 @@ class _Memory(Protocol):
         """Remember it."""
 
 
-class _OwnMemory:
-    """The last events of this process."""
+class OwnMemory:
+    """The last 100,000 events of this process: some 23 MB. The one that was taken first is forgotten first."""
 
     def __init__(self) -> None:
-        self._names: LRUCache[str, bool] = LRUCache(_MAX_REMEMBERED)
+        self._names: LRUCache[str, bool] = LRUCache(MAX_REMEMBERED)
 
     async def has(self, name: str) -> bool:
+        """Return whether the event was taken before."""
         return name in self._names
 
     async def add(self, name: str) -> None:
+        """Remember it."""
         self._names[name] = True
 
 
@@ -219,7 +221,7 @@ def build_webhook(
         _secrets(settings.webhook_authorization, settings.webhook_authorization_previous),
         [ipaddress.ip_network(each) for each in words(settings.webhook_networks)],
         changes,
-        _OwnMemory() if store is None else _SharedMemory(store),
+        OwnMemory() if store is None else _SharedMemory(store),
         build_webhook_rate(settings, shared),
         UnknownEvents(shared),
         shared.counts,
