@@ -21,6 +21,7 @@ NOT_CHECKED = {
     "cp": "has a placeholder: a step of a release",
     "twine": "publishes: a step of a release",
     "curl": "is run by test_examples",
+    "mutmut": "takes hours",
 }
 """Commands that are not looked at here, each with its reason."""
 

@@ -1,9 +1,11 @@
 """The REST client: every failure of a call becomes one of our errors, in every mode."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.auth import Viewer
 from gateway.errors import GatewayError
 from gateway.http1 import (
     CallFailed,
@@ -14,9 +16,10 @@ from gateway.http1 import (
     ResponseTooLarge,
     StrayResponse,
 )
+from gateway.sandbox import Sandbox
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.call import RestRequest
-from gateway.upstream.client import UpstreamClient
+from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation
 from tests.harness import SERVICE, build_client, build_upstream, settings, with_account
 from tests.upstream.logins import ask
@@ -49,6 +52,13 @@ async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exceptio
     assert (caught.value.code == "UPSTREAM_TIMEOUT") is isinstance(
         failure, (ConnectTimedOut, ReadTimedOut, TimeoutError)
     )
+
+
+async def test_a_page_of_messages_is_asked_for_by_offset_and_limit(upstream: str, sandbox: Sandbox) -> None:
+    async with build_client(settings(upstream_url=upstream, **SERVICE)) as client:
+        call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
+        assert await client.messages(call, "th-1", 40, 7)
+    assert sandbox.calls[-1].query == "offset=40&limit=7"
 
 
 def test_clients_are_built_for_every_mode() -> None:
