@@ -44,9 +44,9 @@ const saysOf = (choices, chosen) =>
 
 function Choices({ title, choices, chosen, onChoose }) {
   return (
-    <section aria-label={title}>
+    <div role="group" aria-label={title}>
       <div className="sandbox-title">{title}</div>
-      <div className="sandbox-choices" role="group" aria-label={title}>
+      <div className="sandbox-choices">
         {choices.map(({ name, says }) => (
           <button
             key={name}
@@ -65,7 +65,7 @@ function Choices({ title, choices, chosen, onChoose }) {
           {saysOf(choices, chosen)}
         </p>
       )}
-    </section>
+    </div>
   );
 }
 
