@@ -57,6 +57,25 @@ def test_ci_runs_both_halves_and_skips_nothing() -> None:
     assert f"export {REQUIRED}=1" in script
 
 
+@pytest.mark.parametrize("last", ["true", "false"])
+def test_ci_waits_for_both_of_two_that_run_side_by_side(tmp_path: Path, last: str) -> None:
+    """Also where the first has started processes of its own. It fails where one of them fails."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    function = re.search(r"^side_by_side\(\) \{.*?^\}", script, re.MULTILINE | re.DOTALL)
+    assert function is not None
+    program = f"""
+        set -euo pipefail
+        scratch={tmp_path}
+        {function[0]}
+        inner() {{ :; }}
+        first() {{ side_by_side inner inner && touch "$scratch/over"; }}
+        second() {{ until [ -e "$scratch/over" ]; do read -r -t 0.01 || true; done; {last}; }}
+        side_by_side first second
+    """
+    done = subprocess.run(["bash", "-c", program], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603, S607 - the test's own
+    assert done.returncode == (0 if last == "true" else 1), done.stderr
+
+
 @pytest.mark.slow
 def test_the_files_that_run_first_exist_and_run_first() -> None:
     assert all((ROOT / each).exists() for each in LONGEST_FIRST)
