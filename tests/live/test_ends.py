@@ -273,3 +273,23 @@ async def test_field_scopes_hold_for_each_subscriber(upstream: str, sandbox: San
         assert result["data"]["threadUpdated"]["contacts"] is None
         assert result["errors"][0]["extensions"]["code"] == "FORBIDDEN"
         assert may_not.ended is None
+
+
+async def test_callers_are_read_for_in_turn(upstream: str, sandbox: Sandbox) -> None:
+    account = {"upstream_identity": "passthrough", "upstream_username": None, "upstream_password": None}
+    async with world(upstream, sandbox, inbound_auth=None, upstream_max_concurrency=2, **account) as live:
+        assert live.subscriptions.limits.reads == 1
+        sandbox.faults.add(Fault("thread", "a0", times=1, hold="gate"))
+        greedy = [await live.open(THREAD, passthrough(OTHER), id=f"a{number}") for number in range(10)]
+        await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+        modest = await live.open(THREAD, passthrough(THIRD), id="b")
+        left = await live.open(THREAD, passthrough(THIRD), id="c")
+        await asyncio.sleep(0)
+        await left.aclose()  # while it waits for its turn
+        sandbox.release("gate")
+        await taken(modest)
+        for each in greedy:
+            await taken(each)
+        order = [call.path.rpartition("/")[2] for call in sandbox.calls if call.route == "thread"]
+    assert order.index("b") <= 2
+    assert sorted(order) == sorted([*(f"a{number}" for number in range(10)), "b"])

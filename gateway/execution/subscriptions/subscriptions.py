@@ -1,6 +1,5 @@
 """All subscriptions of a worker: how one begins, and what an event does."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from gateway.execution.result import Result, failed, refused
 from gateway.execution.subscriptions.feed import Feed, FeedKey, Watched
 from gateway.execution.subscriptions.subscription import EndReason, State, Subscriber, Subscription
 from gateway.execution.subscriptions.timeline import READ_AGAIN, Timeline
-from gateway.execution.subscriptions.watch import Pace, Watch, require_id
+from gateway.execution.subscriptions.watch import Pace, ReadSlots, Watch, require_id
 from gateway.schema.resolvers.context import ContextFactory, OperationContext, Update
 from gateway.schema.subscriptions import Kind, topic_of
 from gateway.telemetry.metrics import Durations
@@ -68,7 +67,7 @@ class Subscriptions:
         self.purge = purge
         self.limits = limits or SubscriptionLimits()
         self.pace = pace or Pace()
-        self.slots = asyncio.Semaphore(self.limits.reads)
+        self.slots = ReadSlots(self.limits.reads)
         self.lag: Durations | None = None
         """Gets the seconds from each event's arrival to each delivery."""
         self._engine = engine

@@ -9,7 +9,9 @@ An event during a read makes the watch dirty again, so that the last read always
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -29,6 +31,7 @@ from gateway.schema.subscriptions import Kind
 from gateway.schema.types import CUSTOMER_SOURCE, THREAD_SOURCE
 from gateway.telemetry import logger
 from gateway.upstream.call import ResponseOrigin
+from gateway.upstream.transports.fair_queue import FairQueue
 
 _SOURCES = {Kind.THREAD: THREAD_SOURCE, Kind.CUSTOMER: CUSTOMER_SOURCE}
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -47,11 +50,50 @@ class Pace:
     """How old a state may be that a new subscription gets without a read."""
 
 
+class ReadSlots:
+    """Bounds the reads at the same time, and gives callers their turns: one with many threads delays no other."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(sys.maxsize)
+
+    @asynccontextmanager
+    async def of(self, caller: str) -> AsyncIterator[None]:
+        """Hold a slot."""
+        await self._acquire(caller)
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _acquire(self, caller: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.add(turn, caller)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._waiting.remove(turn)
+            if turn.done() and not turn.cancelled():
+                self._release()  # it got a slot, and will not use it
+            raise
+
+    def _release(self) -> None:
+        while (found := self._waiting.pop()) is not None:
+            turn, _caller = found
+            if not turn.done():
+                turn.set_result(None)  # it gets this slot
+                return
+        self._free += 1
+
+
 class Registry(Protocol):
     """What a watch needs of the whole."""
 
     contexts: ContextFactory
-    slots: asyncio.Semaphore
+    slots: "ReadSlots"
     pace: Pace
     purge: Callable[[str], Awaitable[object]]
     """Purges a subject, such as ``thread:th-1``."""
@@ -164,7 +206,7 @@ class Watch:
     async def _run(self) -> None:
         try:
             while self._is_dirty or self._joining:
-                async with self._registry.slots:
+                async with self._registry.slots.of(self.viewer.caller):
                     await self._read()
         except Exception as exc:  # noqa: BLE001 - the outermost boundary of this task
             logger.error("a subscription failed", exc_info=exc)
