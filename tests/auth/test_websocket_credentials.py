@@ -1,10 +1,12 @@
 """Who may open a connection on a WebSocket, and for how long: every operation passes the checks of a request."""
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from gateway.auth.api_keys import generate_api_key
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
@@ -118,6 +120,45 @@ def test_a_token_that_expires_ends_the_connection_with_the_next_operation(
         clock.now += 100
         socket.subscribe("2", THREAD)
         assert socket.closed() == (4403, "Forbidden: The credentials are not valid.")
+
+
+WATCH = 'subscription { threadUpdated(id: "th-1") { id } }'
+
+
+def within_the_leeway(issuer: Issuer) -> str:
+    """Return a token that has expired and is still accepted: the clocks of the issuer and the gateway may differ."""
+    return issuer.token(exp=int(issuer.clock()) - 5)
+
+
+def test_a_token_that_expires_during_a_subscription_ends_the_connection(
+    start_with_tokens: StartGateway, issuer: Issuer
+) -> None:
+    gateway = start_with_tokens(subscriptions=True)
+    with begun(gateway, {"authorization": f"Bearer {within_the_leeway(issuer)}"}) as socket:
+        socket.subscribe("1", WATCH)
+        with suppress(ConnectionClosed):
+            while socket.receive()["type"] == "next":
+                pass
+        assert socket.closed() == (4403, "Forbidden: the credentials have expired")
+
+
+@pytest.mark.parametrize(
+    ("accept", "end"),
+    [
+        ("text/event-stream", "\n\nevent: complete\ndata:\n\n"),
+        ("multipart/mixed;subscriptionSpec=1.0", "}\r\n--graphql--\r\n"),
+    ],
+)
+def test_a_token_that_expires_during_a_subscription_ends_its_response(
+    start_with_tokens: StartGateway, issuer: Issuer, accept: str, end: str
+) -> None:
+    """Its client is told why, and must not connect again with the same token."""
+    gateway = start_with_tokens(subscriptions=True)
+    headers = {"accept": accept, "authorization": f"Bearer {within_the_leeway(issuer)}"}
+    response = gateway.http.post("/graphql", json={"query": WATCH}, headers=headers)
+    assert response.status_code == 200
+    assert '"code":"UNAUTHENTICATED"' in response.text
+    assert response.text.endswith(end)
 
 
 def test_a_missing_scope_is_forbidden(

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.clock import Timing
 from gateway.sandbox import Fault, Sandbox
+from gateway.upstream.writes.thread_update import StatusReadings
 from tests.harness import Gateway, StartGateway
 from tests.writes.documents import SEND, TOKEN, UPDATE, send, token, update, writes
 
@@ -118,6 +119,26 @@ def test_how_a_status_reads_back_is_learned_from_answered_updates(gateway: Gatew
     update(gateway, status=1)
     lose(sandbox, "update_thread", "reset", carried_out=True)
     assert update(gateway, status=2)["outcome"] == "APPLIED"
+
+
+@pytest.mark.parametrize("read", [None, True, ["Open"], {"code": 1}, 1.5])
+def test_what_is_no_status_teaches_nothing(read: object) -> None:
+    readings = StatusReadings()
+    readings.learn(1, read)
+    readings.learn(1, "Open")
+    assert readings.reading(1) == "Open"
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 404}, {"body": "[]"}, {"body": "<html>"}, {"body": '{"messages": 1}'}, {"body": "{}"}]
+)
+def test_a_page_that_cannot_be_read_proves_nothing(gateway: Gateway, sandbox: Sandbox, fault: dict[str, Any]) -> None:
+    gateway.query("{ thread(id: 1) { id } }")  # the gateway has its token
+    lose(sandbox, "message", "reset", carried_out=False)
+    sandbox.faults.add(Fault("messages", **fault))
+    answer = send(gateway)
+    assert (answer["outcome"], answer["message"], answer["thread"]["id"]) == ("UNKNOWN", None, "th-1")
+    assert sandbox.count("messages") > 0
 
 
 def test_a_status_that_reads_back_in_two_ways_is_never_compared(gateway: Gateway, sandbox: Sandbox) -> None:
