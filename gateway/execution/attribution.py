@@ -151,6 +151,8 @@ def explain_calls(calls: CallsOfOperation, schema: GraphQLSchema, asker: Asker) 
             entry["moreFields"] = len(fields) - MAX_FIELDS
         if report.problem:
             entry["problem"] = report.problem
+        if report.circuit_open:
+            entry["circuit"] = "open"
         shown.append(entry)
     return shown
 

@@ -45,6 +45,8 @@ class Call(msgspec.Struct):
     """The age of the response in seconds, if it came from the cache."""
     sent_at: float | None = None
     """When the current attempt got its slot and was sent; None while it waits for one."""
+    circuit_open: bool = False
+    """Whether an open circuit ended it."""
     in_doubt: bool = False
     """Whether the request was sent, and no response says what became of it."""
     join_line: Callable[[str], None] | None = None
@@ -136,6 +138,8 @@ class CallReport(NamedTuple):
     """Why there is no response, in the gateway's words."""
     cause: tuple[str, ...] | None = None
     """The path of the field whose resolver makes the call by itself, where one does."""
+    circuit_open: bool = False
+    """Whether it was not sent, or not sent again, because the circuit of its route is open."""
 
     def __repr__(self) -> str:
         """Return the text for logs and debuggers, which shows no id."""

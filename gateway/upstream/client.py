@@ -166,7 +166,8 @@ class UpstreamClient:
         self.calls[route, call.origin, outcome] += 1
         ms = (time.perf_counter() - started) * 1000
         end = status, ms, call.attempts, call.origin, call.age, outcome
-        caller.reports.append(CallReport(route, *end, request.method, request.target, started, problem, caller.cause))
+        how = request.method, request.target, started, problem, caller.cause, call.circuit_open
+        caller.reports.append(CallReport(route, *end, *how))
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -16,6 +16,7 @@ from tests.requirements import GRAPHIQL_PAGE, missing, require_module, require_p
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 TIMEOUT_MILLISECONDS = 60_000  # on a busy machine the first page took more than 20 s
+EDITOR = ".graphiql-query-editor .monaco-editor"  # its lines can be scrolled out of sight
 FLAGS = [
     "--no-sandbox",  # it does not work as root, and only our page is opened
     "--disable-gpu",
@@ -66,14 +67,14 @@ class GraphiQLPage:
 
     def write(self, text: str) -> None:
         """Replace the query by typing."""
-        self.tab.click(".graphiql-query-editor .view-lines")
+        self.tab.click(EDITOR)
         self.tab.keyboard.press("ControlOrMeta+A")
         self.tab.keyboard.press("Delete")
         self.tab.keyboard.type(text)
 
     def run(self) -> None:
         """Run the operation with the keyboard."""
-        self.tab.click(".graphiql-query-editor .view-lines")
+        self.tab.click(EDITOR)
         self.tab.keyboard.press("ControlOrMeta+Enter")
 
     def query(self) -> str:

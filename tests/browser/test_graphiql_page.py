@@ -71,23 +71,6 @@ def test_a_broken_query_shows_its_error(gateway: Gateway, open_page: OpenPage) -
     page.screenshot("broken-query")
 
 
-def test_the_rest_calls_of_the_last_query_are_shown(gateway: Gateway, sandbox: Sandbox, open_page: OpenPage) -> None:
-    page = open_page(gateway)
-    page.tab.get_by_label("Show REST calls").click()
-    panel = page.tab.get_by_role("region", name="REST calls")
-    panel.get_by_text("Run an operation").wait_for()
-    page.write('{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }')
-    page.run()
-    page.wait_for_result('"totalCount"')
-    calls = [call.inner_text() for call in panel.get_by_role("listitem").all()]
-    page.screenshot("rest-calls")
-    for call, route in zip(calls, ("/api/v1/thread/{id}", "/api/v1/thread/{id}/messages"), strict=True):
-        assert re.fullmatch(rf"{re.escape(route)}\s+200 · \d+(\.\d+)? ms · 1 attempt · fetched", call), call
-    assert [each.route for each in sandbox.calls] == ["token", "thread", "messages"]
-    assert page.tab.get_by_role("status").inner_text().startswith("2 REST calls, 2 fetched")
-    assert "upstream" not in page.tab.inner_text(".result-window"), "the result does not repeat what the panel shows"
-
-
 def test_a_subscription_shows_each_state_until_it_is_stopped(
     start: StartGateway, sandbox: Sandbox, open_page: OpenPage
 ) -> None:
@@ -160,7 +143,7 @@ def test_the_picture_shows_a_query_its_answer_and_its_calls(gateway: Gateway, op
     page.tab.get_by_label("Prettify query").click()
     page.run()
     page.wait_for_result('"subject"', '"totalCount"')
-    page.tab.get_by_role("region", name="REST calls").get_by_role("listitem").nth(1).wait_for()
+    page.tab.get_by_role("region", name="Last run").get_by_role("row").nth(2).wait_for()
     page.tab.keyboard.press("ControlOrMeta+Home")
     page.screenshot("picture")
     if os.environ.get("WRITE_PICTURE"):

@@ -146,6 +146,7 @@ def test_a_call_without_a_response_says_why(start: StartGateway, sandbox: Sandbo
     sandbox.faults.clear()
     assert (late["status"], late["code"], late["attempts"]) == (None, "UPSTREAM_TIMEOUT", 1)
     assert late["problem"] == "The REST API did not answer in time."
+    assert (late.get("circuit"), refused["circuit"]) == (None, "open")
     assert (refused["status"], refused["code"]) == (None, "UPSTREAM_UNAVAILABLE")
     assert refused["problem"] == "The REST API keeps failing; it is given a pause."
 

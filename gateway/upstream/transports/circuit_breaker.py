@@ -151,7 +151,11 @@ class CircuitBreaker:
     async def send(self, request: RestRequest) -> Response:
         """Send the request if its circuit allows it."""
         circuit = self._circuit(request.route.template)
-        probe = circuit.before_call()
+        try:
+            probe = circuit.before_call()
+        except UpstreamUnavailable:
+            request.call.circuit_open = True
+            raise
         failed: bool | None = None
         try:
             response = await self._following.send(request)

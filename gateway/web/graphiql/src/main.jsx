@@ -13,6 +13,7 @@ import { createRoot } from 'react-dom/client';
 import { toolbar } from './copy.jsx';
 import { fetcherFor } from './fetcher.js';
 import { CallsLine, callsPlugin } from './panel.jsx';
+import { PredictionLine } from './predicted.jsx';
 import { SandboxLine, sandboxPlugin } from './sandbox.jsx';
 import { LateSchema } from './schema.jsx';
 import { openStorage } from './storage.js';
@@ -46,6 +47,7 @@ createRoot(root).render(
     <GraphiQL.Toolbar>{toolbar}</GraphiQL.Toolbar>
     <GraphiQL.Footer>
       <LateSchema />
+      {settings.explain && <PredictionLine authorization={settings.authorization} />}
       {settings.explain && <CallsLine />}
       {flags.sandbox && <SandboxLine />}
     </GraphiQL.Footer>

@@ -1,5 +1,7 @@
-// Shows the REST calls of the last operation: a plugin with one entry per call, and a line below the result.
-import { useCalls } from './calls.js';
+// Shows the REST calls of an operation: those that are predicted, those that were made, and when each took place.
+import { lastRun } from './calls.js';
+import { Fields } from './fields.jsx';
+import { Predicted } from './predicted.jsx';
 
 function Icon() {
   return (
@@ -10,35 +12,89 @@ function Icon() {
   );
 }
 
-function Call({ call }) {
-  const { route, status, ms, attempts, source, ageSeconds } = call;
-  const facts = [
-    status ?? 'no answer',
-    `${ms} ms`,
-    attempts === 1 ? '1 attempt' : `${attempts} attempts`,
-    ageSeconds === undefined ? source : `${source}, ${ageSeconds} s old`,
-  ];
+const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${Number((ms / 1000).toPrecision(3))} s`);
+
+const SOURCES = { fetched: 'REST', coalesced: 'shared with another call', cached: 'cache', stale: 'cache, out of date' };
+
+function resultOf({ status, code, circuit, problem, ms }) {
+  if (circuit === 'open') return 'circuit open: the route keeps failing and gets a pause';
+  if (code === 'UPSTREAM_TIMEOUT') return `timed out after ${duration(ms)}`;
+  if (code === 'cancelled') return 'cancelled';
+  if (status === null) return problem ?? 'no response';
+  if (status === 404) return 'not found';
+  return status < 400 ? `${status}` : `failed with ${status}`;
+}
+
+const isFailure = ({ status }) => status === null || (status >= 400 && status !== 404);
+
+function factsOf(call) {
+  const { attempts, source, ageSeconds } = call;
+  const from = ageSeconds === undefined ? SOURCES[source] : `${SOURCES[source]}, ${ageSeconds} s old`;
+  return [resultOf(call), attempts === 1 ? '1 attempt' : attempts > 1 && `${attempts} attempts`, from].filter(Boolean);
+}
+
+function Bar({ call: { startMs = 0, ms }, whole }) {
+  const place = { marginLeft: `${(startMs / whole) * 100}%`, width: `${(ms / whole) * 100}%` };
   return (
-    <li className={status === null || status >= 400 ? 'calls-failed' : undefined}>
-      <code>{route}</code>
-      <div>{facts.join(' · ')}</div>
-    </li>
+    <div className="call-track" aria-hidden="true">
+      <i style={place} />
+    </div>
+  );
+}
+
+function Call({ call, whole }) {
+  const { method, route, path = route, startMs, ms, fields = [], moreFields } = call;
+  return (
+    <tr className={isFailure(call) ? 'calls-failed' : undefined}>
+      <th scope="row">
+        <Fields label={`${method} ${path}`} says="feeds" paths={fields} more={moreFields} />
+        <div className="call-facts">{factsOf(call).join(' · ')}</div>
+      </th>
+      <td>
+        <div>
+          {duration(ms)}
+          {startMs !== undefined && `, from ${duration(startMs)}`}
+        </div>
+        <Bar call={call} whole={whole} />
+      </td>
+    </tr>
+  );
+}
+
+function Waterfall({ run: { calls, moreCalls } }) {
+  const whole = Math.max(...calls.map(({ startMs = 0, ms }) => startMs + ms), 0.1);
+  return (
+    <>
+      <table className="calls-table calls-waterfall">
+        <thead>
+          <tr>
+            <th scope="col">Call</th>
+            <th scope="col">Time</th>
+          </tr>
+        </thead>
+        <tbody>
+          {calls.map((call, index) => (
+            <Call key={index} call={call} whole={whole} />
+          ))}
+        </tbody>
+      </table>
+      {moreCalls > 0 && <p className="calls-hint">And {moreCalls} more.</p>}
+    </>
   );
 }
 
 function Panel() {
-  const calls = useCalls();
+  const run = lastRun.use();
   return (
     <section aria-label="REST calls">
       <div className="graphiql-doc-explorer-title">REST calls</div>
-      <p className="calls-hint">What the last operation asked of the REST API, in the order the answers came.</p>
-      {calls === null && <p>Run an operation to see its calls.</p>}
-      {calls?.length === 0 && <p>None: this operation needed no call.</p>}
-      <ol className="calls">
-        {calls?.map((call, index) => (
-          <Call key={index} call={call} />
-        ))}
-      </ol>
+      <Predicted />
+      <section aria-label="Last run">
+        <h3 className="calls-title">Last run</h3>
+        {!run && <p className="calls-hint">Run an operation to see its calls.</p>}
+        {run?.calls.length === 0 && <p className="calls-hint">None: this operation needed no call.</p>}
+        {run?.calls.length > 0 && <Waterfall run={run} />}
+      </section>
     </section>
   );
 }
@@ -48,15 +104,16 @@ export const callsPlugin = { title: 'REST calls', icon: Icon, content: Panel };
 
 /** One line for all calls. */
 export function CallsLine() {
-  const calls = useCalls();
-  if (calls === null) return null;
+  const run = lastRun.use();
+  if (run === null) return null;
+  const { calls } = run;
   const fetched = calls.filter((call) => call.source === 'fetched');
   const slowest = Math.max(0, ...calls.map((call) => call.ms));
   const plural = calls.length === 1 ? '' : 's';
   return (
     <span className="calls-line" role="status">
       {calls.length} REST call{plural}
-      {calls.length > 0 && `, ${fetched.length} fetched, the slowest in ${slowest} ms`}
+      {calls.length > 0 && `, ${fetched.length} fetched, the slowest in ${duration(slowest)}`}
     </span>
   );
 }
