@@ -1,7 +1,11 @@
 """Tools read the schema: strictly from a file, and by introspection of a running gateway."""
 
 import json
+import shutil
+import subprocess
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +14,10 @@ from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from gateway.schema import build_schema
 from gateway.server.config import gateway_config
 from tests.clients.test_clients import AUTHORIZATION
-from tests.clients.tools import LINT
+from tests.clients.tools import LINT, NEWEST_NODE
 from tests.harness import settings
 from tests.javascript import Project, project
+from tests.requirements import missing
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +39,25 @@ def test_the_schema_follows_all_other_rules_of_graphql_eslint() -> None:
     assert set(reported) == set(LINT), {name: found[:3] for name, found in reported.items() if name not in LINT}
 
 
-def test_codegen_generates_the_same_types_from_a_running_gateway(built: Project) -> None:
+@pytest.fixture(params=["the machine's Node", "the newest Node"])
+def on_node(request: pytest.FixtureRequest, built: Project, tmp_path: Path) -> Project:
+    """The project, which is run by another Node as well: npm's package ``node`` brings its program."""
+    if request.param == "the machine's Node":
+        return built
+    npm = shutil.which("npm") or missing("npm", "apt-get install npm")
+    (tmp_path / "package.json").write_text("{}")
+    command = [npm, "install", "--no-audit", "--no-fund", "--prefer-offline", "--prefix", str(tmp_path), NEWEST_NODE]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: S603 - our own command
+    node = str(tmp_path / "node_modules" / "node" / "bin" / "node")
+    version = subprocess.run([node, "--version"], check=True, capture_output=True, encoding="utf-8").stdout  # noqa: S603 - as above
+    assert version.strip() == NEWEST_NODE.replace("node@", "v")
+    return replace(built, node=node)
+
+
+def test_codegen_generates_the_same_types_from_a_running_gateway(on_node: Project) -> None:
     """It announces zstd, which Node 20 cannot read, and the schema by introspection has federation's scalars."""
+    built = on_node
+    (built.path / "src" / "generated-from-url.ts").unlink(missing_ok=True)
     with ExitStack() as stack:
         upstream = stack.enter_context(BackgroundServer(sandbox_config(Sandbox().app)))
         app = create_app(settings(upstream_url=upstream.url))
