@@ -141,9 +141,11 @@ def test_the_picture_shows_a_query_its_answer_and_its_calls(gateway: Gateway, op
         "messages(first: 2) { totalCount nodes { from subject createdAt } } } }"
     )
     page.tab.get_by_label("Prettify query").click()
+    page.tab.wait_for_function("() => document.querySelectorAll('.graphiql-query-editor .view-line').length > 9")
     page.run()
     page.wait_for_result('"subject"', '"totalCount"')
     page.tab.get_by_role("region", name="Last run").get_by_role("row").nth(2).wait_for()
+    page.tab.get_by_text("Predicted and made").wait_for()
     page.tab.keyboard.press("ControlOrMeta+Home")
     page.screenshot("picture")
     if os.environ.get("WRITE_PICTURE"):
