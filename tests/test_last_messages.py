@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.execution.operation import Operation
@@ -191,6 +191,7 @@ class Asked:
 
 
 @settings(max_examples=PROPERTY_CASES, deadline=None)
+@example(thread=Thread(7, 0), asked=Asked(1, from_the_end=True, after=5, before=None))
 @given(
     thread=st.builds(Thread, st.integers(0, 10), st.none() | st.integers(-1, 12)),
     asked=st.builds(Asked, st.integers(1, 12), st.booleans(), POSITIONS, POSITIONS),

@@ -73,7 +73,7 @@ class Tail:
                 raise UpstreamInvalidResponse("The REST API left out the `total` that says where the last edges are.")
             return None
         found = self._page(total)
-        return None if found.offset == page.offset and count >= found.limit else found
+        return None if found.offset == page.offset and min(count, page.limit) >= found.limit else found
 
     def _page(self, end: int) -> Page:
         offset = max(self.start, end - self.size)
