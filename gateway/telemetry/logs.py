@@ -4,19 +4,20 @@ The formatter is ours because there is a line per operation. Per line it takes 1
 with orjson and 9.6 us with msgspec, structlog 13.3 us (Python 3.11, a line of an operation, without making the record).
 With these encoders they also raise on a string that UTF-8 cannot encode, and the line is lost.
 
-A write takes longer than all the rest. So the lines of operations wait until the event loop has run what is ready, and
-are written together. Any other line is written at once, after those that wait.
+A write takes longer than all the rest. So the lines of requests wait for a hundredth of a second, and are written
+together. Any other line is written at once, after those that wait.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from select import PIPE_BUF
 from typing import Any, Final, TextIO
@@ -28,6 +29,10 @@ logger = logging.getLogger("gateway")
 MAX_LINE_BYTES: Final = 8 * 1024
 """The longest line. Log collectors cut or drop longer ones, and half a JSON object is none."""
 
+MAX_WAITING: Final = 100
+"""How many lines of requests wait at most."""
+
+_WAIT_SECONDS = 0.01
 _MAX_CUT_BYTES = 512  # for the field that says what was cut
 _MAX_FIELDS = 50
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
@@ -35,6 +40,7 @@ _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 _NO_FIELDS: dict[str, Any] = {}
+_EMPTY: tuple[Any, ...] = (None, (), [], {})
 _LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}
 
 
@@ -54,6 +60,13 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        line = self._line(record)
+        encoded = self._encoded(line)
+        if len(encoded) > MAX_LINE_BYTES:
+            encoded = self._encoded(_shortened(line, self._encoded))
+        return encoded.decode()
+
+    def _line(self, record: logging.LogRecord) -> dict[str, Any]:
         line: dict[str, Any] = {
             "time": self._time(record.created),
             "level": _LEVELS.get(record.levelno, record.levelname),
@@ -63,15 +76,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        encode = self._encode
+        return line
+
+    def _encoded(self, value: Any) -> bytes:
         try:
-            encoded = encode(line)
+            return self._encode(value)
         except (TypeError, ValueError, OverflowError):  # such as a lone surrogate, or an integer of 100 bits
-            encode = _encode_anything
-            encoded = encode(line)
-        if len(encoded) > MAX_LINE_BYTES:
-            encoded = encode(_shortened(line, encode))
-        return encoded.decode()
+            return _encode_anything(value)
 
     def _time(self, created: float) -> str:
         """Return the time by RFC 3339. All lines of a millisecond share its text."""
@@ -115,8 +126,8 @@ def _shortened(line: dict[str, Any], encode: Callable[[Any], bytes]) -> dict[str
 class TextFormatter(JsonFormatter):
     """One line for a person: the time, the level, the message, and each field as ``name=value``.
 
-    It is made from the JSON object, so that it has the same bound and no control characters. ``colour`` shows warnings
-    yellow and errors red, and fields dim (ECMA-48, SGR).
+    It has the bound of the JSON object, and no control characters. ``colour`` shows warnings yellow and errors red, and
+    fields dim (ECMA-48, SGR).
     """
 
     def __init__(self, *, colour: bool = False) -> None:
@@ -125,34 +136,40 @@ class TextFormatter(JsonFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and a traceback below it."""
-        line = json.loads(super().format(record))
-        level, message, exception = line.pop("level"), line.pop("message"), line.pop("exception", "")
+        line = self._line(record)
+        text = self._text(line, math.inf)
+        if len(text.encode()) > MAX_LINE_BYTES:
+            text = self._text(_shortened(line, self._encoded), MAX_LINE_BYTES)
+        return text
+
+    def _text(self, line: dict[str, Any], most: float) -> str:
+        line = line.copy()
         at = line.pop("time")[len("2026-11-27T") : -1]
-        if line.pop("logger") != logger.name:
-            message = f"{record.name}: {message}"
-        shown = {name: value for name, value in line.items() if value not in (None, [], {})}
-        fields = " ".join(f"{_printable(name)}={_as_text(value)}" for name, value in shown.items())
-        text = _bounded(_printable(message), MAX_LINE_BYTES // 2)
+        level, name, message = line.pop("level"), line.pop("logger"), line.pop("message")
+        exception = line.pop("exception", "")
+        text = _bounded(_printable(message if name == logger.name else f"{name}: {message}"), most / 2)
         words = f"{at} {self._paint(_COLOURS.get(level, ''), f'{level:<7}')} {text}"
-        if fields:
-            words += "  " + self._paint(_DIM, _bounded(fields, MAX_LINE_BYTES - len(words.encode()) - _MAX_CUT_BYTES))
-        return "\n".join([words, *map(_printable, exception.splitlines())])
+        shown = [f"{name}={self._value(value)}" for name, value in line.items() if value or value not in _EMPTY]
+        if shown:
+            fields = _bounded(_printable(" ".join(shown)), most - len(words.encode()) - _MAX_CUT_BYTES)
+            words += "  " + self._paint(_DIM, fields)
+        return "\n".join([words, *map(_printable, exception.splitlines())]) if exception else words
+
+    def _value(self, value: Any) -> str:
+        """Return a value as it is if it is one word, else as JSON."""
+        is_word = isinstance(value, str) and _WORD.fullmatch(value)
+        return value if is_word else self._encoded(value).decode()
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
 
 
-def _bounded(text: str, most: int) -> str:
+def _bounded(text: str, most: float) -> str:
     """Return a text of at most ``most`` bytes: control characters take more room here than in JSON."""
+    if _most_bytes(text) <= most:
+        return text
     encoded = text.encode()
-    return text if len(encoded) <= most else encoded[: most - len("…".encode())].decode(errors="ignore") + "…"
-
-
-def _as_text(value: Any) -> str:
-    """Return a value as it is if it is one word, else as JSON."""
-    if isinstance(value, str) and _WORD.fullmatch(value):
-        return value
-    return _printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return text if len(encoded) <= most else encoded[: int(most) - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _printable(text: str) -> str:
@@ -166,7 +183,7 @@ class RequestRecord(logging.LogRecord):
     """
 
     def __init__(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        self.__dict__.update(_BLANK)
+        self.__dict__ = _BLANK.copy()
         self.levelno = level
         self.levelname = logging.getLevelName(level)
         self.msg = message
@@ -174,13 +191,13 @@ class RequestRecord(logging.LogRecord):
         self.fields = fields
 
 
-_BLANK = vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", None, None))
+_BLANK = dict(vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", None, None)))
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines to standard error, those of requests together; see the top of this file.
 
-    A process that is killed loses the lines of one turn of its event loop. One that ends in any other way loses none.
+    A process that is killed loses the lines that wait. One that ends in any other way loses none.
     """
 
     def __init__(self, formatter: logging.Formatter) -> None:
@@ -189,7 +206,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._waiting: list[RequestRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line at once, or with the others of this turn of the event loop."""
+        """Write the line at once; that of a request with those that follow."""
         if not isinstance(record, RequestRecord):
             self._write_waiting()
             super().emit(record)
@@ -197,9 +214,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._waiting.append(record)
         if len(self._waiting) == 1:
             try:
-                asyncio.get_running_loop().call_soon(self._write_waiting)
+                asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._write_waiting)
             except RuntimeError:  # this thread has no event loop
                 self._write_waiting()
+        elif len(self._waiting) >= MAX_WAITING:
+            self._write_waiting()
 
     def flush(self) -> None:
         """Write the lines that wait. `logging.shutdown` calls it, too."""
@@ -215,28 +234,26 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.acquire()
         waiting, self._waiting = self._waiting, []
         try:
-            for text in _in_whole_writes(self.format(each) + self.terminator for each in waiting):
+            for text in _in_whole_writes([self.format(each) + self.terminator for each in waiting]):
                 self.stream.write(text)
-                super().flush()
+                self.stream.flush()
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(waiting[-1])
         finally:
             self.release()
 
 
-def _in_whole_writes(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines, as many together as a pipe takes in one piece (POSIX, write): all workers share one."""
-    together: list[str] = []
-    size = 0
-    for line in lines:
-        bytes_ = len(line) * (1 if line.isascii() else 4)
-        if together and size + bytes_ > PIPE_BUF:
-            yield "".join(together)
-            together, size = [], 0
-        together.append(line)
-        size += bytes_
-    if together:
-        yield "".join(together)
+def _in_whole_writes(lines: list[str]) -> list[str]:
+    """Join lines, as many as a pipe takes in one piece (POSIX, write): all workers share one."""
+    whole = "".join(lines)
+    if len(lines) < 2 or _most_bytes(whole) <= PIPE_BUF:
+        return [whole] if lines else []
+    half = len(lines) // 2
+    return _in_whole_writes(lines[:half]) + _in_whole_writes(lines[half:])
+
+
+def _most_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def configure_logging(level: str, kind: str = "json") -> None:

@@ -1,9 +1,11 @@
-"""Lines of requests are written together at the end of a turn of the event loop; no line is lost, torn or late."""
+"""Lines of requests are written together, soon; no line is lost, torn or out of order."""
 
 import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from select import PIPE_BUF
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.logs import JsonFormatter, LineHandler, RequestRecord, logger
+from gateway.telemetry.logs import MAX_WAITING, JsonFormatter, LineHandler, RequestRecord, logger
 
 
 class Writes(io.StringIO):
@@ -33,6 +35,11 @@ class Writes(io.StringIO):
             self.flushed.append(self.getvalue())
             self.seek(0)
             self.truncate()
+
+    async def until_it_has(self, number: int) -> None:
+        """Run the event loop until so many lines are written."""
+        while len(self.lines) < number:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -58,20 +65,31 @@ def log(number: int, **fields: Any) -> None:
     logger.handle(RequestRecord(logging.INFO, "operation", {"number": number, **fields}))
 
 
-def test_lines_of_one_turn_are_one_write(writes: Writes) -> None:
+def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
     async def run() -> None:
         for number in range(3):
             log(number)
         assert writes.flushed == []
-        await asyncio.sleep(0)
+        await writes.until_it_has(3)
         assert [each["number"] for each in writes.lines] == [0, 1, 2]
         assert len(writes.flushed) == 1
         log(3)
-        await asyncio.sleep(0)
+        await writes.until_it_has(4)
         assert len(writes.flushed) == 2
 
     asyncio.run(run())
     assert [each["number"] for each in writes.lines] == [0, 1, 2, 3]
+
+
+def test_a_bounded_number_of_lines_waits(writes: Writes) -> None:
+    async def run() -> None:
+        for number in range(MAX_WAITING - 1):
+            log(number)
+        assert writes.flushed == []
+        log(MAX_WAITING - 1)
+        assert len(writes.lines) == MAX_WAITING
+
+    asyncio.run(run())
 
 
 def test_any_other_line_is_written_at_once_after_those_that_wait(writes: Writes) -> None:
@@ -84,12 +102,30 @@ def test_any_other_line_is_written_at_once_after_those_that_wait(writes: Writes)
     assert len(writes.lines) == 2
 
 
-def test_lines_of_a_loop_that_ends_in_the_same_turn_are_written(writes: Writes) -> None:
+def test_lines_of_a_loop_that_has_ended_are_written_before_the_next(writes: Writes) -> None:
     async def run() -> None:
         log(0)
 
     asyncio.run(run())
-    assert [each["number"] for each in writes.lines] == [0]
+    logger.warning("the loop has ended")
+    assert [each["message"] for each in writes.lines] == ["operation", "the loop has ended"]
+
+
+def test_a_program_that_ends_writes_the_lines_that_wait() -> None:
+    program = """
+import asyncio, logging, sys
+from gateway.telemetry import configure_logging, log_fields
+
+async def run():
+    log_fields(logging.INFO, "the last operation", {})
+    sys.exit(3)
+
+configure_logging("info", "json")
+asyncio.run(run())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    assert ended.returncode == 3
+    assert [json.loads(line)["message"] for line in ended.stderr.splitlines()] == ["the last operation"]
 
 
 def test_lines_that_still_wait_are_written_when_logging_ends(writes: Writes) -> None:
@@ -114,9 +150,10 @@ def test_a_write_of_several_lines_fits_into_a_pipe_in_one_piece(texts: list[str]
     """Else lines of several workers, who share the pipe, could be torn."""
     for stream in _writes():
 
-        async def run() -> None:
+        async def run(stream: Writes = stream) -> None:
             for number, text in enumerate(texts):
                 log(number, text=text)
+            await stream.until_it_has(len(texts))
 
         asyncio.run(run())
         assert [each["text"] for each in stream.lines] == texts
@@ -129,10 +166,11 @@ def test_a_log_that_cannot_be_written_fails_no_request_and_keeps_no_lines(
     async def run() -> None:
         writes.is_broken = True
         log(0)
-        await asyncio.sleep(0)
+        for handler in logger.handlers:
+            handler.flush()
         writes.is_broken = False
         log(1)
-        await asyncio.sleep(0)
+        await writes.until_it_has(1)
 
     asyncio.run(run())
     assert [each["number"] for each in writes.lines] == [1]
