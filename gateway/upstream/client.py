@@ -150,8 +150,6 @@ class UpstreamClient:
 
     def _begin(self, request: RestRequest, caller: CallContext, read: Callable[[Response], T]) -> "asyncio.Future[T]":
         report = partial(self._report, request, caller)
-        if self._drift is not None:
-            read = partial(_sampled, self._drift, caller.samples, request, read)
         return _Pending(self._transport, request, read, self._translated, report).result
 
     def _translated(self, exc: Exception) -> Exception:
@@ -160,14 +158,24 @@ class UpstreamClient:
         return translate(exc) if isinstance(exc, (CallFailed, TimeoutError)) else exc
 
     def _report(
-        self, request: RestRequest, caller: CallContext, status: int | None, outcome: str, started: float, problem: str
+        self,
+        request: RestRequest,
+        caller: CallContext,
+        response: Response | None,
+        outcome: str,
+        started: float,
+        problem: str,
     ) -> None:
-        call, route = request.call, request.route.template
-        self.calls[route, call.origin, outcome] += 1
+        call, route, status = request.call, request.route, None
+        if response is not None:
+            status = response.status
+            if self._drift is not None and self._drift.wants(route, status, call.origin):
+                caller.samples.append(Sample(route, request.target, status, response.body))
+        self.calls[route.template, call.origin, outcome] += 1
         ms = (time.perf_counter() - started) * 1000
         end = status, ms, call.attempts, call.origin, call.age, outcome
         how = request.method, request.target, started, problem, caller.cause, call.circuit_open
-        caller.reports.append(CallReport(route, *end, *how))
+        caller.reports.append(CallReport(route.template, *end, *how))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -180,17 +188,6 @@ class UpstreamClient:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _sampled(
-    drift: DriftSampling,
-    samples: list[Sample],
-    request: RestRequest,
-    read: Callable[[Response], T],
-    response: Response,
-) -> T:
-    drift.take(samples, request, response)
-    return read(response)
 
 
 def _whole(response: Response) -> Response:
@@ -221,8 +218,8 @@ def _timeout(caller: CallContext) -> float:
 class _Pending(Generic[T]):
     """A call under way, in a task of its own; ``result`` is done at the call's deadline at the latest.
 
-    ``read`` makes the result of a response, ``translated`` the error of a failure, and ``report`` gets status, outcome,
-    the start by `time.perf_counter` and the message of a failure, once.
+    ``read`` makes the result of a response, ``translated`` the error of a failure, and ``report`` gets the response if
+    there is one, the outcome, the start by `time.perf_counter` and the message of a failure, once.
     """
 
     __slots__ = ("_call", "_is_over", "_read", "_report", "_started", "_timer", "_translated", "_transport", "result")
@@ -233,7 +230,7 @@ class _Pending(Generic[T]):
         request: RestRequest,
         read: Callable[[Response], T],
         translated: Callable[[Exception], Exception],
-        report: Callable[[int | None, str, float, str], None],
+        report: Callable[[Response | None, str, float, str], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._transport = transport
@@ -262,7 +259,7 @@ class _Pending(Generic[T]):
     def _answer(self, response: Response) -> None:
         if self._is_over:
             return
-        self._end(response.status, outcome_of(response.status))
+        self._end(response, outcome_of(response.status))
         try:
             self.result.set_result(self._read(response))
         except GatewayError as exc:
@@ -291,7 +288,7 @@ class _Pending(Generic[T]):
             self._end(None, CANCELLED)
             self._call.leave()
 
-    def _end(self, status: int | None, outcome: str, problem: str = "") -> None:
+    def _end(self, response: Response | None, outcome: str, problem: str = "") -> None:
         self._is_over = True
         self._timer.cancel()
-        self._report(status, outcome, self._started, problem)
+        self._report(response, outcome, self._started, problem)

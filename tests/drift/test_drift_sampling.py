@@ -15,11 +15,11 @@ from gateway.app import create_app
 from gateway.sandbox import BackgroundServer, Fault, Sandbox, Target
 from gateway.server.config import gateway_config
 from gateway.upstream.call import ResponseOrigin
-from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD
+from gateway.upstream.contract import CUSTOMER, MESSAGES, THREAD, Route
 from gateway.upstream.drift.comparison import DriftKind, Sample, known_values
 from gateway.upstream.drift.sampling import DriftSampling
 from tests.drift.provoked import PROVOKED
-from tests.harness import NO_CERTIFICATES, rest_request, rest_response, settings, with_account
+from tests.harness import NO_CERTIFICATES, settings, with_account
 from tests.programs import until
 
 QUERY = """{
@@ -165,30 +165,24 @@ def test_zero_switches_it_off(observe: Observe, sandbox: Sandbox) -> None:
 THREAD_BODY = json.dumps({"id": "1", "colour": 1}).encode()
 
 
-async def taken(sampling: DriftSampling, count: int, status: int = 200, **request: Any) -> int:
+def taken(sampling: DriftSampling, count: int, status: int = 200, route: Route = THREAD) -> int:
     """Return how many of so many responses are to be examined."""
-    samples: list[Sample] = []
-    for _ in range(count):
-        sampling.take(samples, rest_request(**request), rest_response(status, THREAD_BODY))
-    return len(samples)
+    return sum(sampling.wants(route, status, ResponseOrigin.FETCHED) for _ in range(count))
 
 
-async def test_one_response_in_so_many_of_each_route_is_taken_and_each_unusual_one() -> None:
+def test_one_response_in_so_many_of_each_route_is_taken_and_each_unusual_one() -> None:
     sampling = DriftSampling(100, {})
-    assert await taken(sampling, 1000) == 10
-    assert await taken(sampling, 50, route=CUSTOMER) == 0
-    assert await taken(sampling, 50, route=CUSTOMER) == 1
-    assert await taken(sampling, 1000, 404) == 10
-    assert await taken(sampling, 10, 418) == 10
+    assert taken(sampling, 1000) == 10
+    assert taken(sampling, 50, route=CUSTOMER) == 0
+    assert taken(sampling, 50, route=CUSTOMER) == 1
+    assert taken(sampling, 1000, 404) == 10
+    assert taken(sampling, 10, 418) == 10
 
 
-async def test_a_response_of_the_cache_or_of_another_call_is_not_taken_again() -> None:
-    sampling, samples = DriftSampling(1, {}), list[Sample]()
-    request = rest_request()
-    for origin in ResponseOrigin:
-        request.call.origin = origin
-        sampling.take(samples, request, rest_response(200, THREAD_BODY))
-    assert len(samples) == 1
+def test_a_response_of_the_cache_or_of_another_call_is_not_taken_again() -> None:
+    sampling = DriftSampling(1, {})
+    wanted = {origin for origin in ResponseOrigin if sampling.wants(THREAD, 200, origin)}
+    assert wanted == {ResponseOrigin.FETCHED}
 
 
 async def run_soon(sampling: DriftSampling, samples: list[Sample]) -> None:

@@ -9,16 +9,15 @@ for one: what exceeds it is dropped, because the next response shows the same.
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from prometheus_client.core import Metric
 
-from gateway.http1 import Response
 from gateway.telemetry import log_fields
 from gateway.telemetry.metrics import Labels, counter
-from gateway.upstream.call import ResponseOrigin, RestRequest
+from gateway.upstream.call import ResponseOrigin
 from gateway.upstream.contract import ROUTES, TOKEN, Route
 from gateway.upstream.drift.comparison import WEBHOOK, Absences, Comparison, Drift, DriftKind, Known, Sample, list_of
 from gateway.upstream.drift.strict import StrictDecoders
@@ -57,18 +56,16 @@ class DriftSampling:
         self._absences = Absences(enough)
         self._searched_for_absences = 2 * enough  # what only some responses have needs more of them
         self._examined: Counter[Route] = Counter()
-        self._passed: Counter[Route] = Counter()
+        self._passed: dict[Route, int] = defaultdict(int)
         self._logged: set[tuple[str, str, str, int | None]] = set()
         self._waiting = 0
 
-    def take(self, samples: list[Sample], request: RestRequest, response: Response) -> None:
-        """Add a response to the samples of its operation, if it is to be examined."""
-        route, status = request.route, response.status
-        if request.call.origin is not ResponseOrigin.FETCHED:
-            return
-        self._passed[route] += 1
-        if self._passed[route] % self._one_in == 0 or status not in (route.status, _NOT_FOUND):
-            samples.append(Sample(route, request.target, status, response.body))
+    def wants(self, route: Route, status: int, origin: ResponseOrigin) -> bool:
+        """Count a response of a route, and return whether it is to be examined when its operation is over."""
+        if origin is not ResponseOrigin.FETCHED:
+            return False
+        passed = self._passed[route] = self._passed[route] + 1
+        return passed % self._one_in == 0 or (status != route.status and status != _NOT_FOUND)  # noqa: PLR1714 - a tuple would be built for each response
 
     def examine(self, samples: Sequence[Sample]) -> None:
         """Examine the samples of an operation that is over, soon."""
