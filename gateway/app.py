@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from gateway.auth import Authenticator, auth_metrics, build_authenticator
 from gateway.clock import REAL_TIME, Timing
-from gateway.compat.starlette import without_slash_redirects
+from gateway.compat.starlette import Application, without_slash_redirects
 from gateway.errors import ConfigurationError
 from gateway.events import Bus, Changes, LocalBus, event_metrics
 from gateway.events.stream import RedisBus
@@ -302,7 +302,7 @@ def _application(
     settings: HttpSettings,
     lifespan: Lifespan[Starlette],
 ) -> Starlette:
-    app = Starlette(
+    app = Application(
         routes=[Route(GRAPHQL_PATH, endpoint), WebSocketRoute(GRAPHQL_PATH, sockets), *routes],
         middleware=[
             *proxy_middleware(settings),

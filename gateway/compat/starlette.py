@@ -2,6 +2,24 @@
 
 from starlette.applications import Starlette
 from starlette.responses import Response
+from starlette.types import ASGIApp
+
+
+class Application(Starlette):
+    """An application whose handler of unexpected errors is around the router, inside all other middleware.
+
+    Starlette puts it around the middleware. There, what a middleware answers itself passes it too, and the response to
+    an unexpected error gets no request id and no security headers.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the router in the error handlers, and those in the middleware."""
+        outside, self.user_middleware = self.user_middleware, []
+        app = super().build_middleware_stack()
+        self.user_middleware = outside
+        for middleware, args, kwargs in reversed(outside):
+            app = middleware(app, *args, **kwargs)
+        return app
 
 
 def without_slash_redirects(app: Starlette) -> Starlette:

@@ -32,7 +32,7 @@ from gateway.execution.result import Result, completed, refused, release, too_la
 from gateway.execution.selection import NotPlannable, Selection
 from gateway.execution.variables import Variables
 from gateway.schema import FederatedSchema
-from gateway.schema.resolvers.context import OperationContext
+from gateway.schema.resolvers.context import Execution, OperationContext
 from gateway.schema.resolvers.links import python_arguments
 from gateway.telemetry import logger
 from gateway.telemetry.metrics import counter, gauge
@@ -101,7 +101,7 @@ class Engine:
         """
         try:
             prepared = self.prepare(operation, context)
-            _refuse_subscription(prepared)
+            _refuse_subscription(context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
         if incremental and prepared.document.is_incremental:
@@ -162,7 +162,7 @@ class Engine:
 
     def is_subscription(self, operation: Operation) -> bool:
         """Return whether an operation is a subscription; raise RequestError if its document is refused."""
-        return _is_subscription(self.documents.get(operation.document), operation.name)
+        return self.documents.get(operation.document).operation(operation.name).operation is OperationType.SUBSCRIPTION
 
     def subscription_field(self, prepared: Prepared) -> tuple[GraphQLField, dict[str, Any]]:
         """Return the one root field of a subscription, and its arguments by their Python names.
@@ -270,12 +270,11 @@ class Engine:
         return completed(outcome.data, errors, context.request_id)
 
 
-def _is_subscription(document: ValidDocument, name: str | None) -> bool:
-    return document.operation(name).operation is OperationType.SUBSCRIPTION
+_SUBSCRIPTION = OperationType.SUBSCRIPTION.value
 
 
-def _refuse_subscription(prepared: Prepared) -> None:
-    if _is_subscription(prepared.document, prepared.operation.name):
+def _refuse_subscription(execution: Execution) -> None:
+    if execution.type == _SUBSCRIPTION:
         message = (
             "This operation is a subscription, which has many results: send it over a WebSocket "
             "(graphql-transport-ws), or with `Accept: text/event-stream` or `Accept: multipart/mixed`."

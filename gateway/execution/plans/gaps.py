@@ -47,10 +47,10 @@ class Gaps(list[Gap]):
 
     def take_one(self, fields: int, keys: int) -> None:
         """Count one object."""
-        self.take(_ONE, fields, keys)
-
-
-_ONE = (None,)
+        self.fields += fields
+        self.keys += keys
+        if self.fields > self._max_fields or self.keys > self._max_keys:
+            raise self._limits.error
 
 
 class Room:

@@ -11,6 +11,8 @@ from gateway.upstream.contract.model import Certainty, Field
 
 _MAX_ID_LENGTH = 1024
 _MAX_DECODINGS = 3
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+"""An id as most are: unreserved characters, which are not encoded (RFC 3986, section 2.3), and not ``.`` or ``..``."""
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _NAMES = {"/": "`/`", "\\": "`\\`"}
 
@@ -99,6 +101,8 @@ def encode_segment(identifier: str) -> str:
     """
     if len(identifier) > _MAX_ID_LENGTH:
         raise BadUserInput(f"An id of {len(identifier)} characters is longer than any: at most {_MAX_ID_LENGTH}.")
+    if _PLAIN.fullmatch(identifier):
+        return identifier
     decoded = _decoded(identifier)
     if decoded in {"", ".", ".."}:
         raise BadUserInput(f"{identifier!r} is not an id.")

@@ -35,11 +35,12 @@ _LEVEL = 1
 # Larger bodies would block the event loop for milliseconds. Both libraries release the GIL while they compress.
 _MAX_BYTES_ON_THE_LOOP = 256 * 1024
 _ANY = "*"
+_VARY = (b"vary", b"accept, accept-encoding")
 
 
 async def compress(response: Response, accept_encoding: str | None) -> None:
-    """Compress a response's body if the client accepts that."""
-    response.headers["vary"] = "accept, accept-encoding"
+    """Compress a response's body if the client accepts that. Its ``Vary``, which it has, says that in either case."""
+    response.raw_headers[:] = [_VARY if each[0] == _VARY[0] else each for each in response.raw_headers]
     encoding = negotiate_encoding(bounded(accept_encoding))
     if encoding is None:
         return

@@ -107,11 +107,17 @@ def _add_cost(response: AnyResponse, results: tuple[Result, ...]) -> None:
     costs = [result.cost for result in results if result.cost is not None]
     if not costs:
         return
-    value = f"predicted={sum(cost.predicted for cost in costs)}"
-    if any(cost.or_more for cost in costs):
+    predicted, made, or_more, has_more_to_come = 0, 0, False, False
+    for cost in costs:
+        predicted += cost.predicted
+        made += cost.actual or 0
+        or_more = or_more or cost.or_more
+        has_more_to_come = has_more_to_come or cost.actual is None
+    value = f"predicted={predicted}"
+    if or_more:
         value += ";or-more"
-    if all(cost.actual is not None for cost in costs):
-        value += f", made={sum(cost.actual or 0 for cost in costs)}"
+    if not has_more_to_come:
+        value += f", made={made}"
     response.raw_headers.append((_COST, value.encode()))
 
 
