@@ -164,7 +164,7 @@ def workers(program: Program) -> set[int]:
 def _command(pid: str) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before the file was opened, or before it was read
         return ""
 
 

@@ -111,7 +111,7 @@ def test_the_workers_of_a_supervisor_that_dies_end(program: Program, number: sig
 def is_running(pid: int) -> bool:
     try:
         return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before the file was opened, or before it was read
         return False
 
 
