@@ -143,7 +143,7 @@ def test_the_proxys_times_fit_the_gateways() -> None:
         return int(found)
 
     defaults = {name: field.default for name, field in FIELDS.items()}
-    assert seconds("keepalive_timeout") < defaults["keep_alive"]
+    assert seconds("keepalive_timeout") < min(defaults["keep_alive"], defaults["shutdown_delay"])
     assert seconds("proxy_read_timeout") > defaults["operation_timeout"]
     assert set(re.findall(r"fail_timeout=(\d+)s", text)) == {"1"}
     assert defaults["shutdown_delay"] > 1
