@@ -25,9 +25,14 @@ def missing(what: str, remedy: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def find_program(name: str) -> str | None:
+    """Return the path of a program. Distributions install servers outside the PATH of ordinary users."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
 def require_program(name: str) -> str:
     """Return the path of a program whose Debian package has the same name."""
-    return shutil.which(name) or missing(name, f"apt-get install {name}")
+    return find_program(name) or missing(name, f"apt-get install {name}")
 
 
 def require_module(name: str, group: str) -> ModuleType:

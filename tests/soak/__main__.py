@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.running.proxy import nginx_program
+from tests.requirements import find_program
 from tests.soak.callers import Answer, callers
 from tests.soak.phases import PHASES, Phase
 from tests.soak.report import Soak
@@ -85,7 +85,7 @@ def main() -> int:
     minutes = parser.parse_args().minutes
     if not 0.5 <= minutes <= 24 * 60:
         parser.error("--minutes must be 0.5 or more, and no more than a day")
-    if nginx_program() is None:
+    if find_program("nginx") is None:
         parser.error("nginx is not installed")
     started = time.monotonic()
     found = soak(minutes)
