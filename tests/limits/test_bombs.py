@@ -55,17 +55,22 @@ def sizes(text: Callable[[int], str], most: int) -> list[int]:
 
 
 def cpu(gateway: Gateway, request: Callable[[int], bytes], least: float = MOST_CPU) -> float:
-    """Return the least CPU time that the whole process takes for one request; each request is different."""
+    """Return the least CPU time that the whole process takes for one request; each request is different.
+
+    The time is divided by how slow the machine is at that moment, which changes from one second to the next.
+    """
     host, port = gateway.url.removeprefix("http://").split(":")
     connection = HTTPConnection(host, int(port), timeout=30)
     best = float("inf")
     for _ in range(TRIES):
         body = request(next(_PADS) % 100)
+        slow_before = slowness(1)
         started = time.process_time()
         connection.request("POST", "/graphql", body, {"content-type": "application/json"})
         response = connection.getresponse()
         response.read()
-        best = min(best, time.process_time() - started)
+        spent = time.process_time() - started
+        best = min(best, spent / min(slow_before, slowness(1)))
         assert response.status in {200, 400, 413}, response.status
         if best < least:
             break
@@ -96,7 +101,7 @@ def gateway() -> Iterator[Gateway]:
 def test_a_document_of_any_size_is_cheap(gateway: Gateway, name: str) -> None:
     document = DOCUMENTS[name]
     spent = {count: cpu(gateway, padded(document(count))) for count in sizes(document, BODY)}
-    assert max(spent.values()) < MOST_CPU * slowness(), spent
+    assert max(spent.values()) < MOST_CPU, spent
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -105,7 +110,7 @@ def test_variables_of_any_size_are_cheap(gateway: Gateway, name: str, size: int)
     body: Body = VARIABLES[name](size)
     encoded = json.dumps(body).encode()
     assert len(encoded) <= BODY + 100 * 1024
-    assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU * slowness()
+    assert cpu(gateway, lambda pad: encoded + b" " * pad) < MOST_CPU
 
 
 def test_a_repeated_invalid_document_is_cheaper_and_does_not_fill_the_cache(gateway: Gateway) -> None:

@@ -84,7 +84,7 @@ class Watch:
         return int(line.split()[1]) * 1024 / _MEGABYTE
 
 
-def slowness() -> float:
+def slowness(tries: int = 5) -> float:
     """Return how much slower this machine is now, at least 1: other processes use its caches as well."""
 
     def work() -> float:
@@ -92,4 +92,4 @@ def slowness() -> float:
         sum(number * number % 7 for number in range(100_000))
         return time.process_time() - started
 
-    return max(1.0, min(work() for _ in range(5)) / YARDSTICK)
+    return max(1.0, min(work() for _ in range(tries)) / YARDSTICK)

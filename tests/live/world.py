@@ -96,7 +96,9 @@ async def data(subscription: Subscription) -> Any:
 async def _has_one(subscription: Subscription) -> bool:
     waiting = asyncio.ensure_future(anext(subscription))
     await asyncio.sleep(0)
-    return waiting.done() or not waiting.cancel()
+    has_one = waiting.done() or not waiting.cancel()
+    await asyncio.wait([waiting])  # a subscription has one consumer at a time
+    return has_one
 
 
 def passthrough(user: tuple[str, str]) -> Viewer:
