@@ -34,9 +34,11 @@ def noted(folder: Path) -> Iterator[Query]:
         for line in path.read_bytes().splitlines():
             try:
                 body = json.loads(line)
-                yield Query(body["query"], body.get("variables") or {}, body.get("operationName"))
-            except (ValueError, KeyError, TypeError, AttributeError):
+                query = Query(body["query"], body.get("variables") or {}, body.get("operationName"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # a test of what is no operation
+            if isinstance(query.variables, dict):
+                yield query
 
 
 def shown() -> Iterator[Query]:
