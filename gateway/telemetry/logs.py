@@ -227,6 +227,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Do nothing but try to write the error: a log that cannot be written fails neither a request nor a task."""
+        if self.stream.closed:  # the program ends
+            return
         with contextlib.suppress(OSError, ValueError):  # it would be written to the same stream, which may be closed
             super().handleError(record)
 

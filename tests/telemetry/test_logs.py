@@ -190,6 +190,19 @@ async def test_a_log_that_cannot_be_written_fails_nothing(
     await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("restored")
+def test_a_log_whose_stream_is_closed_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", io.StringIO())
+        configure_logging("info")
+        sys.stderr.close()
+    logging.getLogger("gateway").error("a line")
+    logging.getLogger("gateway").handle(RequestRecord(logging.INFO, "a request", {}))
+    assert capsys.readouterr().err == ""
+
+
 def test_the_programs_lines_have_one_form(begin: Start, upstream: str, sandbox: Sandbox) -> None:
     """The gateway's own, those of its server, and the note about a misspelt variable."""
     given = {**SERVICE, "upstream_url": upstream, "log_format": "text", "wrokers": "2"}
