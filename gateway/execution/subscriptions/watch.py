@@ -93,7 +93,7 @@ class Registry(Protocol):
     """What a watch needs of the whole."""
 
     contexts: ContextFactory
-    slots: "ReadSlots"
+    slots: ReadSlots
     pace: Pace
     purge: Callable[[str], Awaitable[object]]
     """Purges a subject, such as ``thread:th-1``."""
