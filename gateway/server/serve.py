@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from gateway.app import create_app, freeze_startup_objects, validate
+from gateway.app import create_app, prepare_memory, validate
 from gateway.compat.uvicorn import ConnectionServer
 from gateway.server.accepting import ListeningSource
 from gateway.server.config import serving_config
@@ -64,7 +64,7 @@ def descriptors_needed(settings: UpstreamSettings) -> int:
 
 def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings, tracing=build_tracing(os.environ))
-    freeze_startup_objects()
+    prepare_memory()
     config = serving_config(app, settings.server, settings.shutdown_timeout)
     registry = None if app.state.metrics is None else app.state.metrics.registry
     with _metrics(settings.telemetry, registry):

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
-from gateway.app import create_app, freeze_startup_objects
+from gateway.app import create_app, prepare_memory
 from gateway.compat.uvicorn import CANNOT_START, ConnectionServer
 from gateway.errors import ConfigurationError
 from gateway.events.workers import WorkersRing
@@ -52,7 +52,7 @@ def _build(settings: Settings, ends: WorkerEnds) -> ConnectionServer:
     app = create_app(settings, workers=ends.memory, tracing=build_tracing(os.environ), ring=ends.ring)
     if ends.metrics is not None and app.state.metrics is not None:
         serve_worker_metrics(ends.metrics, app.state.metrics.registry)
-    freeze_startup_objects()
+    prepare_memory()
     source = HandedOver(ends.channel)
     config = serving_config(app, settings.server, settings.shutdown_timeout)
     config.callback_notify, config.timeout_notify = source.alive, BEAT_SECONDS
