@@ -90,9 +90,10 @@ async def test_a_plan_accepts_absent_and_null_values(missing: str) -> None:
         rest_response(500, json={"errors": [{"code": "boom", "message": "m"}]}),
         rest_response(200, b"<html>"),
         rest_response(200, b'{"id": "1", "not_selected": "\xff"}'),
+        rest_response(200, rb'{"id": "1", "not_selected": "\ud83d"}'),
         ConnectFailed("refused"),
     ],
-    ids=["500", "html", "invalid text in a field that is not selected", "refused"],
+    ids=["500", "html", "invalid UTF-8 in a field that is not selected", "half a surrogate pair there", "refused"],
 )
 async def test_errors_come_from_the_reference_and_cost_no_second_call(reply: Reply) -> None:
     planned, seen = await both("{ a: thread(id: 1) { id } b: thread(id: 1) { tags } }", lambda _: reply)

@@ -124,6 +124,7 @@ async def test_many_misses_at_once_are_one_call(upstream: str, sandbox: Sandbox,
         Fault(body=b"null"),
         Fault(body=b""),
         Fault(body=b'{"id": "\xff"}'),
+        Fault(body=rb'{"id": "th-1", "x": "\ude00"}'),
     ],
     ids=lambda fault: f"{fault.status} {(fault.body or b'')[:16]!r}",
 )
