@@ -25,6 +25,8 @@ CANNOT_START = STARTUP_FAILURE
 
 _warnings_only = logging.getLogger("uvicorn.error.websocket")
 _warnings_only.setLevel(logging.WARNING)
+# uvicorn logs a traceback for a message that is not UTF-8, and closes with 1007: that is the client's error alone.
+_warnings_only.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError)))
 
 
 STUCK = "the client takes nothing"

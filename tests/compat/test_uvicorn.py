@@ -3,6 +3,7 @@
 After an upgrade, each names the borrowed behaviour that is gone.
 """
 
+import logging
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead, WebSocketConnection
@@ -272,6 +274,40 @@ def test_a_send_after_the_client_sent_what_is_no_websocket_is_a_lost_connection(
         client.socket.sendall(b"\xff\xff\xff\xff")
         assert may_send.wait(20)
     assert raised != []
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x81\x82\0\0\0\0\xff\xfe", 1007),
+        (b"\x01\x81\0\0\0\0\xc3\x80\x81\0\0\0\0x", 1007),
+        (b"\x81\x02{}", 1002),
+        (b"\x85\x80\0\0\0\0", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+        (b"\x88\x83\0\0\0\0\x03\xe8\xff", 1007),
+    ],
+    ids=["no UTF-8", "no UTF-8 in two frames", "not masked", "unknown opcode", "a continuation of nothing", "a reason"],
+)
+def test_a_message_that_breaks_the_protocol_closes_the_connection_and_leaves_no_line_in_the_log(
+    frame: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 6455, section 7.4.1."""
+
+    async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    options: Any = {"lifespan": "off", "log_config": None, "ws_ping_interval": None}
+    config = uvicorn.Config(application, http=HttpConnection, ws=WebSocketConnection, **options)
+    with BackgroundServer(config) as server, connect(server.url.replace("http", "ws"), proxy=None) as client:
+        client.socket.sendall(frame)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(20)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == code
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def echo(scope: Scope, _receive: Receive, send: Send) -> None:
