@@ -229,6 +229,8 @@ def test_requests_of_another_form_are_refused(gateway: Gateway) -> None:
     assert status("POST", files={"a": b"b"}) == 403, "a page of another site can send a form"
     assert status("POST", files={"a": b"b"}, headers={"gateway-require-preflight": "1"}) == 415
     assert status("POST", json={"query": "{ __typename }"}, headers={"accept": "text/event-stream"}) == 406
+    prefers_events = {"accept": "text/event-stream, application/json;q=0.1"}
+    assert status("POST", json={"query": "{ __typename }"}, headers=prefers_events) == 200
     assert status("GET", params={"query": "{ __typename }"}, headers={"sec-fetch-site": "cross-site"}) == 403
     response = gateway.http.get("/graphql/explain", params={"query": "{ __typename }"})
     assert (response.status_code, response.headers["allow"]) == (405, "POST")

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import BadUserInput
-from gateway.execution.operation import Operation
 from gateway.web.authentication import Authentication
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.decode import RequestReader
-from gateway.web.graphql.negotiation import HTML, STREAMS, require_media_type
+from gateway.web.graphql.negotiation import HTML, require_json, require_media_type
 from gateway.web.graphql.response import AnyResponse, Responder
 from gateway.web.graphql.streams.http import HttpStreams, StreamResponse
 from gateway.web.rate_limit import Admission, NoRateLimit, RateLimit
-from gateway.web.request import ClientDisconnected, HttpError, HttpRequest
+from gateway.web.request import ClientDisconnected, HttpRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,14 @@ class GraphQLEndpoint:
         """Return the response. A stream runs the operation itself, and settles the admission when it has run."""
         try:
             requested = await self.reader.read(request)
-            stream = await self._stream(requested, request, admission, media_type)
-            if stream is not None:
-                return stream
-            if isinstance(requested, Batch) and len(requested.members) > 1:
-                await admission.add_batch(len(requested.members))
+            if isinstance(requested, Batch):
+                media_type = require_json(request, "A batch")
+                if len(requested.members) > 1:
+                    await admission.add_batch(len(requested.members))
+            else:
+                stream = await self.streams.response_to(requested, request, admission, media_type)
+                if stream is not None:
+                    return stream
             results = await self.streams.runner.execute(requested, request, admission)
             response = await self.responder.respond(requested, results, request, media_type)
         except BaseException:
@@ -84,12 +85,3 @@ class GraphQLEndpoint:
             raise
         await admission.settle()
         return response
-
-    async def _stream(
-        self, requested: Operation | Batch, request: HttpRequest, admission: Admission, media_type: str
-    ) -> StreamResponse | None:
-        if not isinstance(requested, Batch):
-            return await self.streams.response_to(requested, request, admission, media_type)
-        if media_type in STREAMS:
-            raise HttpError(406, BadUserInput("A batch is answered with JSON: accept that."))
-        return None

@@ -15,7 +15,7 @@ from gateway.execution.result import Result, failed, refused
 from gateway.schema.resolvers.context import OperationContext
 from gateway.web.graphql.batching import Batch, run_batch
 from gateway.web.graphql.endpoint import GraphQLEndpoint
-from gateway.web.graphql.negotiation import STREAMS
+from gateway.web.graphql.negotiation import require_json
 from gateway.web.graphql.response import AnyResponse
 from gateway.web.rate_limit import Admission
 from gateway.web.request import HttpError, HttpRequest, is_form
@@ -28,7 +28,8 @@ class ExplainEndpoint(GraphQLEndpoint):
     async def _admitted(self, request: HttpRequest, admission: Admission, media_type: str) -> AnyResponse:
         """Return the response with the prediction, or with the errors that the operation itself would get."""
         try:
-            _require_json(request, media_type)
+            _require_operation(request)
+            media_type = require_json(request, "A prediction")
             requested = await self.reader.read(request)
             explain = partial(self._explained, request=request, admission=admission)
             if isinstance(requested, Batch):
@@ -70,11 +71,9 @@ class ExplainEndpoint(GraphQLEndpoint):
         return result
 
 
-def _require_json(request: HttpRequest, media_type: str) -> None:
-    """Raise HttpError for what an operation may have and a prediction has not: GET, forms and streams."""
+def _require_operation(request: HttpRequest) -> None:
+    """Raise HttpError for the forms of an operation that a prediction does not have: GET and multipart."""
     if request.method != "POST":
         raise HttpError(405, BadUserInput("A prediction is asked for with POST."), {"allow": "POST"})
     if is_form(request.headers):
         raise HttpError(415, BadUserInput("A prediction is asked for with JSON: send null in place of each file."))
-    if media_type in STREAMS:
-        raise HttpError(406, BadUserInput("A prediction is JSON: accept that."))

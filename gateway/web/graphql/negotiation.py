@@ -48,6 +48,14 @@ def require_media_type(request: HttpRequest, *, has_page: bool) -> str:
     return media_type
 
 
+def require_json(request: HttpRequest, what: str) -> str:
+    """Return the media type for what is no stream; HttpError 406 where the client accepts no JSON."""
+    media_type = negotiate(bounded(request.headers.get("accept")), _RESPONSES)
+    if media_type is None:
+        raise HttpError(406, BadUserInput(f"{what} is answered with JSON: accept {' or '.join(_RESPONSES)}."))
+    return media_type
+
+
 @lru_cache(maxsize=256)
 def subscription_media_type(accept: str | None) -> str | None:
     """Return the media type of a subscription's events, None where a `bounded` ``accept`` has none that streams.
