@@ -5,7 +5,6 @@ raises it again, for the handler from before, once it has shut down. Undocumente
 """
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,22 +14,11 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.compat.uvicorn_cycle import Cycle
 
 CANNOT_START = STARTUP_FAILURE
 """The exit status of a process whose application did not start, and would not start if it were tried again."""
-
-_warnings_only = logging.getLogger("uvicorn.error.websocket")
-_warnings_only.setLevel(logging.WARNING)
-# uvicorn logs a traceback for a message that is not UTF-8, and closes with 1007: that is the client's error alone.
-_warnings_only.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError)))
-
-
-STUCK = "the client takes nothing"
-"""The reason of the ``websocket.disconnect`` of a connection that was aborted for that."""
 
 
 class RejectedHead(Exception):
@@ -253,71 +241,6 @@ class HttpConnection(HttpToolsProtocol):
         else:
             super().send_400_response(msg)
             self._disconnect()
-
-
-class _Inbox:
-    """What uvicorn uses of `asyncio.Queue`, without its three deques, which take 1.9 KB for each connection."""
-
-    __slots__ = ("_messages", "_waiter")
-
-    def __init__(self) -> None:
-        self._messages: list[Any] = []
-        self._waiter: asyncio.Future[None] | None = None
-
-    def put_nowait(self, message: Any) -> None:
-        self._messages.append(message)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def empty(self) -> bool:
-        return not self._messages
-
-    async def get(self) -> Any:
-        while not self._messages:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self._messages.pop(0)
-
-
-class WebSocketConnection(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket connection, which keeps less, and does not log each handshake with its query string.
-
-    An open connection takes 17.6 KB instead of 19.7 KB (Python 3.11, without the application's own state). uvicorn's
-    other implementation, on wsproto, takes 16.9 KB, but twice the time for a message: 117 us instead of 63 us there and
-    back.
-
-    Subclasses also use ``loop`` and ``transport``, and the methods of `asyncio.Protocol`. A lost connection ends a
-    ``send`` that waits.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.logger = _warnings_only
-        self.queue = _Inbox()  # type: ignore[assignment]  # as above
-        self.is_stuck = False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the application whether the client has taken nothing."""
-        if self.is_stuck:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006, "reason": STUCK})
-        super().connection_lost(exc)
-
-    async def send(self, message: Any) -> None:
-        """Send, and forget the handshake once it is complete.
-
-        Raises OSError on a connection that is lost, or that was closed since the client sent what is no WebSocket.
-        """
-        try:
-            await super().send(message)
-        except RuntimeError as exc:
-            if self.close_sent:
-                raise ClientDisconnected from exc
-            raise
-        if message["type"] == "websocket.accept":
-            del self.request, self.response
 
 
 class ConnectionSource(Protocol):

@@ -11,7 +11,8 @@ import asyncio
 import socket
 from typing import Any, ClassVar
 
-from gateway.compat.uvicorn import HttpConnection, RejectedHead, WebSocketConnection
+from gateway.compat.uvicorn import HttpConnection, RejectedHead
+from gateway.compat.uvicorn_websocket import WebSocketConnection
 
 MAX_HEAD_BYTES = 64 * 1024
 """The most bytes of the request line and all headers together; nginx passes on 32 KB at most by default."""

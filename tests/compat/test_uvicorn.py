@@ -21,7 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead, WebSocketConnection
+from gateway.compat.uvicorn import CANNOT_START, ConnectionServer, HttpConnection, RejectedHead
+from gateway.compat.uvicorn_websocket import WebSocketConnection
 from gateway.sandbox import BackgroundServer, sandbox_config
 from gateway.sandbox.http.compat import StoppableServer
 from gateway.sandbox.http.exchange import TRANSPORT

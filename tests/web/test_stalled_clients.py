@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.compat.uvicorn import STUCK
+from gateway.compat.uvicorn_websocket import STUCK
 from gateway.sandbox import BackgroundServer
 from gateway.server.connection import BoundedConnection, SocketConnection, WriteDeadline
 

@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Send
 
 from gateway.auth import Authenticator
 from gateway.clock import RANDOM
-from gateway.compat.uvicorn import STUCK
+from gateway.compat.uvicorn_websocket import STUCK
 from gateway.errors import Forbidden, GatewayError, TooManySubscriptionsOnConnection, Unauthenticated
 from gateway.execution.result import failed
 from gateway.execution.subscriptions import EndReason
