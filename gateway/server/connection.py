@@ -4,11 +4,13 @@ The bounds apply before authentication. Neither uvicorn nor httptools has any: e
 extensions or pipelined requests would fill the memory, and an endless body would hold its connection.
 
 What arrives is parsed in pieces, a few in each turn of the event loop. Parsing stops while enough requests wait for the
-responses to the ones before them, and the connection is not read until the rest is parsed.
+responses to the ones before them, and the connection is not read until the rest is parsed. It is the same for what
+arrives on a WebSocket, where parsing stops while the application has messages to take.
 """
 
 import asyncio
 import socket
+import time
 from typing import Any, ClassVar
 
 from gateway.compat.uvicorn import HttpConnection, RejectedHead
@@ -37,6 +39,12 @@ CLOSE_DELAY_SECONDS = 0.25
 
 _PIECES_PER_TURN = 8
 """64 KB in chunks of one byte take 10 ms, and asyncio reads 256 KB at once."""
+
+_FRAMES_BYTES = 1024
+"""How much of a WebSocket is parsed before the time is looked at: 170 of the smallest frames, which take 3 ms."""
+
+_FRAMES_SECONDS = 0.002
+"""How long frames are parsed in one turn of the event loop, about. 1 MB of the smallest ones takes 3 s."""
 
 _CHUNK_FRAMING_BYTES = 24
 """Allowed for each chunk: its size, at most 16 digits, and two line breaks."""
@@ -132,6 +140,7 @@ class BoundedConnection(HttpConnection):
         """Leave the connection to the WebSocket: a client may send nothing more before it has the response."""
         self._stop_timer()
         self._writing.stop()
+        self.hold_reading(held=False)
         self._is_upgraded = True
         if self._unparsed:
             self._unparsed.clear()
@@ -234,6 +243,10 @@ class SocketConnection(WebSocketConnection):
 
     write_seconds: ClassVar[float] = WRITE_SECONDS
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._unparsed = bytearray()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait with each message until the one before is taken."""
         super().connection_made(transport)
@@ -243,6 +256,7 @@ class SocketConnection(WebSocketConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
         self._writing.stop()
+        self._unparsed.clear()
         self.is_stuck = self._writing.is_over
         super().connection_lost(exc)
 
@@ -255,3 +269,33 @@ class SocketConnection(WebSocketConnection):
         """Stop expecting: all of it is taken."""
         super().resume_writing()
         self._writing.stop()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data, now or later."""
+        if self._unparsed:
+            self._unparsed += data
+        elif len(data) <= _FRAMES_BYTES:
+            super().data_received(data)
+        else:
+            self._unparsed += data
+            self._parse()
+
+    def read_on(self) -> None:
+        """Parse the rest before more is read."""
+        if self._unparsed:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._parse)
+        else:
+            super().read_on()
+
+    def _parse(self) -> None:
+        """Parse for a moment, as long as the application has no messages to take."""
+        began = time.perf_counter()
+        while self._unparsed and not self.has_messages and time.perf_counter() - began < _FRAMES_SECONDS:
+            piece = bytes(self._unparsed[:_FRAMES_BYTES])
+            del self._unparsed[:_FRAMES_BYTES]
+            super().data_received(piece)
+            if self.transport.is_closing():
+                self._unparsed.clear()
+        if not self.has_messages:
+            self.read_on()

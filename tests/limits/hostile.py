@@ -6,8 +6,8 @@ import socket
 import socketserver
 import threading
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -59,7 +59,6 @@ REQUESTS: dict[str, Callable[[], bytes]] = {
         * 10_000
     ),
     "pipelined upgrades": lambda: (_request(_TYPENAME) * 5 + _UPGRADE) * 2_000,
-    "a WebSocket's empty frames": lambda: _UPGRADE + b"\x81\x80\0\0\0\0" * MEGABYTE,
     "a header without an end": lambda: b"GET / HTTP/1.1\r\nX: " + b"x" * 20 * MEGABYTE,
     "many headers": lambda: b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (20 * MEGABYTE // 6),
     "a body above the limit": lambda: _request(b" " * 20 * MEGABYTE),
@@ -69,14 +68,39 @@ REQUESTS: dict[str, Callable[[], bytes]] = {
 """The bytes that a client without credentials sends, by what is large in them."""
 
 
+_EMPTY = b"\x80\0\0\0\0"
+
+FRAMES: dict[str, Callable[[], bytes]] = {
+    "empty messages": lambda: (b"\x81" + _EMPTY) * MEGABYTE,
+    "empty fragments": lambda: b"\x01" + _EMPTY + (b"\0" + _EMPTY) * MEGABYTE,
+    "fragments of one byte": lambda: b"\x01" + _EMPTY + b"\0\x81\0\0\0\0a" * 65_535,
+    "pings": lambda: (b"\x89" + _EMPTY) * MEGABYTE,
+}
+"""The frames that a client without credentials sends on a WebSocket, by what they are."""
+
+
 def send(url: str, data: bytes) -> None:
     """Send the bytes until the server has them all, does not take more, or closes the connection; then hang up."""
+    with _connected(url) as connection, suppress(ConnectionError, TimeoutError):
+        connection.sendall(data)
+        connection.recv(65_536)
+
+
+def send_frames(url: str, frames: bytes) -> None:
+    """Do the same on a WebSocket: a server takes nothing before it has answered the handshake."""
+    with _connected(url) as connection, suppress(ConnectionError, TimeoutError):
+        connection.sendall(_UPGRADE)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 101 ")
+        connection.sendall(frames)
+        connection.recv(65_536)
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[socket.socket]:
     address = urlsplit(url)
     with closing(socket.create_connection((address.hostname or "", address.port or 0), 10)) as connection:
         connection.settimeout(_SECONDS)
-        with suppress(ConnectionError, TimeoutError):
-            connection.sendall(data)
-            connection.recv(65_536)
+        yield connection
 
 
 # What the REST API answers

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.limits.hostile import OPERATIONS, REQUESTS, Answer, HostileServer, Operation, send
+from tests.limits.hostile import FRAMES, OPERATIONS, REQUESTS, Answer, HostileServer, Operation, send, send_frames
 from tests.limits.watch import Watch, slowness
 from tests.programs import MODULE, Program, free_port, serving
 
@@ -94,6 +94,13 @@ def is_nobody_elses_problem(gateway: Gateway, happens: Callable[[], object]) -> 
 def test_a_client_without_credentials(gateway: Gateway, kind: str) -> None:
     data = REQUESTS[kind]()
     is_nobody_elses_problem(gateway, lambda: send(gateway.url, data))
+
+
+@pytest.mark.parametrize("gateway", ["plans"], indirect=True)
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_websocket_without_credentials(gateway: Gateway, kind: str) -> None:
+    frames = FRAMES[kind]()
+    is_nobody_elses_problem(gateway, lambda: send_frames(gateway.url, frames))
 
 
 @pytest.mark.parametrize("kind", OPERATIONS)
