@@ -3,6 +3,8 @@
 A payload has the proposal's newer form (``pending``, ``incremental`` by ``id``, ``completed``). It also has the whole
 ``path`` and the ``label`` of its data, which is all that clients of the older form need (``deferSpec=20220824``). There
 the path of ``items`` ends with the index of the first one, which graphql-core does not report: so items are counted.
+The errors of a part that a null removed as a whole are in ``completed``, which those clients do not read. So they get
+them in an entry of ``incremental`` without data as well, unless the client names the newer form.
 A client that accepts no incremental delivery gets everything at once, which the proposal allows.
 """
 
@@ -104,7 +106,14 @@ class _Delivery:
             self._count_first_items(delivered)
         if each.completed:
             payload["completed"] = [{"id": one.id, **self._errors(one.errors)} for one in each.completed]
+            failed = [self._failed(one) for one in payload["completed"] if "errors" in one]
+            if failed and not self._context.execution.reads_completed:
+                payload["incremental"] = [*payload.get("incremental", ()), *failed]
         return {**payload, "hasNext": each.has_next}
+
+    def _failed(self, completed: Payload) -> Payload:
+        """Return the errors of a part that has no data, as an entry of ``incremental``."""
+        return {"path": [*self._pending[completed["id"]].path], **completed}
 
     def _incremental(self, one: Any, delivered: _Delivered) -> Payload:
         """Return the payload's entry for ``one``, and add its value to ``delivered``."""

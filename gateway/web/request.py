@@ -34,10 +34,16 @@ class ClientDisconnected(Exception):
 
 
 class HttpError(Exception):
-    """A request that is not executed. ``error`` is in the body of the response, ``headers`` are added to it."""
+    """A request that is not executed. ``error`` is in the body of the response, ``headers`` are added to it.
 
-    def __init__(self, status: int, error: GatewayError, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    ``members`` is how many operations a refused batch has: the body is an array with the error for each, 0 for none.
+    """
+
+    def __init__(
+        self, status: int, error: GatewayError, headers: Mapping[str, str] = _NO_HEADERS, *, members: int = 0
+    ) -> None:
         super().__init__(status, error.code)
+        self.members = members
         self.status = status
         self.error = error
         self.headers = headers

@@ -43,8 +43,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     sandbox.faults.add(Fault("thread", "th-101", status=500))
     with BackgroundServer(sandbox_config(sandbox.app)) as upstream:
         app = create_app(settings(upstream_url=upstream.url))
-        with BackgroundServer(gateway_config(app)) as gateway:
-            ours = {"GOCHAT_URL": f"{gateway.url}/graphql", "GOCHAT_AUTHORIZATION": AUTHORIZATION}
+        batching = create_app(settings(upstream_url=upstream.url, max_batch=2))
+        with BackgroundServer(gateway_config(app)) as gateway, BackgroundServer(gateway_config(batching)) as other:
+            ours = {
+                "GOCHAT_URL": f"{gateway.url}/graphql",
+                "GOCHAT_BATCHING_URL": f"{other.url}/graphql",
+                "GOCHAT_AUTHORIZATION": AUTHORIZATION,
+            }
             environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
 
             def run(package: str, *command: str) -> str:
@@ -72,3 +77,10 @@ def test_a_program_gets_a_thread(run: Run, program: str, package: str) -> None:
 @pytest.mark.parametrize(("program", "package"), CLIENTS.items())
 def test_a_program_sees_the_code_of_an_error(run: Run, program: str, package: str) -> None:
     assert "UPSTREAM_ERROR" in run(package, "python", program, "th-101")
+
+
+def test_gql_shows_which_setting_its_batches_need_and_they_work_with_it(run: Run) -> None:
+    refused, answered = run(CLIENTS["with_gql.py"], "python", "gql_batches.py").splitlines()
+    assert "set GATEWAY_MAX_BATCH above 1" in refused
+    assert "'status': 'Open'" in answered
+    assert "'status': 'Waiting'" in answered

@@ -76,12 +76,29 @@ async def run(
     REST bodies of ``large_bytes`` or more are processed cooperatively; other tasks run as often as they can.
     """
     upstream = Upstream(answer)
-    client = UpstreamClient(transport or upstream)
-    writer = Writer(client, no_purge, policy=WritePolicy(enabled=True), keys=IdempotencyKeys(KeyMemory(), b"secret"))
-    contexts = ContextFactory(client, writer, 10, 100, large_bytes, response=response, slice_seconds=0)
-    context = contexts.build(viewer, "request")
+    context = _contexts(transport or upstream, large_bytes, response).build(viewer, "request")
     result = await engine.execute(operation, context)
     return Seen(msgspec.json.encode(result.payload), sorted(upstream.calls))
+
+
+async def run_in_parts(
+    engine: Engine, operation: Operation, answer: Callable[[str], Reply], *, incremental: bool = True
+) -> list[dict[str, Any]]:
+    """Execute ``operation`` for a client that accepts incremental delivery or does not; return the payloads."""
+    context = _contexts(Upstream(answer)).build(CALLER, "request")
+    result = await engine.execute(operation, context, incremental=incremental)
+    payloads = [result.payload]
+    if result.subsequent is not None:
+        payloads += [each async for each in result.subsequent]
+    return [msgspec.json.decode(msgspec.json.encode(each)) for each in payloads]
+
+
+def _contexts(
+    transport: Transport, large_bytes: int = LARGE_BYTES, response: ResponseLimits = NO_LIMITS
+) -> ContextFactory:
+    client = UpstreamClient(transport)
+    writer = Writer(client, no_purge, policy=WritePolicy(enabled=True), keys=IdempotencyKeys(KeyMemory(), b"secret"))
+    return ContextFactory(client, writer, 10, 100, large_bytes, response=response, slice_seconds=0)
 
 
 def documents(bodies: Mapping[str, Any]) -> Callable[[str], Reply]:

@@ -125,6 +125,8 @@ class Writer:
         return f"@{name}(if: {condition})"
 
     def arguments(self, name: str, of: GraphQLField) -> str:
+        if not of.args:
+            return ""  # such as `MessageOutcome.thread`
         match name:
             case "thread":
                 return f"(id: {self.argument('ID!', st.sampled_from([*IDS, 1]))})"
@@ -136,9 +138,7 @@ class Writer:
                 return f"(representations: {self.argument('[_Any!]!', st.lists(REPRESENTATIONS, max_size=3))})"
             case "messages" | "messageOutcome":
                 return self.page_arguments() if name == "messages" else self.key_arguments()
-        if of.args:
-            raise LookupError(f"say here which values the arguments of {name} have")
-        return ""
+        raise LookupError(f"say here which values the arguments of {name} have")
 
     def key_arguments(self) -> str:
         thread, key = self.argument("ID!", st.sampled_from(IDS)), self.argument("String!", st.just("key"))

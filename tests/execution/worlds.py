@@ -70,6 +70,13 @@ def _valid(route: Read, name: str, query: dict[str, str]) -> Any:
     return upstream_bodies.example(route.response or "")
 
 
+def well_formed(target: str) -> Reply:
+    """Return the response of a path, which is a 404 for what is missing."""
+    path, _, query = target.partition("?")
+    route, name = _read(path)
+    return rest_response(404) if "missing" in path else rest_response(json=_valid(route, name, dict(parse_qsl(query))))
+
+
 def _change(body: Any, steps: list[int], value: Any) -> None:
     """Walk down ``body``, one choice for each step, and put ``value`` at the end of the walk."""
     for index, step in enumerate(steps):

@@ -41,11 +41,17 @@ def test_a_batch_up_to_the_maximum_is_answered_in_order(gateway: Gateway, count:
     assert response.headers["content-type"] == "application/json; charset=utf-8"
 
 
-@pytest.mark.parametrize("count", [0, 4])
-def test_an_empty_or_too_large_batch_is_refused_without_a_call(gateway: Gateway, sandbox: Sandbox, count: int) -> None:
+@pytest.mark.parametrize(("count", "entries"), [(4, 4), (100, 100), (101, None), (0, None)])
+def test_an_empty_or_too_large_batch_is_refused_without_a_call(
+    gateway: Gateway, sandbox: Sandbox, count: int, entries: int | None
+) -> None:
+    """Clients show the message of an array with an entry for each operation. A long batch gets no long response."""
     response = post(gateway, [thread(f"th-{number}") for number in range(count)])
     assert response.status_code == 400
-    assert f"1 to 3 operations, not {count}" in response.json()["errors"][0]["message"]
+    body = response.json()
+    assert (len(body) if isinstance(body, list) else None) == entries
+    for each in [body] if entries is None else body:
+        assert f"1 to 3 operations, not {count}" in each["errors"][0]["message"]
     assert sandbox.count() == 0
 
 
@@ -127,9 +133,11 @@ async def test_no_operation_runs_on_behind_the_refusal_of_its_batch() -> None:
 
 
 def test_batching_is_off_by_default(start: StartGateway) -> None:
-    response = post(start(), [thread("th-1")])
+    response = post(start(), [thread("th-1"), thread("th-2")])
     assert response.status_code == 400
-    assert "set GATEWAY_MAX_BATCH above 1" in response.json()["errors"][0]["message"]
+    first, second = response.json()
+    assert first == second
+    assert "set GATEWAY_MAX_BATCH above 1" in first["errors"][0]["message"]
 
 
 def test_a_single_operation_is_answered_without_a_list(gateway: Gateway) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.sandbox import Fault, Sandbox
+from gateway.sandbox import ABSENT, Fault, Sandbox
 from tests.harness import Gateway, StartGateway
 
-ACCEPTS_MULTIPART = {"accept": "multipart/mixed;deferSpec=20220824, application/json"}
+OLDER_FORM = "multipart/mixed;deferSpec=20220824, application/json"
+ACCEPTS_MULTIPART = {"accept": OLDER_FORM}
 DEFERRED = '{ thread(id: "th-1") { id ... @defer(label: "later") { messages(first: 1) { totalCount } } } }'
 WHOLE = '{ thread(id: "th-1") { id messages(first: 1) { totalCount } } }'
 
@@ -24,10 +25,11 @@ def gateway(start: StartGateway) -> Gateway:
 
 
 @contextmanager
-def parts_of(gateway: Gateway, document: str, **variables: Any) -> Iterator[Iterator[dict[str, Any]]]:
+def parts_of(
+    gateway: Gateway, document: str, headers: dict[str, str] = ACCEPTS_MULTIPART
+) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the parts of a response as they arrive; each is complete when the next boundary is there."""
-    body = {"query": document, "variables": variables}
-    with gateway.http.stream("POST", "/graphql", json=body, headers=ACCEPTS_MULTIPART) as response:
+    with gateway.http.stream("POST", "/graphql", json={"query": document}, headers=headers) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == 'multipart/mixed; boundary="-"'
         assert response.headers["cache-control"] == "no-store"
@@ -198,6 +200,26 @@ INCREMENTAL = {
         "later") { messages { totalCount nodes @stream(initialCount: 1) { id subject } } } } }""",
     "a list of lists' owners": """{ thread(id: "th-1") { customers @stream { id nameVariations @stream(initialCount: 1)
         { lastName } } } }""",
+    "deferred in deferred": """{ thread(id: "th-1") { id ... @defer(label: "outer") { status lastMessage { id
+        ... @defer(label: "inner") { subject attachments { id fileName } } } } } }""",
+    "two deferred that share fields": """{ thread(id: "th-1") {
+        ... @defer(label: "a") { status lastMessage { id } messages(first: 1) { totalCount } }
+        ... @defer(label: "b") { lastMessage { id subject } messages(first: 1) { totalCount nodes { id } } } } }""",
+    "fields that were sent at first": """{ thread(id: "th-1") { lastMessage { id attachments { id } }
+        ... @defer { lastMessage { id subject attachments { id fileSize } } status } } }""",
+    "everything deferred": """{ ...All @defer } fragment All on Query { thread(id: "th-1") { id ...Rest @defer }
+        failing: thread(id: "th-101") { id } } fragment Rest on Thread { tags messages { totalCount } }""",
+    "switched on and off by variables": """query ($yes: Boolean = true, $no: Boolean! = false, $count: Int = 1) {
+        a: threads(ids: ["th-1", "th-2"]) @stream(if: $no, initialCount: $count) { id ... @defer(if: $yes) { tags } }
+        b: threads(ids: ["th-1", "th-2"]) @stream(if: $yes, initialCount: $count) { id ... @defer(if: $no) { tags } }
+        }""",
+    "all items at first": """{ threads(ids: ["th-1", "nowhere", "th-2"]) @stream(initialCount: 3) { id
+        ... @defer { messages { totalCount } } } }""",
+    "no items and no list": """{ threads(ids: []) @stream { id } a: thread(id: "nowhere") { customers @stream { id } }
+        b: thread(id: "th-101") { customers @stream { id } } c: thread(id: "th-100") { id ... @defer { tags } } }""",
+    "failing and missing parts of a streamed list": """{ threads(ids: ["nowhere", "th-2", "th-101", "th-1", "th-2"])
+        @stream(initialCount: 1, label: "list") { id lastMessage { id ... @defer(label: "text") { content } }
+        ... @defer(label: "page") { messages(last: 1) { nodes { id } } } } }""",
 }
 
 
@@ -214,6 +236,32 @@ def test_the_merged_parts_equal_the_whole_response(gateway: Gateway, sandbox: Sa
         parts = list(arriving)
     assert applied(parts) == applied_by_id(parts) == whole["data"]
     assert errors_of(parts) == errors_of([whole])
+
+
+BROKEN = {
+    "a deferred list": '{ thread(id: "th-100") { id messages { totalCount ... @defer { nodes { id } } } } }',
+    "a streamed list": '{ thread(id: "th-100") { id messages { totalCount nodes @stream { id } } } }',
+    "a streamed list under way": """{ thread(id: "th-100") { id messages { totalCount nodes @stream(initialCount: 1)
+        { id } } } }""",
+}
+"""Parts that a null removes as a whole, because the second message has no id."""
+
+
+@pytest.mark.parametrize("document", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("names_newer_form", [False, True])
+def test_the_errors_of_a_part_without_data_are_where_the_client_reads_them(
+    gateway: Gateway, sandbox: Sandbox, document: str, names_newer_form: bool
+) -> None:
+    """Clients of the older form read no ``completed``. One of the newer form would show the errors twice."""
+    sandbox.faults.add(Fault("messages", "th-100", patch={"messages.1.id": ABSENT}))
+    accept = "multipart/mixed;incrementalSpec=v0.2, application/json" if names_newer_form else OLDER_FORM
+    with parts_of(gateway, document, {"accept": accept}) as arriving:
+        first, *rest = arriving
+    (completed,) = (each for part in rest for each in part.get("completed", ()) if "errors" in each)
+    assert [each["extensions"]["code"] for each in completed["errors"]] == ["UPSTREAM_INVALID_RESPONSE"]
+    entries = [each for part in rest for each in part.get("incremental", ()) if "errors" in each]
+    (pending,) = first["pending"]
+    assert entries == ([] if names_newer_form else [{**completed, "path": pending["path"]}])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class Execution:
     """When the operation began, by `time.perf_counter`."""
     explain: bool = False
     """Whether the caller wants its REST calls explained."""
+    reads_completed: bool = False
+    """Whether the client is known to read the errors of ``completed`` in an incremental response."""
     calls: list[dict[str, Any]] | None = None
     """Its REST calls as JSON, with the fields that they fed, once they are explained."""
     writes: list[tuple[str, str]] = field(default_factory=list)

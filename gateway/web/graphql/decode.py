@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from prometheus_client.core import Metric
 
-from gateway.errors import BadUserInput, BatchTooLarge, BodyTooLarge, UrlTooLong
+from gateway.errors import BadUserInput, BatchTooLarge, BodyTooLarge, GatewayError, UrlTooLong
 from gateway.execution.documents.persisted import PersistedOperation, document_name
 from gateway.execution.operation import Operation
 from gateway.schema.resolvers.large_bodies import MAX_DIGITS, has_long_number
@@ -24,6 +24,8 @@ _MAX_PARAMETERS = 100
 # JSON objects and lists, counted by their brackets: a megabyte of nested ones takes 120 ms to decode, of numbers 5 ms.
 _MAX_BRACKETS = 50_000
 _MAX_NAME_CHARACTERS = 256
+# The operations of a refused batch that get an error each: a body of a megabyte may hold 300,000 of them.
+_MAX_REFUSED_MEMBERS = 100
 _ROOM_BYTES = 48 * 2**20
 
 
@@ -92,7 +94,7 @@ def _require_json(content_type: str | None) -> None:
 
 
 def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
-    """Return what a POST's JSON body holds; BadUserInput, or BodyTooLarge or BatchTooLarge, where it is invalid."""
+    """Return what a valid POST's JSON body holds; else BadUserInput, BodyTooLarge, or HttpError for a batch."""
     value = _bounded_json(body)
     return _batch(value, max_batch) if isinstance(value, list) else operation_of(value)
 
@@ -116,13 +118,20 @@ def _bounded_json(body: bytes) -> Any:
 
 def _batch(members: list[Any], max_batch: int) -> Batch:
     if max_batch == 1:
-        raise BadUserInput("This gateway takes no batches: send one operation, or set GATEWAY_MAX_BATCH above 1.")
+        message = "This gateway takes no batches: send one operation, or set GATEWAY_MAX_BATCH above 1."
+        raise _refused(members, BadUserInput(message))
     if not 1 <= len(members) <= max_batch:
         error = BatchTooLarge if members else BadUserInput
-        raise error(f"A batch has 1 to {max_batch} operations, not {len(members)}.")
+        raise _refused(members, error(f"A batch has 1 to {max_batch} operations, not {len(members)}."))
     if not all(isinstance(member, dict) for member in members):
         raise BadUserInput("A batch is a JSON array of objects with `query`.")
     return Batch(tuple(_member(member) for member in members))
+
+
+def _refused(members: list[Any], error: GatewayError) -> HttpError:
+    """Return what refuses a batch in words that clients show: gql shows only those in an array of its length."""
+    count = len(members)
+    return HttpError(400, error, members=count if count <= _MAX_REFUSED_MEMBERS else 0)
 
 
 def _member(parameters: dict[str, Any]) -> Operation | BadUserInput:

@@ -19,7 +19,8 @@ from gateway.execution.result import Result, failed
 from gateway.schema.resolvers.context import ContextFactory, OperationContext
 from gateway.upstream.call import ResponseOrigin
 from gateway.web.graphql.batching import Batch, run_batch
-from gateway.web.graphql.multipart import accepts_multipart
+from gateway.web.graphql.multipart import accepts_multipart, reads_completed
+from gateway.web.graphql.negotiation import bounded
 from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.rate_limit import Admission
 from gateway.web.request import HttpError, HttpRequest, while_connected
@@ -76,6 +77,7 @@ class OperationRunner:
         if request.method == "GET" and self.type_of(operation) not in {OperationType.QUERY, None}:
             raise HttpError(405, BadUserInput("Only queries can be sent with GET."), {"allow": "POST"})
         context.execution.explain = self.is_explained(request)
+        context.execution.reads_completed = incremental and reads_completed(bounded(request.headers.get("accept")))
         result = await self.engine.execute(operation, context, incremental=incremental)
         if named is not None:
             await self.persisted.register(named, context.viewer, context.reports)

@@ -34,6 +34,12 @@ def _names_multipart(accept: str | None) -> bool:
     return any(each.name == MULTIPART and each.quality > 0 for each in preferences(accept or ""))
 
 
+@lru_cache(maxsize=256)
+def reads_completed(accept: str | None) -> bool:
+    """Return whether a `bounded` ``accept`` names the newer form of incremental delivery, such as ``v0.2``."""
+    return any("incrementalspec" in each.parameters for each in preferences(accept or ""))
+
+
 class MultipartResponse:
     """Sends the initial payload, and each subsequent one when it is there. A disconnect ends the operation."""
 

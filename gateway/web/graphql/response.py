@@ -72,7 +72,9 @@ class Responder:
     def fail(self, exc: Exception, request: HttpRequest) -> Response:
         """Return the response of a request that failed: an HttpError's, or HTTP 500 for a bug, which is logged."""
         if isinstance(exc, HttpError):
-            response = _json(failed(exc.error, request.id).payload, exc.status, error_media_type(request))
+            payload = failed(exc.error, request.id).payload
+            body = [payload] * exc.members if exc.members else payload
+            response = _json(body, exc.status, error_media_type(request))
             response.headers.update(exc.headers)
             self.reporter.refused(request.id, exc)
             return response

@@ -2,12 +2,14 @@ import asyncio
 import os
 import sys
 
+import httpx
 from gochat import Client, GraphQLClientGraphQLMultiError
 
 
 async def main() -> None:
     headers = {"authorization": os.environ["GOCHAT_AUTHORIZATION"]}
-    async with Client(os.environ["GOCHAT_URL"], headers=headers) as client:
+    http = httpx.AsyncClient(headers=headers, timeout=30)
+    async with Client(os.environ["GOCHAT_URL"], http_client=http) as client:
         try:
             answer = await client.thread(id=sys.argv[1])
         except GraphQLClientGraphQLMultiError as exc:

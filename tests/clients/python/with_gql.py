@@ -19,10 +19,10 @@ query Thread($id: ID!) {
 
 async def main() -> None:
     headers = {"authorization": os.environ["GOCHAT_AUTHORIZATION"]}
-    transport = HTTPXAsyncTransport(os.environ["GOCHAT_URL"], headers=headers)
+    transport = HTTPXAsyncTransport(os.environ["GOCHAT_URL"], headers=headers, timeout=30)
     THREAD.variable_values = {"id": sys.argv[1]}
     # The schema is fetched once, and each document is checked against it before it is sent.
-    async with Client(transport=transport, fetch_schema_from_transport=True) as session:
+    async with Client(transport=transport, fetch_schema_from_transport=True, execute_timeout=30) as session:
         try:
             data = await session.execute(THREAD)
         except TransportQueryError as exc:

@@ -1,13 +1,16 @@
-// Prints what clients make of what is optional: documents named by their hash, and answers in parts. The arguments are
-// the gateway's address and the `Authorization` header to call it with.
+// Prints what clients make of what is optional: documents named by their hash, batches, and answers in parts. The
+// arguments are the gateway's address, the `Authorization` header to call it with, and the address of one with batches.
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from "@apollo/client/core";
 import { Defer20220824Handler, GraphQL17Alpha9Handler } from "@apollo/client/incremental";
+import { BatchHttpLink } from "@apollo/client/link/batch-http";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
+import { parse } from "graphql";
 import type { DocumentNode } from "graphql";
 import { Client as UrqlClient, fetchExchange } from "@urql/core";
 
-const [url = "", authorization = ""] = process.argv.slice(2);
+const [url = "", authorization = "", batchingUrl = ""] = process.argv.slice(2);
 const headers = { authorization };
 
 const THREAD = gql`
@@ -40,31 +43,10 @@ const INCREMENTAL = {
       }
     }
   `,
-  nested: gql`
-    query Nested {
-      threads(ids: ["th-1", "th-2", "th-1"]) @stream(initialCount: 1) {
-        id
-        lastMessage {
-          attachments @stream(initialCount: 1) {
-            id
-          }
-        }
-      }
-    }
-  `,
-  failing: gql`
-    query Failing {
-      threads(ids: ["th-1", "th-101", "nowhere", "th-2"]) @stream {
-        id
-        ... @defer {
-          messages(first: 1) {
-            totalCount
-          }
-        }
-      }
-    }
-  `,
 };
+/** More of them, by their names, from standard input: their data has to be complete in the end, with all errors. */
+const MERGED = JSON.parse(readFileSync(0, "utf8")) as Record<string, string>;
+
 /** Asks for one document three times, as Apollo Client does it: with its hash alone where the gateway knows it. */
 async function persisted(): Promise<unknown> {
   const exchanges: string[] = [];
@@ -86,20 +68,34 @@ async function persisted(): Promise<unknown> {
   return { answers, exchanges };
 }
 
+/** What Apollo's batching link shows of two queries that are sent in one request: their data, or why there is none. */
+async function batched(uri: string): Promise<unknown> {
+  let requests = 0;
+  const counting: typeof fetch = (input, init) => {
+    requests += 1;
+    return fetch(input, init);
+  };
+  const link = new BatchHttpLink({ uri, headers, fetch: counting });
+  const client = new ApolloClient({ link, cache: new InMemoryCache() });
+  const ask = (id: string) =>
+    client
+      .query<{ thread: unknown }>({ query: gql`query Batched($id: ID!) { thread(id: $id) { id } }`, variables: { id } })
+      .then(({ data }) => data?.thread, String);
+  return { shown: await Promise.all([ask("th-1"), ask("th-2")]), requests };
+}
+
 // Apollo's own types of it do not pass `exactOptionalPropertyTypes`.
 type Handler = NonNullable<ApolloClient.Options["incrementalHandler"]>;
 
-/** What an application is shown: the data, time after time, until it is complete, and the codes of the errors. */
+/** What an application is shown: the data, time after time, until it is complete, and the errors. */
 interface Shown {
   states: unknown[];
-  codes: unknown[];
+  errors: unknown[];
 }
 
-const codesOf = (error: unknown): unknown[] => {
+const errorsOf = (error: unknown): unknown[] => {
   const list = (error as { errors?: unknown[]; graphQLErrors?: unknown[] } | undefined) ?? {};
-  return (list.errors ?? list.graphQLErrors ?? []).map(
-    (each) => (each as { extensions?: { code?: unknown } }).extensions?.code,
-  );
+  return list.errors ?? list.graphQLErrors ?? (error === undefined ? [] : [String(error)]);
 };
 
 /** Operations as Apollo Client shows them. */
@@ -111,7 +107,7 @@ function apollo(incrementalHandler: Handler): (document: DocumentNode) => Promis
       const states: unknown[] = [];
       client.watchQuery({ query: document, fetchPolicy: "no-cache", errorPolicy: "all" }).subscribe((result) => {
         if (result.dataState !== "empty") states.push(structuredClone(result.data));
-        if (!result.loading) resolve({ states, codes: codesOf(result.error) });
+        if (!result.loading) resolve({ states, errors: errorsOf(result.error) });
       });
     });
 }
@@ -123,7 +119,7 @@ function urql(document: DocumentNode): Promise<Shown> {
   return new Promise((resolve) => {
     client.query(document, {}, { requestPolicy: "network-only" }).subscribe((result) => {
       states.push(structuredClone(result.data));
-      if (!result.hasNext) resolve({ states, codes: codesOf(result.error) });
+      if (!result.hasNext) resolve({ states, errors: errorsOf(result.error) });
     });
   });
 }
@@ -132,12 +128,17 @@ function urql(document: DocumentNode): Promise<Shown> {
 async function all(show: (document: DocumentNode) => Promise<Shown>): Promise<Record<string, Shown>> {
   const shown: Record<string, Shown> = {};
   for (const [name, document] of Object.entries(INCREMENTAL)) shown[name] = await show(document);
+  for (const [name, text] of Object.entries(MERGED)) {
+    const { states, errors } = await show(parse(text));
+    shown[name] = { states: states.slice(-1), errors };
+  }
   return shown;
 }
 
 console.log(
   JSON.stringify({
     persisted: await persisted(),
+    batches: { refused: await batched(url), answered: await batched(batchingUrl) },
     apollo: await all(apollo(new GraphQL17Alpha9Handler() as unknown as Handler)),
     "apollo, older form": await all(apollo(new Defer20220824Handler())),
     urql: await all(urql),
