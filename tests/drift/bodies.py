@@ -1,6 +1,7 @@
 """Bodies as the contract has them, and the same with one difference whose place and kind are known."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,12 +11,13 @@ from gateway.upstream.contract.model import Format
 from gateway.upstream.drift.comparison import Drift, DriftKind, Sample
 
 TEXTS = st.text(max_size=8)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)  # JSON has no others
 LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXTS,
     "int": st.integers(-(2**31), 2**31 - 1),
     "bool": st.booleans(),
     "object": st.dictionaries(TEXTS, TEXTS | st.integers(), max_size=2),
-    "any": st.recursive(st.none() | TEXTS | st.floats(allow_nan=False), lambda inner: st.lists(inner, max_size=2)),
+    "any": st.recursive(st.none() | TEXTS | NUMBERS, lambda inner: st.lists(inner, max_size=2)),
 }
 OF_ANOTHER_TYPE = {
     "str": (7, "int"),
@@ -28,6 +30,7 @@ OF_ANOTHER_TYPE = {
 }
 
 
+@cache  # to make a strategy takes longer than to draw from it
 def values(field: Field) -> st.SearchStrategy[Any]:
     """Return what a field may hold: often a value, sometimes null."""
     if field.of in TYPES:
@@ -41,9 +44,14 @@ def values(field: Field) -> st.SearchStrategy[Any]:
     return st.none() | (st.lists(items, max_size=2) if field.is_list else one)
 
 
+@cache
+def objects(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Return objects of a type of the contract, with all of its fields."""
+    return _objects(name)
+
+
 @st.composite
-def objects(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """Return an object of a type of the contract, with all of its fields."""
+def _objects(draw: st.DrawFn, name: str) -> dict[str, Any]:
     of = TYPES[name]
     record = {each.name: draw(values(each)) for each in of.fields}
     if of.identified:

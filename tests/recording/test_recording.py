@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from functools import cache
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def field_values(field: Field, depth: int) -> st.SearchStrategy[Any]:
     return (st.lists(of, max_size=3) if field.is_list else of) | JSON_VALUES
 
 
+@cache  # to make a strategy takes longer than to draw from it
 def bodies(kind: str, depth: int = 3) -> st.SearchStrategy[Any]:
     """Bodies of a kind, with further fields."""
     known = st.fixed_dictionaries({}, optional={field.name: field_values(field, depth) for field in TYPES[kind].fields})
