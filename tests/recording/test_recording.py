@@ -3,8 +3,8 @@
 import json
 import signal
 from collections.abc import Iterator
-from functools import cache
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
