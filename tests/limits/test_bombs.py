@@ -41,8 +41,12 @@ def fits(document: str) -> bool:
 
 
 def sizes(text: Callable[[int], str], most: int) -> list[int]:
-    """Return the numbers around the limit of a document, and the largest number that fits into a body."""
-    low, high = 1, most
+    """Return the numbers around the limit of a document, and about the largest number that fits into a body.
+
+    That is estimated first, because a document with as many elements as a body has bytes takes seconds to build.
+    """
+    few = len(text(1000))
+    low, high = 1, min(most, 1000 + 1000 * max(0, BODY - few) // (len(text(2000)) - few))
     while len(text(high)) > BODY - 1000 and high > 1:
         high = high * (BODY - 1000) // len(text(high))
     largest = high
