@@ -83,7 +83,7 @@ def running(folder: Path, writes: int) -> Iterator[World]:
     with BackgroundServer(sandbox_config(recorder)) as upstream, RedisServer() as redis, log.open("ab") as stderr:
         settings = {**_SETTINGS, "UPSTREAM_URL": upstream.url, "CACHE_URL": redis.url, "PORT": str(port)}
         environment = {**os.environ, **{f"GATEWAY_{name}": value for name, value in settings.items()}}
-        if "PYTHONPYCACHEPREFIX" not in environment:  # workers start three times as fast with bytecode
+        if sys.dont_write_bytecode:  # workers start three times as fast with bytecode
             environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
         command = [sys.executable, "-m", "gateway", "serve"]
         process = subprocess.Popen(command, env=environment, stderr=stderr)  # noqa: S603 - our own
