@@ -57,4 +57,5 @@ const server = createServer(async (request, response) => {
   const result = await graphql({ schema, source: query, variableValues: variables, operationName });
   response.end(JSON.stringify(result));
 });
+server.keepAliveTimeout = 0; // a connection that ends just as a request is sent loses that
 server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}/`));
