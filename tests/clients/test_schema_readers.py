@@ -39,6 +39,36 @@ def test_the_schema_follows_all_other_rules_of_graphql_eslint() -> None:
     assert set(reported) == set(LINT), {name: found[:3] for name, found in reported.items() if name not in LINT}
 
 
+LINTED = (
+    "arguments-have-descriptions",
+    "defined-types-are-used",
+    "deprecations-have-a-reason",
+    "descriptions-are-capitalized",
+    "enum-values-all-caps",
+    "enum-values-have-descriptions",
+    "enum-values-sorted-alphabetically",
+    "fields-are-camel-cased",
+    "fields-have-descriptions",
+    "input-object-values-are-camel-cased",
+    "input-object-values-have-descriptions",
+    "interface-fields-sorted-alphabetically",
+    "relay-connection-arguments-spec",
+    "relay-connection-types-spec",
+    "relay-page-info-spec",
+    "types-are-capitalized",
+    "types-have-descriptions",
+)
+"""The rules of graphql-schema-linter, without those for the order of fields."""
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_graphql_schema_linter_reads_the_schema_strictly_and_reports_only_its_order(name: str) -> None:
+    """Names and descriptions of federation's own are not those of the schema for clients."""
+    rules = LINTED if name == "for clients" else ["deprecations-have-a-reason"]
+    linter = ["node_modules/.bin/graphql-schema-linter", "--stdin", "--rules", ",".join(rules)]
+    assert "0 errors detected" in project("clients").run(*linter, stdin=SCHEMAS[name])
+
+
 @pytest.fixture(params=["the machine's Node", "the newest Node"])
 def on_node(request: pytest.FixtureRequest, built: Project, tmp_path: Path) -> Project:
     """The project, which is run by another Node as well: npm's package ``node`` brings its program."""

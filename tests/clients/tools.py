@@ -117,6 +117,12 @@ TOOLS = (
         "The rules for schemas [below](#which-lint-rules-does-the-schema-not-follow).",
         "clients/test_schema_readers.py::test_the_schema_follows_all_other_rules_of_graphql_eslint",
     ),
+    Tool(
+        "graphql-schema-linter",
+        Verdict.DOES_NOT,
+        "The rules for an alphabetical order. It follows all others, with `gochat-gateway schema --client`.",
+        "clients/test_schema_readers.py::test_graphql_schema_linter_reads_the_schema_strictly_and_reports_only_its_order",
+    ),
     Tool("graphql-ws", Verdict.WORKS, "It connects and subscribes again by itself.", _SUBSCRIBES),
     Tool("graphql-sse", Verdict.WORKS, "In distinct connections mode.", _SUBSCRIBES),
     Tool(
