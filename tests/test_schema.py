@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from graphql import (
     GraphQLField,
+    GraphQLInputObjectType,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
@@ -250,6 +251,25 @@ def test_a_description_says_which_rest_field_it_is_with_its_format_and_note(
         assert own.endswith("."), each.name
         note = f" {each.note}" if each.note else ""
         assert rest == f"`{each.name}`{FORMATS_SHOWN.get(each.format, '') if each.format else ''}.{note}", each.name
+
+
+OURS = {
+    *("outcome", "userErrors", "idempotencyKey", "upload"),  # of writes; Relay's are next
+    *("pageInfo", "cursor", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"),
+}
+"""The names of fields that are the gateway's own. `WriteError` is its own as a whole."""
+
+
+def test_every_field_of_objects_and_inputs_says_what_it_is_in_the_rest_api(schema: GraphQLSchema) -> None:
+    """Also where a type is not in the contract as a whole: payloads, webhooks, connections, inputs."""
+    silent = {
+        f"{name}.{field_name}"
+        for name, of in schema.type_map.items()
+        if isinstance(of, (GraphQLObjectType, GraphQLInputObjectType)) and not name.startswith(("_", "WriteError"))
+        for field_name, field in of.fields.items()
+        if not field_name.startswith("_") and field_name not in OURS and "REST: " not in (field.description or "")
+    }
+    assert silent == set()
 
 
 def test_the_description_of_a_field_that_costs_a_call_says_which_one(schema: GraphQLSchema) -> None:

@@ -111,7 +111,8 @@ def _shown_message() -> Any:
     return strawberry.field(
         resolver=_message,
         metadata=makes_calls(MESSAGE_CALLS),
-        description="The message, once it is in its thread: it may take a minute to get there.",
+        description="The message, once it is in its thread: it may take a minute to get there. REST: an item of "
+        "`messages`.",
     )
 
 

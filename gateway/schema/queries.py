@@ -59,5 +59,6 @@ class Query:
     message_outcome: MessageOutcome | None = strawberry.field(
         resolver=_message_outcome,
         metadata=makes_calls(MESSAGE_CALLS),
-        description="What is known by now of a message that was created with an idempotency key.",
+        description="What is known by now of a message that was created with an idempotency key. REST: what "
+        "`GET /api/v1/thread/{id}/messages` has of it.",
     )

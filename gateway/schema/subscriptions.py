@@ -101,15 +101,20 @@ class ThreadChange:
     """An event of the webhook, or of the gateway itself."""
 
     thread_id: strawberry.ID | None = strawberry.field(
-        description="The thread that changed; null with `resync`: any thread may have changed."
+        description="The thread that changed; null with `resync`: any thread may have changed. REST: `thread_id`, or "
+        "another place of a webhook's `data` that names a thread."
     )
     event_code: str | None = strawberry.field(
         description="What happened, as the webhook calls it, such as `thread_updated`. "
-        "`resync`: events may have been missed, so read again what you show."
+        "`resync`: events may have been missed, so read again what you show. REST: a webhook's `event_code`."
     )
-    event_date: DateTime | None = strawberry.field(description="When it happened, as the webhook says.")
+    event_date: DateTime | None = strawberry.field(
+        description="When it happened, as the webhook says. REST: a webhook's `event_date`, a text such as "
+        "`2018-08-03T12:31:34Z`."
+    )
     source: str | None = strawberry.field(
-        description="Who caused it, as the webhook says: `system`, `api` or `web`; `gateway`: the gateway itself."
+        description="Who caused it, as the webhook says: `system`, `api` or `web`; `gateway`: the gateway itself. "
+        "REST: a webhook's `event_source`."
     )
     thread: Thread | None = strawberry.field(
         resolver=_changed_thread,
@@ -147,5 +152,8 @@ class Subscription:
         "A customer: first the current state, then the state after every change; null where there is none.",
     )
     thread_changes: ThreadChange = _field(
-        _thread_changes, _CHANGES, Topic(Kind.CHANGES, lambda: ()), "Every change of a thread that the caller may read."
+        _thread_changes,
+        _CHANGES,
+        Topic(Kind.CHANGES, lambda: ()),
+        "Every change of a thread that the caller may read. REST: a webhook.",
     )
