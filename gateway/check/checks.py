@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -16,13 +16,15 @@ from gateway.check.finding import Finding, Level
 from gateway.check.reasons import Reason, reason_of
 from gateway.check.writing import try_to_write
 from gateway.clock import REAL_TIME, Timing
-from gateway.errors import ConfigurationError, GatewayError, Unauthenticated
+from gateway.errors import BadUserInput, ConfigurationError, GatewayError, Unauthenticated
 from gateway.server.listeners import bind
 from gateway.server.serve import descriptors_needed
 from gateway.settings import InboundAuth, Settings, UpstreamIdentity, unknown_variables
 from gateway.storage.shared import shared_by
 from gateway.telemetry import descriptor_problem
 from gateway.upstream.client import CallContext
+from gateway.upstream.contract import THREAD
+from gateway.upstream.drift.report import read_report
 from gateway.upstream.stack import build_client
 from gateway.web.webhook.endpoint import UnknownEvents
 
@@ -44,17 +46,29 @@ def check(
 
     ``write_to`` is the id of a thread, to which a message is written if all is well. With ``drift`` the responses of
     the REST API are compared with the contract, unless the account was rejected: it is tried only once.
+
+    Raises ConfigurationError before anything is tried: an id cannot be one of a thread, or the baseline be read.
     """
+    _require_thread_ids({"--write": write_to, "--drift": None if drift is None else drift.thread_id})
+    baseline = None if drift is None or drift.baseline is None else read_report(drift.baseline, "--baseline")
 
     async def collect() -> list[Finding]:
         findings = [finding async for finding in _findings(settings)]
         if write_to is not None and all(finding.ok for finding in findings):
             findings.append(await try_to_write(settings, write_to, timing))
         if drift is not None and {each.subject for each in findings if not each.ok}.isdisjoint(_PREVENT_CALLS):
-            findings += await search_drift(settings, drift)
+            findings += await search_drift(settings, drift, baseline)
         return findings
 
     return asyncio.run(collect())
+
+
+def _require_thread_ids(given: Mapping[str, str | None]) -> None:
+    for option, thread_id in given.items():
+        try:
+            THREAD.path(_NO_THREAD if thread_id is None else thread_id)
+        except BadUserInput as exc:
+            raise ConfigurationError([f"{option}: {exc.message} Name the id of a thread."]) from exc
 
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,7 @@ from gateway.settings import Settings, UpstreamIdentity
 from gateway.storage.shared import Shared, shared_by
 from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.client import CallContext, UpstreamClient
-from gateway.upstream.contract import CUSTOMER, ENUMERATIONS, MESSAGES, THREAD, TOKEN
+from gateway.upstream.contract import CUSTOMER, ENUMERATIONS, MESSAGES, THREAD, TOKEN, Read
 from gateway.upstream.drift.comparison import (
     Absences,
     Comparison,
@@ -32,7 +32,7 @@ from gateway.upstream.drift.comparison import (
     name_or_other,
     webhook_drift,
 )
-from gateway.upstream.drift.report import Learned, Report, build_report, read_report
+from gateway.upstream.drift.report import Learned, Report, build_report
 from gateway.upstream.drift.shapes import type_of
 from gateway.upstream.stack import build_upstream
 from gateway.web.webhook.endpoint import UnknownEvents
@@ -49,6 +49,7 @@ _PAGES: tuple[Mapping[str, int], ...] = (
 _RATE = re.compile(r"rate-?limit|retry-after|quota", re.IGNORECASE)
 _HEADER_VALUE = re.compile(r"[\w/+.;=, -]{1,60}", re.ASCII)
 _NEVER = 2**62
+_NO_PAGE = "unknown: no page of messages was read"
 
 
 class DriftRequest(NamedTuple):
@@ -59,10 +60,13 @@ class DriftRequest(NamedTuple):
     baseline: Path | None = None
 
 
+Exchange: TypeAlias = tuple[RestRequest, Response]
+
+
 class _Recorder:
     """Wraps a transport, and keeps every response with its request: also those of logins and of retries."""
 
-    def __init__(self, following: Transport, exchanges: list[tuple[RestRequest, Response]]) -> None:
+    def __init__(self, following: Transport, exchanges: list[Exchange]) -> None:
         self._following = following
         self._exchanges = exchanges
 
@@ -75,66 +79,76 @@ class _Recorder:
         await self._following.aclose()
 
 
-async def search_drift(settings: Settings, request: DriftRequest) -> list[Finding]:
-    """Return the differences as findings: those that the baseline does not have are failures. Write the report.
-
-    Raises ConfigurationError where the baseline cannot be read or the report not be written.
-    """
+async def search_drift(settings: Settings, request: DriftRequest, baseline: Report | None) -> list[Finding]:
+    """Return the differences as findings: those that the baseline does not have are failures. Write the report."""
     subject = f"drift of {request.thread_id}"
     if settings.upstream.identity is UpstreamIdentity.PASSTHROUGH:
         text = "cannot be searched in passthrough mode. Set GATEWAY_UPSTREAM_IDENTITY to `service`, with an account."
         return [Finding(Level.FAIL, subject, text)]
-    baseline = None if request.baseline is None else read_report(request.baseline, "--baseline")
     shared = shared_by(settings.cache)
     try:
-        exchanges = await _exchanges(settings, request.thread_id, shared)
+        exchanges, unanswered = await _exchanges(settings, request.thread_id, shared)
         events = await _unknown_events(settings, shared)
     finally:
         await shared.aclose()
+    if not any(asked.route is THREAD for asked, _ in exchanges):
+        return [Finding(Level.FAIL, subject, "no response could be compared.", "See what the other findings say.")]
     report = _compare(exchanges, _known(settings, baseline), events)
-    if request.report is not None:
-        report.write(request.report)
-    return list(_findings(report, baseline, subject))
+    has_thread = any(asked.route is THREAD and each.status == THREAD.status for asked, each in exchanges)
+    return [
+        *unanswered,
+        *_differences(report, baseline),
+        *_written(report, request),
+        *_summary(report, baseline, subject, has_thread),
+    ]
 
 
-async def _exchanges(settings: Settings, thread_id: str, shared: Shared) -> list[tuple[RestRequest, Response]]:
-    exchanges: list[tuple[RestRequest, Response]] = []
+async def _exchanges(settings: Settings, thread_id: str, shared: Shared) -> tuple[list[Exchange], list[Finding]]:
+    """Return the responses with their requests, and the reads that had none."""
+    exchanges: list[Exchange] = []
     upstream = settings.upstream.model_copy(update={"retries": 0})
     cache = settings.cache.model_copy(update={"url": None})
     record = [lambda following: _Recorder(following, exchanges)]
     async with build_upstream(upstream, cache, shared, record).client as client:
-        await _read_everything(client, thread_id, settings.upstream.operation_timeout)
-    return exchanges
+        reader = _Reader(client, settings.upstream.operation_timeout)
+        await reader.read_everything(thread_id)
+    return exchanges, reader.unanswered
 
 
-async def _read_everything(client: UpstreamClient, thread_id: str, seconds: float) -> None:
-    """Read a thread, its messages in several ways, its customers, and a thread that does not exist."""
-    body = await _read(client.get(_call(seconds), THREAD, thread_id))
-    for page in _PAGES:
-        await _read(client.get(_call(seconds), MESSAGES, thread_id, page))
-    for external_id in _external_ids(body):
-        await _read(client.get(_call(seconds), CUSTOMER, external_id))
-    await _read(client.get(_call(seconds), THREAD, _NO_THREAD))
+class _Reader:
+    """Reads with the client. A read has at most ``seconds``; ``unanswered`` are findings of those without response."""
 
+    def __init__(self, client: UpstreamClient, seconds: float) -> None:
+        self.unanswered: list[Finding] = []
+        self._client = client
+        self._seconds = seconds
 
-def _call(seconds: float) -> CallContext:
-    return CallContext(Viewer(None), asyncio.get_running_loop().time() + seconds, fresh=True)
+    async def read_everything(self, thread_id: str) -> None:
+        """Read a thread, its messages in several ways, its customers, and a thread that does not exist."""
+        body = await self._read(THREAD, thread_id)
+        for page in _PAGES:
+            await self._read(MESSAGES, thread_id, page)
+        for external_id in _external_ids(body):
+            await self._read(CUSTOMER, external_id)
+        await self._read(THREAD, _NO_THREAD)
 
-
-async def _read(call: "asyncio.Future[bytes | None]") -> bytes | None:
-    """Return the body; None for a failure, whose response was recorded if there was one."""
-    try:
-        return await call
-    except GatewayError:
-        return None
+    async def _read(self, route: Read, ident: str, page: Mapping[str, int] = _PAGES[0]) -> bytes | None:
+        """Return the body; None for a failure."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        try:
+            return await self._client.get(CallContext(Viewer(None), deadline, fresh=True), route, ident, page)
+        except GatewayError as exc:
+            if exc.upstream is None:
+                text = f"a read of {route.name} has no response that could be compared: {exc.message}"
+                self.unanswered.append(Finding(Level.FAIL, "drift", text))
+            return None
 
 
 def _external_ids(thread: bytes | None) -> list[str]:
     customers = _decoded(thread or b"").get("customers")
-    idents = (
-        [each.get("external_id") for each in customers if isinstance(each, dict)] if isinstance(customers, list) else []
-    )
-    return [each for each in dict.fromkeys(idents) if isinstance(each, str) and each][:_MOST_CUSTOMERS]
+    items = customers if isinstance(customers, list) else []
+    idents = [each.get("external_id") for each in items if isinstance(each, dict)]
+    return list(dict.fromkeys(each for each in idents if isinstance(each, str) and each))[:_MOST_CUSTOMERS]
 
 
 async def _unknown_events(settings: Settings, shared: Shared) -> list[Drift]:
@@ -155,7 +169,7 @@ def _known(settings: Settings, baseline: Report | None) -> Known:
     return known_values(values)
 
 
-def _compare(exchanges: Iterable[tuple[RestRequest, Response]], known: Known, events: Iterable[Drift]) -> Report:
+def _compare(exchanges: Iterable[Exchange], known: Known, events: Iterable[Drift]) -> Report:
     responses, absences, learning = Counter[str](), Absences(_NEVER), _Learning()
     drifts: list[Drift] = []
     for request, response in exchanges:
@@ -210,7 +224,7 @@ class _Learning:
         open_values = {name: values for name, values in self._values.items() if not ENUMERATIONS[name].values}
         shown = {name: sorted(_shown(values), key=str) for name, values in open_values.items()}
         return Learned(
-            messages_order=_order(_messages(first)),
+            messages_order=_order(first),
             messages_default_limit=_limit(first),
             messages_largest_limit=_limit(self._pages.get(f"offset=0&limit={_LARGE_LIMIT}", {})),
             enumerations={name: values for name, values in sorted(shown.items()) if values},
@@ -233,15 +247,19 @@ def _messages(page: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _limit(page: Mapping[str, Any]) -> str:
     """Return how many messages a page has if the thread has more."""
+    if not page:
+        return _NO_PAGE
     count, total = len(_messages(page)), page.get("total")
     if isinstance(total, int) and total > count > 0:
         return str(count)
     return f"unknown: the thread has {count}, and all came"
 
 
-def _order(messages: Iterable[Mapping[str, Any]]) -> str:
+def _order(page: Mapping[str, Any]) -> str:
+    if not page:
+        return _NO_PAGE
     moments = []
-    for message in messages:
+    for message in _messages(page):
         try:
             moments.append(datetime.fromisoformat(str(message.get("created_at"))).timestamp())
         except (ValueError, OverflowError):
@@ -261,17 +279,31 @@ def _decoded(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _findings(report: Report, baseline: Report | None, subject: str) -> Iterable[Finding]:
+def _differences(report: Report, baseline: Report | None) -> Iterable[Finding]:
     new = report.new_since(baseline)
-    count = sum(report.responses.values())
-    if report.responses.get(THREAD.name, 0) == 0:
-        yield Finding(Level.FAIL, subject, "no response could be compared.", "See what the other findings say.")
-        return
     for difference in report.drift:
         is_new = difference in new
         yield Finding(Level.FAIL if is_new else Level.WARN, "drift", f"{difference}{'' if is_new else ' (known)'}")
     for name, value in msgspec.structs.asdict(report.learned).items():
         shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         yield Finding(Level.OK, "learned", f"{name:<22} {shown}")
-    summary = f"{count} responses were compared: {len(new)} new differences, {len(report.drift) - len(new)} known ones"
-    yield Finding(Level.OK, subject, summary)
+
+
+def _written(report: Report, request: DriftRequest) -> Iterable[Finding]:
+    """Write the report. Where that is impossible, nothing else of the check is lost."""
+    if request.report is None:
+        return
+    try:
+        report.write(request.report)
+    except OSError as exc:
+        text = f"{request.report} cannot be written: {exc.strerror}."
+        yield Finding(Level.FAIL, "--report", text, "Name a file in a directory that this user can write to.")
+
+
+def _summary(report: Report, baseline: Report | None, subject: str, has_thread: bool) -> Iterable[Finding]:
+    if not has_thread:
+        text = "the thread could not be read, and so neither could its messages and customers be compared."
+        yield Finding(Level.FAIL, subject, text, "Name a thread that the account of the gateway can read.")
+    count, new = sum(report.responses.values()), len(report.new_since(baseline))
+    text = f"{count} responses were compared: {new} new differences, {len(report.drift) - new} known ones"
+    yield Finding(Level.OK, subject, text)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,9 +253,79 @@ def test_a_report_with_an_unknown_type_is_refused(kind: DriftKind, came: str) ->
         faults_of_drift(json.dumps({"drift": [difference]}).encode())
 
 
-def test_a_report_that_cannot_be_written_is_said_so(upstream: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"--report: .* cannot be written: No such file or directory"):
-        search(upstream, tmp_path / "missing")
+def test_a_report_that_cannot_be_written_loses_nothing_else(upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.add(Fault("thread", patch={"colour": "red"}))
+    path = tmp_path / "missing" / "drift.json"
+    found = check(settings(upstream_url=upstream, port=0, **SERVICE), drift=DriftRequest("th-1", path))
+    failures = [each for each in found if not each.ok]
+    assert [each.subject for each in failures] == ["drift", "--report"]
+    assert failures[1].text == f"{path} cannot be written: No such file or directory."
+
+
+@pytest.mark.parametrize("ident", ["", "..", "th/1", "th-1\n", "\ud800", "a" * 10_000, "%2e%2e"])
+@pytest.mark.parametrize("option", ["--drift", "--write"])
+def test_what_is_no_id_is_refused_before_anything_is_tried(
+    upstream: str, sandbox: Sandbox, option: str, ident: str
+) -> None:
+    given: dict[str, Any] = {"drift": DriftRequest(ident)} if option == "--drift" else {"write_to": ident}
+    with pytest.raises(ConfigurationError, match=f"{option}: .* id"):
+        check(settings(upstream_url=upstream, port=0, **SERVICE), **given)
+    assert sandbox.count() == 0
+
+
+def test_a_thread_that_does_not_exist_is_a_failure(upstream: str, tmp_path: Path) -> None:
+    """Its 404 is all that was compared, and says nothing of threads."""
+    report, found = search(upstream, tmp_path, "no-such-thread")
+    assert places(report) == []
+    assert [each.level for each in found] == [Level.FAIL, Level.OK]
+    assert "the thread could not be read" in found[0].text
+    assert report["learned"]["messages_order"] == "unknown: no page of messages was read"
+
+
+def test_a_customer_whose_id_no_path_can_have_is_left_out(upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    customers = [{"id": "1", "external_id": each} for each in ("../../token", "cu-1")]
+    sandbox.faults.add(Fault("thread", patch={"customers": customers}))
+    report, found = search(upstream, tmp_path)
+    assert report["responses"]["customer"] == 1
+    assert "An id must not contain `/`" in found[0].text
+
+
+def test_a_read_without_a_response_is_a_failure(upstream: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Otherwise all would seem well."""
+    sandbox.faults.add(Fault("messages", drop="before"))
+    report, found = search(upstream, tmp_path)
+    assert places(report) == []
+    assert {each.text[:54] for each in found if not each.ok} == {
+        "a read of messages has no response that could be compa"
+    }
+
+
+def test_an_api_that_does_not_answer_leaves_the_earlier_report_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "drift.json"
+    path.write_text("an earlier report")
+    chosen = settings(upstream_url="http://127.0.0.1:1", port=0, **SERVICE)
+    found = check(chosen, drift=DriftRequest("th-1", path))[-1]
+    assert (found.level, found.text) == (Level.FAIL, "no response could be compared.")
+    assert path.read_text() == "an earlier report"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=200, body="<html>", content_type="text/html"),
+        Fault(status=502, body="<html>", content_type="text/html"),
+        Fault(body="[" * 100_000),
+        Fault(body=b"\xff\x00"),
+        Fault(body='{"id": "th-1", "customers": [{"external_id": {}}, 7, null], "messages": [3], "total": "many"}'),
+        Fault(status=302, headers={"location": "http://127.0.0.1:1/"}),
+        Fault(drop="before"),
+    ],
+    ids=["a page", "a proxy's page", "nested", "bytes", "other types", "a redirect", "no answer"],
+)
+def test_whatever_the_api_answers_is_a_finding(upstream: str, sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.faults.add(replace(fault, route="thread"), replace(fault, route="messages"))
+    found = check(settings(upstream_url=upstream, port=0, **SERVICE), drift=DriftRequest("th-1"))
+    assert [each for each in found if each.subject.startswith("drift") and not each.ok]
 
 
 def test_the_commands_go_together(begin: Start, upstream: str, sandbox: Sandbox) -> None:

@@ -56,11 +56,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [each for each in self.drift if each not in known]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON; raise ConfigurationError where that is impossible."""
-        try:
-            path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        except OSError as exc:
-            raise ConfigurationError([f"--report: {path} cannot be written: {exc.strerror}."]) from exc
+        """Write it as JSON; raise OSError where that is impossible."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
 def build_report(responses: Mapping[str, int], drifts: Iterable[Drift], learned: Learned) -> Report:
