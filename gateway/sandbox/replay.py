@@ -4,10 +4,10 @@ The files are those of `gochat-gateway serve --record DIR`. Credentials are not 
 query string, a write by its path: a part of its body is random. A request without a recorded response gets an error.
 """
 
-import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +20,21 @@ _TOKEN_PATH: Final = "/api/v1/token"  # noqa: S105 - a path
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _NO_JSON: Final = "<html><body>This is no JSON.</body></html>"
 
-Key = tuple[str, str, str]
+Key: TypeAlias = tuple[str, str, str]
+
+
+class _Exchange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file has: a request and its response, as `gateway.upstream.recording` writes them."""
+
+    route: str
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: Annotated[str, msgspec.Meta(pattern=r"\A/[!-~]*\Z")]
+    query: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z")]
+    request: Any
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)]
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None
+    body: Any
+    form: Literal["JSON", "no JSON", "empty"]
 
 
 class Replay:
@@ -30,7 +44,8 @@ class Replay:
         files = sorted(directory.glob("*.json"))
         if not files:
             raise ValueError(f"{directory} holds no recorded exchanges")
-        self._exchanges = dict(_read(each) for each in files)
+        exchanges = map(_read, files)
+        self._exchanges: dict[Key, _Exchange] = {(each.method, each.path, each.query): each for each in exchanges}
 
     @property
     def paths(self) -> list[str]:
@@ -51,20 +66,17 @@ class Replay:
         if exchange is None:
             body = error_body("not_recorded", "This request is not among the recorded ones.")
             return Response(body, 400, media_type=JSON)
-        headers = {} if exchange["retry_after"] is None else {"retry-after": str(exchange["retry_after"])}
-        if exchange["form"] == "JSON":
-            return JSONResponse(exchange["body"], exchange["status"], headers)
-        content = _NO_JSON if exchange["form"] == "no JSON" else None
-        return Response(content, exchange["status"], headers, "text/html" if content else None)
+        headers = {} if exchange.retry_after is None else {"retry-after": str(exchange.retry_after)}
+        if exchange.form == "JSON":
+            return Response(msgspec.json.encode(exchange.body), exchange.status, headers, JSON)
+        content = _NO_JSON if exchange.form == "no JSON" else None
+        return Response(content, exchange.status, headers, "text/html" if content else None)
 
 
-def _read(file: Path) -> tuple[Key, dict[str, Any]]:
+def _read(file: Path) -> _Exchange:
     try:
-        exchange: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        key = exchange["method"], exchange["path"], exchange["query"]
-        missing = {"status", "retry_after", "form", "body"} - exchange.keys()
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ValueError(f"{file} is no recorded exchange") from exc
-    if missing or not all(isinstance(each, str) for each in key):
-        raise ValueError(f"{file} is no recorded exchange")
-    return key, exchange
+        return msgspec.json.decode(file.read_bytes(), type=_Exchange)
+    except OSError as exc:
+        raise ValueError(f"{file} cannot be read: {exc.strerror}") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise ValueError(f"{file} is no recorded exchange of this version: {exc}") from exc

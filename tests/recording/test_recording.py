@@ -230,13 +230,101 @@ def test_one_process_records(tmp_path: Path) -> None:
         settings_of(**SERVICE, record=tmp_path, workers=2)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"method": "GET", "path": "/", "query": ""}'])
-def test_a_file_that_is_no_exchange_is_named(tmp_path: Path, content: str) -> None:
+EXCHANGE: dict[str, Any] = {
+    "route": "thread",
+    "method": "GET",
+    "path": "/api/v1/thread/ab-1",
+    "query": "",
+    "request": None,
+    "status": 200,
+    "retry_after": None,
+    "body": {"id": "ab-1"},
+    "form": "JSON",
+}
+OTHER_VALUES: dict[str, list[Any]] = {
+    "status": ["200", 99, 1000, None, 200.5, True],
+    "method": ["BREW", 1],
+    "path": ["no slash", "/ü", "/a\n", None],
+    "query": ["a=ü", "a\r\nb", None],
+    "retry_after": ["soon", -1, {}],
+    "form": ["XML", None],
+    "version": [2],
+}
+WRONG = [
+    "", "[]", "{}", "{", "\0", "[" * 100_000, json.dumps(EXCHANGE)[:50], json.dumps(EXCHANGE)[:-1],
+    json.dumps({**EXCHANGE, "body": "\ud800"}),
+    json.dumps({**EXCHANGE, "body": 0}).replace('"body": 0', '"body": 1e999'),
+    *(json.dumps({name: each for name, each in EXCHANGE.items() if name != left_out}) for left_out in EXCHANGE),
+    *(json.dumps({**EXCHANGE, name: value}) for name, values in OTHER_VALUES.items() for value in values),
+]  # fmt: skip
+
+
+def test_a_file_that_is_no_exchange_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no recorded exchanges"):
         Replay(tmp_path)
-    (tmp_path / "thread-1.json").write_text(content)
-    with pytest.raises(ValueError, match=r"thread-1\.json is no recorded exchange"):
+    file = tmp_path / "thread-1.json"
+    for content in WRONG:
+        file.write_text(content)
+        with pytest.raises(ValueError, match=r"thread-1\.json is no recorded exchange"):
+            Replay(tmp_path)
+    file.write_text(json.dumps(EXCHANGE))
+    assert Replay(tmp_path).paths == ["GET /api/v1/thread/ab-1"]
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ValueError, match=r"thread-1\.json cannot be read: Is a directory"):
         Replay(tmp_path)
+
+
+BODIES = [
+    b"", b"[]", b"0", b"null", b"<html>", b"\xff", b"[" * 100_000, b'{"id": "\\ud800"}', b'{"status": "\\ud800"}',
+    b'{"message_count": 1e999}', b'{"message_count": NaN}', b'{"message_count": 123456789012345678901234567890}',
+    b'{"id": "a", "id": "b"}', b'{"attachments": {"id": 1}, "tags": [[["x"]]]}',
+]  # fmt: skip
+
+
+def test_whatever_was_recorded_is_served(
+    start: StartGateway, sandbox: Sandbox, servers: ExitStack, tmp_path: Path
+) -> None:
+    sandbox.faults.add(*(Fault("thread", f"odd-{number}", body=body) for number, body in enumerate(BODIES)))
+    query = "query ($id: ID!) { thread(id: $id) { tags messageCount attachments { id } } }"
+    live = start(record=tmp_path / "recording", upstream_retries=0)
+    before = {}
+    known: set[Path] = set()
+    for number in range(len(BODIES)):
+        answer = live.query(query, id=f"odd-{number}")
+        (new,) = set((tmp_path / "recording").iterdir()) - known
+        known.add(new)
+        before[json.loads(new.read_text())["path"].rpartition("/")[2]] = answer
+    replay = servers.enter_context(BackgroundServer(sandbox_config(Replay(tmp_path / "recording").app))).url
+    replayed = start(upstream_url=replay, upstream_retries=0)
+    for ident, answer in before.items():
+        assert shape(replayed.query(query, id=ident)) == shape(answer)
+
+
+def test_what_cannot_be_written_is_logged_and_answered(
+    start: StartGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "recording"
+    gateway = start(record=directory)
+    for expected in ("", "Is a directory"):
+        caplog.clear()
+        assert gateway.data('{ thread(id: "th-1") { id } }') == {"thread": {"id": "th-1"}}
+        lines = [each for each in caplog.records if "was not recorded" in each.message]
+        assert [each.__dict__["fields"]["reason"] for each in lines] == [expected] * bool(expected)
+        assert not [each for each in lines if each.exc_info]
+        (written,) = directory.iterdir()  # nothing unfinished is left
+        if not expected:
+            written.unlink()
+            written.mkdir()
+
+
+NOT_WRITABLE = Path("/proc/tty/ldisc")
+
+
+@pytest.mark.skipif(not NOT_WRITABLE.is_dir(), reason="Linux has it: an empty directory that nobody can write to")
+def test_a_directory_that_cannot_be_written_to_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_RECORD: /proc/tty/ldisc cannot be used"):
+        Recording(NOT_WRITABLE)
 
 
 def test_the_command_serves_a_recording(begin: Start, start: StartGateway, tmp_path: Path) -> None:

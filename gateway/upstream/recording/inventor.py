@@ -7,6 +7,7 @@ depend on a secret that is never written, so that nobody can try names until one
 
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -90,12 +91,14 @@ class Inventor:
     def _scalar(self, value: Any, field: Field) -> Any:
         if isinstance(value, str):
             return self._string(value, field)
-        if isinstance(value, bool) or value is None or field.recorded is Recorded.KEPT:
+        if isinstance(value, bool) or value is None:
+            return value
+        if field.recorded is Recorded.KEPT and (isinstance(value, int) or math.isfinite(value)):
             return value
         return self.number(value) if isinstance(value, int) else 0.5
 
     def _string(self, value: str, field: Field) -> str:
-        if field.of in ENUMERATIONS and len(value) <= MAX_KEPT_CHARACTERS:
+        if field.of in ENUMERATIONS and len(value) <= MAX_KEPT_CHARACTERS and value.isprintable():
             return value
         if field.format is Format.BASE64:
             return ""

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +19,8 @@ from gateway.telemetry import logger
 from gateway.upstream.call import RestRequest, Transport
 from gateway.upstream.contract import TOKEN, Route, Write
 from gateway.upstream.recording.inventor import Inventor
+
+_NOT_RECORDED = "an exchange with the REST API was not recorded"
 
 
 def require_unused(directory: Path | None) -> None:
@@ -44,6 +47,8 @@ class Recording:
         require_unused(directory)
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                pass  # it can be written to
         except OSError as exc:
             raise ConfigurationError([_unusable(directory, exc)]) from exc
         logger.warning("exchanges with the REST API are recorded", extra={"fields": {"directory": str(directory)}})
@@ -66,8 +71,10 @@ class Recording:
             }
             digest = hashlib.sha256(f"{request.method} {path}?{query}".encode()).hexdigest()[:16]
             self._replace(f"{request.route.name}-{digest}.json", json.dumps(exchange, indent=1))
+        except OSError as exc:
+            logger.warning(_NOT_RECORDED, extra={"fields": {"reason": exc.strerror}})
         except Exception as exc:  # noqa: BLE001 - whatever a body holds, its call has its response
-            logger.warning("an exchange with the REST API was not recorded", exc_info=exc)
+            logger.warning(_NOT_RECORDED, exc_info=exc)
 
     def _target(self, request: RestRequest) -> str:
         """Return the path and the query string, with an invented id."""
@@ -92,7 +99,8 @@ class Recording:
         if not response.body:
             return {"body": None, "form": "empty"}
         try:
-            value = json.loads(response.body)
+            value = json.loads(response.body, parse_constant=_no_number)
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no JSON for the gateway, either
         except (ValueError, RecursionError):
             return {"body": None, "form": "no JSON"}
         return {"body": self.inventor.body(value, kind or "any"), "form": "JSON"}
@@ -100,8 +108,11 @@ class Recording:
     def _replace(self, name: str, text: str) -> None:
         """Write the file as a whole, so that no reader finds half of it."""
         unfinished = self._directory / f".{name}.{secrets.token_hex(4)}"
-        unfinished.write_text(text, encoding="ascii")
-        unfinished.replace(self._directory / name)
+        try:
+            unfinished.write_text(text, encoding="ascii")
+            unfinished.replace(self._directory / name)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 class Recorder:
@@ -121,6 +132,11 @@ class Recorder:
     async def aclose(self) -> None:
         """Close the transport that follows."""
         await self._following.aclose()
+
+
+def _no_number(name: str) -> float:
+    """Refuse ``NaN`` and ``Infinity``, which Python takes for JSON and nobody else does (RFC 8259, section 6)."""
+    raise ValueError(name)
 
 
 def _seconds(retry_after: str | None) -> int | None:
