@@ -13,7 +13,8 @@ from tests.execution.operations import operations
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 _METHODS = ["POST"] * 12 + ["GET"] * 5 + ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]
-_PATHS = ["/graphql"] * 15 + ["/graphql/", "/health", "/ready", "/metrics", "/graphiql/assets/x", "/", "//", "/GraphQL"]
+_PATHS = ["/graphql"] * 15 + ["/graphql/explain"] * 4
+_PATHS += ["/graphql/", "/health", "/ready", "/metrics", "/graphiql/assets/x", "/", "//", "/GraphQL"]
 _TOKENS = [
     "{", "}", "(", ")", "[", "]", "!", "$", "&", "...", ":", "=", "@", "|", ",", " ", "#", "\n", "query",
     "mutation",

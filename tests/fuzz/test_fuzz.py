@@ -59,6 +59,7 @@ class Target:
         self._log = log
         self.connections = 0
         self.statuses: dict[int, int] = {}
+        self.explained = 0
 
     def ask(self, request: Request) -> tuple[int, bytes, str]:
         """Send a request on the connection that is there; return the answer's status, body and media type."""
@@ -75,6 +76,7 @@ class Target:
             raise
         if response.will_close:
             self.close()
+        self.explained += response.status == 200 and request.target.startswith("/graphql/explain")
         self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
         return response.status, body, response.getheader("content-type", "")
 
@@ -121,3 +123,4 @@ def test_every_request_is_answered(target: Target) -> None:
     assert target.connections == 1, "none of them ended the connection"
     assert sum(target.statuses.values()) >= REQUESTS
     assert {200, 400, 404, 405, 406, 415} <= set(target.statuses), "the requests reach every part"
+    assert target.explained, "and some are explained"
