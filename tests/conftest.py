@@ -23,7 +23,6 @@ from tests.forkserver import ForkServer
 from tests.harness import NO_CERTIFICATES, Gateway, StartGateway, settings, with_account
 from tests.http1.raw_server import Authority
 from tests.programs import Program, Start, environment
-from tests.recording.notes import note
 from tests.selection import Selection
 
 # Property tests find wrong results. On a busy machine everything is slow, and that is no finding.
@@ -85,7 +84,6 @@ def start(servers: ExitStack, upstream: str) -> StartGateway:
         listener = bind(chosen.server.host, 0, option="port") if "host" in overrides else None
         url = servers.enter_context(BackgroundServer(gateway_config(app), listener=listener)).url
         client = httpx.Client(base_url=url, headers=headers, trust_env=False, verify=NO_CERTIFICATES, timeout=30)
-        client.event_hooks = {"request": [note]}
         return Gateway(servers.enter_context(client), url)
 
     return start_gateway

@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from tests.recording.corpus import Query, distinct_queries, generated, noted, shown
-from tests.recording.notes import NOTES
+from tests.recording.corpus import generated, shown
+from tests.recording.notes import FOLDER, read_notes
 from tests.recording.replaying import compare
+from tests.recording.selection import Sent, distinct_queries
 
 _MOST_SHOWN = 10
 
@@ -24,13 +24,19 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser("tests.recording", description=__doc__)
     parser.add_argument("--generated", type=int, default=300, metavar="N", help="so many generated queries (300)")
+    parser.add_argument("--marked", default="not slow", help="which of those tests: an expression for `pytest -m`")
     parser.add_argument("--suite", nargs="+", default=[], metavar="PATH", help="tests whose queries are taken as well")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sent = list(_sent(options.suite, Path(folder)))
-    queries = distinct_queries(chain(shown(), generated(options.generated), sent))
+    sent = _sent(options.suite, options.marked)
+    queries = distinct_queries(chain(shown(), generated(options.generated), sent.queries))
+    if options.suite:
+        _show(f"operations that tests sent: {len(sent.queries) + sent.left_out.total()}")
+        _show(f"by so many tests: {len(sent.tests)}, of so many files: {len(sent.files)}")
+        for reason, count in sent.left_out.most_common():
+            _show(f"left out, {reason}: {count}")
+        _show(f"queries that tests sent: {len(sent.queries)}, each once: {len(distinct_queries(sent.queries))}")
     report = compare(queries)
-    _show(f"queries: {report.queries}, of which the tests sent {_count(queries, sent)}")
+    _show(f"queries with those of the documentation and the generated ones: {report.queries}")
     _show(f"with errors: {report.with_errors}")
     _show(f"exchanges recorded: {report.exchanges}, of {report.calls} calls")
     _show(f"recordings until no two ids were alike: {report.tries}")
@@ -40,16 +46,14 @@ def main() -> int:
     return 1 if report.differences else 0
 
 
-def _sent(paths: list[str], folder: Path) -> Iterator[Query]:
-    """Run tests, and yield what they sent. Whether they succeed is another matter."""
-    if paths:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *paths]
-        subprocess.run(command, check=False, env={**os.environ, NOTES: str(folder)})  # noqa: S603 - our own tests
-    return noted(folder)
-
-
-def _count(queries: list[Query], sent: list[Query]) -> int:
-    return sum(query in sent for query in queries)
+def _sent(paths: list[str], marked: str) -> Sent:
+    """Run tests, and return what they sent. Whether they succeed is another matter."""
+    with tempfile.TemporaryDirectory() as folder:
+        if paths:
+            plugin = ["-p", "tests.recording.notes", "-n", str(os.cpu_count() or 1)]
+            command = [sys.executable, "-m", "pytest", "-q", *plugin, "-m", marked, *paths]
+            subprocess.run(command, check=False, env={**os.environ, FOLDER: folder})  # noqa: S603 - our own tests
+        return Sent.of(read_notes(Path(folder)))
 
 
 def _show(line: str) -> None:

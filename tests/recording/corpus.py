@@ -1,14 +1,8 @@
-"""The queries that are recorded and replayed.
+"""Queries that are recorded and replayed: those of the documentation, the demo and the routes, and generated ones."""
 
-They are those of the documentation, the demo and the routes, generated ones, and those that the tests send.
-"""
-
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 from hypothesis import HealthCheck, Phase, given, settings
 
 from gateway.compat.strawberry import graphql_schema
@@ -26,19 +20,6 @@ class Query(NamedTuple):
     document: str
     variables: dict[str, Any]
     name: str | None = None
-
-
-def noted(folder: Path) -> Iterator[Query]:
-    """Yield what the tests sent, as far as it is one operation in JSON."""
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_bytes().splitlines():
-            try:
-                body = json.loads(line)
-                query = Query(body["query"], body.get("variables") or {}, body.get("operationName"))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue  # a test of what is no operation
-            if isinstance(query.variables, dict):
-                yield query
 
 
 def shown() -> Iterator[Query]:
@@ -73,23 +54,3 @@ def generated(count: int) -> list[Query]:
 
     collect()
     return found
-
-
-def distinct_queries(given_queries: Iterator[Query]) -> list[Query]:
-    """Return each query once. What is no query, or cannot be parsed or written as JSON, is left out."""
-    found: dict[str, Query] = {}
-    for query in given_queries:
-        try:
-            key = json.dumps(query)
-            is_query = _runs_a_query(query)
-        except (GraphQLError, TypeError, ValueError, RecursionError):
-            continue
-        if is_query:
-            found.setdefault(key, query)
-    return list(found.values())
-
-
-def _runs_a_query(query: Query) -> bool:
-    nodes = [each for each in parse(query.document).definitions if isinstance(each, OperationDefinitionNode)]
-    chosen = [each for each in nodes if query.name is None or (each.name and each.name.value == query.name)]
-    return len(chosen) == 1 and chosen[0].operation is OperationType.QUERY

@@ -4,10 +4,11 @@ from itertools import chain
 
 import pytest
 
-from tests.recording.corpus import Query, distinct_queries, generated, shown
+from tests.recording.corpus import Query, generated, shown
 from tests.recording.equality import Answer, Equality
 from tests.recording.ids import ids_of, with_ids
 from tests.recording.replaying import FAULTS, compare
+from tests.recording.selection import distinct_queries
 
 OF_FAULTS = [
     Query(document, {"id": fault.match})
