@@ -5,10 +5,12 @@ import { readFileSync } from "node:fs";
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from "@apollo/client/core";
 import { Defer20220824Handler, GraphQL17Alpha9Handler } from "@apollo/client/incremental";
 import { BatchHttpLink } from "@apollo/client/link/batch-http";
+import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
 import { parse } from "graphql";
 import type { DocumentNode } from "graphql";
 import { Client as UrqlClient, fetchExchange } from "@urql/core";
+import { socketClient, urqlOverSocket } from "./sockets.js";
 
 const [url = "", authorization = "", batchingUrl = ""] = process.argv.slice(2);
 const headers = { authorization };
@@ -99,8 +101,10 @@ const errorsOf = (error: unknown): unknown[] => {
 };
 
 /** Operations as Apollo Client shows them. */
-function apollo(incrementalHandler: Handler): (document: DocumentNode) => Promise<Shown> {
-  const link = new HttpLink({ uri: url, headers });
+function apollo(
+  incrementalHandler: Handler,
+  link: ApolloLink = new HttpLink({ uri: url, headers }),
+): (document: DocumentNode) => Promise<Shown> {
   const client = new ApolloClient({ link, cache: new InMemoryCache(), incrementalHandler });
   return (document) =>
     new Promise((resolve) => {
@@ -113,15 +117,15 @@ function apollo(incrementalHandler: Handler): (document: DocumentNode) => Promis
 }
 
 /** The same as urql shows them. */
-function urql(document: DocumentNode): Promise<Shown> {
-  const client = new UrqlClient({ url, fetchOptions: { headers }, exchanges: [fetchExchange] });
-  const states: unknown[] = [];
-  return new Promise((resolve) => {
-    client.query(document, {}, { requestPolicy: "network-only" }).subscribe((result) => {
-      states.push(structuredClone(result.data));
-      if (!result.hasNext) resolve({ states, errors: errorsOf(result.error) });
+function urql(client: UrqlClient): (document: DocumentNode) => Promise<Shown> {
+  return (document) =>
+    new Promise((resolve) => {
+      const states: unknown[] = [];
+      client.query(document, {}, { requestPolicy: "network-only" }).subscribe((result) => {
+        states.push(structuredClone(result.data));
+        if (!result.hasNext) resolve({ states, errors: errorsOf(result.error) });
+      });
     });
-  });
 }
 
 /** What each operation comes to. */
@@ -135,12 +139,17 @@ async function all(show: (document: DocumentNode) => Promise<Shown>): Promise<Re
   return shown;
 }
 
+const newerForm = (): Handler => new GraphQL17Alpha9Handler() as unknown as Handler;
+const socket = socketClient(url, { authorization });
 console.log(
   JSON.stringify({
     persisted: await persisted(),
     batches: { refused: await batched(url), answered: await batched(batchingUrl) },
-    apollo: await all(apollo(new GraphQL17Alpha9Handler() as unknown as Handler)),
+    apollo: await all(apollo(newerForm())),
     "apollo, older form": await all(apollo(new Defer20220824Handler())),
-    urql: await all(urql),
+    urql: await all(urql(new UrqlClient({ url, fetchOptions: { headers }, exchanges: [fetchExchange] }))),
+    "apollo over websocket": await all(apollo(newerForm(), new GraphQLWsLink(socket))),
+    "urql over websocket": await all(urql(urqlOverSocket(url, socket))),
   }),
 );
+await socket.dispose();

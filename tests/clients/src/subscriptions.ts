@@ -2,7 +2,7 @@
 // subscriptions soon end, the REST API's, and the `Authorization` header to call all of them with.
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from "@apollo/client/core";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
-import { Client as UrqlClient, fetchExchange, subscriptionExchange } from "@urql/core";
+import { Client as UrqlClient, fetchExchange } from "@urql/core";
 import { print } from "graphql";
 import { createClient as createSseClient } from "graphql-sse";
 import { createClient as createSocketClient } from "graphql-ws";
@@ -10,6 +10,7 @@ import type { Client as SocketClient } from "graphql-ws";
 import WebSocket from "ws";
 import { TagsDocument, ThreadDocument } from "./generated.js";
 import type { TagsSubscription } from "./generated.js";
+import { socketClient, urqlOverSocket } from "./sockets.js";
 
 // urql aborts its request when the last subscriber is gone, and nobody waits for that.
 process.on("unhandledRejection", (reason) => {
@@ -52,14 +53,7 @@ function follow(subscribe: Subscribe, id: string): Promise<unknown> {
   });
 }
 
-function socketClient(of: string, payload: Record<string, unknown> = { authorization }): SocketClient {
-  return createSocketClient({
-    url: of.replace("http", "ws"),
-    webSocketImpl: WebSocket,
-    connectionParams: payload,
-    retryWait: () => Promise.resolve(),
-  });
-}
+const credentials = { authorization };
 
 function overSocket(client: SocketClient): Subscribe {
   return (id, next, fail) =>
@@ -99,32 +93,15 @@ function withUrql(client: UrqlClient): Subscribe {
   };
 }
 
-const urqlOverSocket = (client: SocketClient): UrqlClient =>
-  new UrqlClient({
-    url,
-    exchanges: [
-      subscriptionExchange({
-        forwardSubscription: ({ query = "", variables = {} }) => ({
-          subscribe: (sink) => ({
-            unsubscribe: client.subscribe(
-              { query, variables: variables as Record<string, unknown> },
-              sink as unknown as Parameters<SocketClient["subscribe"]>[1],
-            ),
-          }),
-        }),
-      }),
-    ],
-  });
-
 const CLIENTS: Record<string, Subscribe> = {
-  "graphql-ws": overSocket(socketClient(url)),
+  "graphql-ws": overSocket(socketClient(url, credentials)),
   "graphql-sse": overEvents(url),
   "apollo over multipart": withApollo(new HttpLink({ uri: url, headers })),
-  "apollo over websocket": withApollo(new GraphQLWsLink(socketClient(url))),
+  "apollo over websocket": withApollo(new GraphQLWsLink(socketClient(url, credentials))),
   "urql over sse": withUrql(
     new UrqlClient({ url, fetchOptions: { headers }, fetchSubscriptions: true, exchanges: [fetchExchange] }),
   ),
-  "urql over websocket": withUrql(urqlOverSocket(socketClient(url))),
+  "urql over websocket": withUrql(urqlOverSocket(url, socketClient(url, credentials))),
 };
 
 /** How often a client has to subscribe again by itself to see the change: its subscription ends again and again. */
@@ -174,13 +151,13 @@ async function unauthorized(): Promise<unknown> {
   return codes;
 }
 
-const socket = socketClient(url);
+const socket = socketClient(url, credentials);
 const names = Object.keys(CLIENTS);
 const followed = await Promise.all(names.map((name, index) => follow(CLIENTS[name] as Subscribe, `th-${200 + index}`)));
 const report = {
   followed: Object.fromEntries(names.map((name, index) => [name, followed[index]])),
   returned: {
-    "graphql-ws": await comesBack(overSocket(socketClient(shortLived)), "th-300"),
+    "graphql-ws": await comesBack(overSocket(socketClient(shortLived, credentials)), "th-300"),
     "graphql-sse": await comesBack(overEvents(shortLived), "th-301"),
   },
   single: await single(socket),
