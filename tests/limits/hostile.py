@@ -16,6 +16,9 @@ MEGABYTE = 1024 * 1024
 LARGEST = 4 * MEGABYTE - 4096
 """As large as a REST body may be by default, with a little room for what is around it."""
 
+_WEBHOOK = 256 * 1024 - 100
+"""As large as the body of a webhook may be, with the same room."""
+
 ALL_TEXTS = 10 * MEGABYTE - 4096
 """As large as all REST bodies of an operation may be, with the same room."""
 
@@ -77,6 +80,16 @@ FRAMES: dict[str, Callable[[], bytes]] = {
     "pings": lambda: (b"\x89" + _EMPTY) * MEGABYTE,
 }
 """The frames that a client without credentials sends on a WebSocket, by what they are."""
+
+
+WEBHOOK_AUTHORIZATION = "Bearer an-authorization-of-the-tests"
+
+WEBHOOKS: dict[str, Callable[[], bytes]] = {
+    "things without an id": lambda: b'{"data": %b}' % listed(b"{}", _WEBHOOK),
+    "one id many times": lambda: b'{"data": {"thread_ids": %b}}' % listed(b"1", _WEBHOOK),
+    "lists in lists": lambda: b'{"data": {"a": %b}}' % listed(b"[[]]", _WEBHOOK),
+}
+"""The bodies of webhooks, as large as one may be, by what is in them."""
 
 
 def send(url: str, data: bytes) -> None:

@@ -11,7 +11,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.limits.hostile import FRAMES, OPERATIONS, REQUESTS, Answer, HostileServer, Operation, send, send_frames
+from tests.limits.hostile import (
+    FRAMES,
+    OPERATIONS,
+    REQUESTS,
+    WEBHOOK_AUTHORIZATION,
+    WEBHOOKS,
+    Answer,
+    HostileServer,
+    Operation,
+    send,
+    send_frames,
+)
 from tests.limits.watch import Watch, slowness
 from tests.programs import MODULE, Program, free_port, serving
 
@@ -44,6 +55,12 @@ class Gateway:
                 pass
             return response.status
 
+    def notify(self, body: bytes) -> None:
+        """Send a webhook."""
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=60)) as connection:
+            connection.request("POST", "/webhooks/gochat", body, {"authorization": WEBHOOK_AUTHORIZATION})
+            assert connection.getresponse().status == 204
+
     def watch(self, happens: Callable[[], object]) -> tuple[float, float]:
         """Return for how many seconds others were blocked, and how many MB the process took more than usual."""
         with Watch(self.url, self.pid) as watch:
@@ -67,6 +84,7 @@ def gateway(
             "upstream_retries": 0,
             "breaker_min_volume": 1_000_000,
             "inbound_auth": "none",
+            "webhook_authorization": WEBHOOK_AUTHORIZATION,
             "port": free_port(),
             "plans": request.param == "plans",
             # The reference executor takes seconds for the default. The time of its slices does not depend on that.
@@ -101,6 +119,13 @@ def test_a_client_without_credentials(gateway: Gateway, kind: str) -> None:
 def test_a_websocket_without_credentials(gateway: Gateway, kind: str) -> None:
     frames = FRAMES[kind]()
     is_nobody_elses_problem(gateway, lambda: send_frames(gateway.url, frames))
+
+
+@pytest.mark.parametrize("gateway", ["plans"], indirect=True)
+@pytest.mark.parametrize("kind", WEBHOOKS)
+def test_a_webhook(gateway: Gateway, kind: str) -> None:
+    body = WEBHOOKS[kind]()
+    is_nobody_elses_problem(gateway, lambda: gateway.notify(body))
 
 
 @pytest.mark.parametrize("kind", OPERATIONS)

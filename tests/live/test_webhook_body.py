@@ -60,6 +60,7 @@ def test_other_plausible_shapes_are_read(data: Any, threads: tuple[str, ...]) ->
         {"thread_ids": [str(number) for number in range(MOST_IDS + 1)]},
         {"thread_ids": [str(number) for number in range(MOST_IDS + 1)], "customers": [WITHOUT_EXTERNAL_ID]},
         {"customers": [*({"external_id": f"e-{number}"} for number in range(MOST_IDS + 1)), WITHOUT_EXTERNAL_ID]},
+        *({"thread_ids": ["a"] * 1001}, [{"thread_id": "a"}] * 1001, {"thread_id": "a", "messages": ["m"] * 1000}),
         *({"messages": ["m"]}, {"threads": [{"uid": "b"}, "a"], "messages": ["m"]}),
     ],
 )
@@ -68,6 +69,10 @@ def test_where_an_id_is_missing_everything_counts_as_changed(data: Any) -> None:
     assert reading.event.everything
     assert reading.event.subjects == ()
     assert reading.unknown is not None
+
+
+def test_one_id_may_be_there_many_times() -> None:
+    assert read({"thread_ids": ["a"] * 999}).event.threads == ("a",)
 
 
 def test_a_customer_without_an_external_id_is_of_no_concern() -> None:

@@ -17,6 +17,9 @@ from gateway.schema.scalars import is_int64
 MOST_IDS = 100
 """The ids that one event may have. With more, everything counts as changed."""
 
+_MOST_PARTS = 1000
+"""How many objects and ids are looked at: a body can hold 87,000, for which nobody else should wait."""
+
 _LONGEST_ID = 256
 _LONGEST_TEXT = 100
 _NOT_JSON = ("not a JSON object",)
@@ -87,6 +90,7 @@ class _Ids:
         self.customers: dict[str, None] = {}
         self.is_complete = True
         self.without_external_id = 0
+        self._left = _MOST_PARTS
 
     @property
     def is_irrelevant(self) -> bool:
@@ -95,20 +99,30 @@ class _Ids:
 
     def read(self, data: Any) -> None:
         """Look for ids in the event's data, an object or a list of them."""
-        for part in data if isinstance(data, list) else [data]:
+        for part in self._each(data if isinstance(data, list) else [data]):
             if isinstance(part, dict):
                 self._read_object(part)
             else:
                 self.is_complete = False
 
+    def _each(self, parts: Iterable[Any]) -> Iterator[Any]:
+        """Yield what there is to look at, until something has no id: then the rest makes no difference."""
+        for part in parts:
+            self._left -= 1
+            if self._left < 0:
+                self.is_complete = False
+            if not self.is_complete:
+                return
+            yield part
+
     def _read_object(self, data: dict[str, Any]) -> None:
         if "thread_id" in data:
             self._thread(data["thread_id"])
-        for thread in (*_items(data, "thread"), *_items(data, "threads"), *_items(data, "thread_ids")):
+        for thread in self._each((*_items(data, "thread"), *_items(data, "threads"), *_items(data, "thread_ids"))):
             self._thread(_first(thread, "thread_id", "id") if isinstance(thread, dict) else thread)
-        for message in (*_items(data, "message"), *_items(data, "messages")):
+        for message in self._each((*_items(data, "message"), *_items(data, "messages"))):
             self._message(message, is_in_thread=bool(self.threads))
-        for customer in (*_items(data, "customer"), *_items(data, "customers")):
+        for customer in self._each((*_items(data, "customer"), *_items(data, "customers"))):
             self._customer(customer)
 
     def _message(self, message: Any, *, is_in_thread: bool) -> None:
