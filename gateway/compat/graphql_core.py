@@ -4,7 +4,7 @@ Plans and costs have to read an operation exactly as the reference executor does
 functions, although graphql-core calls them internal.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -29,6 +29,7 @@ from graphql import (
 )
 from graphql.execution import ExperimentalIncrementalExecutionResults, PendingResult, VariableValues
 from graphql.execution.collect_fields import (
+    DeferUsage,
     FieldDetailsList,
     FragmentDetails,
     GroupedFieldSet,
@@ -165,8 +166,8 @@ class CountingExecutor(IncrementalExecutor):
     """Counts the response while it is built, in the ``budget`` of the operation's context.
 
     A response that becomes too large ends the operation: the error passes the fields above, nullable or not. That one
-    method executes the fields of every object, another completes every leaf, and a third gets the error of every field
-    is not documented.
+    method executes the fields of every object, another those that an object defers, a third completes every leaf, and a
+    fourth gets the error of every field is not documented.
     """
 
     def execute_fields(
@@ -183,6 +184,24 @@ class CountingExecutor(IncrementalExecutor):
         if exceeded is not None and path is not None:
             raise exceeded
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+
+    def execute_collected_subfields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path,
+        grouped_field_set: GroupedFieldSet,
+        new_defer_usages: Sequence[DeferUsage],
+        position_context: Any,
+    ) -> AwaitableOrValue[dict[str, Any]]:
+        """Count what an object defers."""
+        if new_defer_usages:
+            exceeded = self.context_value.budget.add_parts(len(new_defer_usages))
+            if exceeded is not None:
+                raise exceeded
+        return super().execute_collected_subfields(
+            parent_type, source_value, path, grouped_field_set, new_defer_usages, position_context
+        )
 
     def complete_leaf_value(self, return_type: GraphQLLeafType, result: Any) -> Any:  # type: ignore[override]
         """Count the bytes of a leaf: a text has at least as many as it has characters."""

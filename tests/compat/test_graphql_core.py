@@ -136,9 +136,9 @@ def test_a_string_is_printed_in_its_one_canonical_form() -> None:
     assert canonical_string('a"\n\té') == r'"a\"\n\té"', "print_string does not print strings as before"
 
 
-async def incrementally(document: str, root: Any) -> Any:
+async def incrementally(document: str, root: Any, context: Any = None) -> Any:
     outcome = execute_incrementally(
-        build_schema(SDL + DEFER), parse(document), root_value=root, context_value=WithBudget(100)
+        build_schema(SDL + DEFER), parse(document), root_value=root, context_value=context or WithBudget(100)
     )
     return await outcome if isawaitable(outcome) else outcome
 
@@ -148,7 +148,9 @@ async def test_an_operation_is_executed_incrementally() -> None:
         return "n"
 
     root = {"thing": {"id": "1", "name": name}}
-    outcome = await incrementally("{ thing { id ... @defer { name } } }", root)
+    context = WithBudget(100)
+    outcome = await incrementally("{ thing { id ... @defer { name } } }", root, context)
+    assert context.budget.parts == 1, "execute_collected_subfields does not get what an object defers any more"
     assert isinstance(outcome, ExperimentalIncrementalExecutionResults), "@defer does not lead to incremental results"
     assert outcome.initial_result.data == {"thing": {"id": "1"}}
     (pending,) = outcome.initial_result.pending
@@ -222,7 +224,7 @@ class Counted:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.fields = self.bytes = self.errors = 0
+        self.fields = self.bytes = self.errors = self.parts = 0
 
     def add(self, fields: int, size: int) -> Exception | None:
         self.fields += fields
@@ -231,6 +233,10 @@ class Counted:
 
     def add_error(self) -> Exception | None:
         self.errors += 1
+        return self.add(0, 0)
+
+    def add_parts(self, count: int) -> Exception | None:
+        self.parts += count
         return self.add(0, 0)
 
 

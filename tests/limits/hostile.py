@@ -270,6 +270,17 @@ OPERATIONS: dict[str, Callable[[], Operation]] = {
     "a long alias": lambda: _thread(
         b'{"id": "x", "customers": %b}' % listed(b'{"id": "1"}', 200_000), f"customers {{ {'a' * 30_000}: id }}"
     ),
+    "deferred parts": lambda: _thread(
+        b'{"id": "x", "customers": %b}' % listed(b'{"id":"1","first_name":"a"}', 200_000),
+        "customers { id ... @defer { firstName } }",
+    ),
+    "as many deferred parts as there may be": lambda: _thread(
+        b'{"id": "x", "customers": %b}' % listed(b'{"id":"1","first_name":"a"}', 28 * 1_000),
+        "customers { id ... @defer { firstName } }",
+    ),
+    "streamed items": lambda: _thread(
+        b'{"id": "x", "customers": %b}' % listed(b'{"id":"1","first_name":"a"}', 100_000), "customers @stream { id }"
+    ),
     "entities that are none": lambda: Operation(
         "query ($a: [_Any!]!) {" + _aliases(20, "_entities(representations: $a) { __typename }") + "}",
         {"a": [{"__typename": "Thread", "id": 2**70}] * 2_000},

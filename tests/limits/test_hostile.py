@@ -34,6 +34,9 @@ TRIES = 4
 """The number of measurements: on a busy machine, at least one of them is undisturbed."""
 
 
+_HEADERS = {"content-type": "application/json", "accept": "multipart/mixed, application/json"}
+
+
 class Gateway:
     """A gateway in a process of its own, and the memory it took before anything hostile happened."""
 
@@ -49,7 +52,7 @@ class Gateway:
         """Send an operation, read the whole response, and return its status."""
         self.rest_api.answers.update({name: answer.content for name, answer in operation.answers.items()})
         with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=60)) as connection:
-            connection.request("POST", "/graphql", operation.body, {"content-type": "application/json"})
+            connection.request("POST", "/graphql", operation.body, _HEADERS)
             response = connection.getresponse()
             while response.read(1024 * 1024):
                 pass
@@ -86,6 +89,7 @@ def gateway(
             "inbound_auth": "none",
             "webhook_authorization": WEBHOOK_AUTHORIZATION,
             "port": free_port(),
+            "incremental": True,
             "plans": request.param == "plans",
             # The reference executor takes seconds for the default. The time of its slices does not depend on that.
             **({} if request.param == "plans" else {"max_response_fields": 20_000}),

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.sandbox import ABSENT, Fault, Sandbox
+from gateway.schema.resolvers.budget import MAX_PARTS
 from tests.harness import Gateway, StartGateway
 
 OLDER_FORM = "multipart/mixed;deferSpec=20220824, application/json"
@@ -361,3 +362,17 @@ def test_without_the_setting_the_schema_lacks_both_directives(start: StartGatewa
     response = start().http.post("/graphql", json={"query": DEFERRED}, headers=ACCEPTS_MULTIPART)
     assert response.json()["errors"][0]["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
     assert "@defer" in response.json()["errors"][0]["message"]
+
+
+def test_a_response_has_a_limited_number_of_deferred_parts(gateway: Gateway, sandbox: Sandbox) -> None:
+    """All are announced together, and nobody else is served meanwhile."""
+    document = '{ thread(id: "th-1") { customers { ... @defer { firstName } } } }'
+    customers = [{"id": "1", "first_name": "A"}] * MAX_PARTS
+    for more in ([], customers[:1]):
+        body = json.dumps({"id": "th-1", "customers": customers + more}).encode()
+        sandbox.faults.add(Fault("thread", body=body, times=1))
+    with parts_of(gateway, document) as parts:
+        assert applied(list(parts)) == {"thread": {"customers": [{"firstName": "A"}] * MAX_PARTS}}
+    refused = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART).json()
+    assert refused["data"] is None
+    assert refused["errors"][0]["extensions"]["code"] == "MAX_RESPONSE_LIMIT"

@@ -13,6 +13,9 @@ UNLIMITED = 2**62
 MAX_ERRORS = 1_000
 """How many errors a response may have. Each takes 2 KB while the response is built, and 25 microseconds at its end."""
 
+MAX_PARTS = 1_000
+"""How many times a response may defer something: once for each object with ``@defer``. All are announced together."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseLimits:
@@ -25,8 +28,8 @@ class ResponseLimits:
     def error(self) -> ResponseTooLarge:
         """The error of a larger response. It is the same whichever is exceeded first, which depends on the executor."""
         return ResponseTooLarge(
-            f"The response has more than {self.fields} fields, {self.bytes} bytes or {MAX_ERRORS} errors; "
-            "request less in one operation."
+            f"The response has more than {self.fields} fields, {self.bytes} bytes, {MAX_ERRORS} errors or {MAX_PARTS} "
+            "deferred parts; request less in one operation."
         )
 
 
@@ -42,6 +45,7 @@ class Budget:
     bytes: int = 0
     """At most as many as the response will have."""
     errors: int = 0
+    parts: int = 0
     exceeded: ResponseTooLarge | None = None
 
     def add(self, fields: int, size: int) -> ResponseTooLarge | None:
@@ -55,10 +59,18 @@ class Budget:
         self.errors += 1
         return self._check()
 
+    def add_parts(self, count: int) -> ResponseTooLarge | None:
+        """Count deferred parts; return the error if the response has become too large."""
+        self.parts += count
+        return self._check()
+
     def _check(self) -> ResponseTooLarge | None:
         limits = self.limits
         if self.exceeded is None and (
-            self.fields > limits.fields or self.bytes > limits.bytes or self.errors > MAX_ERRORS
+            self.fields > limits.fields
+            or self.bytes > limits.bytes
+            or self.errors > MAX_ERRORS
+            or self.parts > MAX_PARTS
         ):
             self.exceeded = limits.error
         return self.exceeded
