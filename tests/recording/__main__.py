@@ -6,16 +6,12 @@ the recording is another one.
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
 from itertools import chain
-from pathlib import Path
 
 from tests.recording.corpus import generated, shown
-from tests.recording.notes import FOLDER, read_notes
 from tests.recording.replaying import compare
-from tests.recording.selection import Sent, distinct_queries
+from tests.recording.selection import Sent, distinct_queries, sent_by
 
 _MOST_SHOWN = 10
 
@@ -27,7 +23,7 @@ def main() -> int:
     parser.add_argument("--marked", default="not slow", help="which of those tests: an expression for `pytest -m`")
     parser.add_argument("--suite", nargs="+", default=[], metavar="PATH", help="tests whose queries are taken as well")
     options = parser.parse_args()
-    sent = _sent(options.suite, options.marked)
+    sent = sent_by(options.suite, options.marked, os.cpu_count() or 1) if options.suite else Sent()
     queries = distinct_queries(chain(shown(), generated(options.generated), sent.queries))
     if options.suite:
         _show(f"operations that tests sent: {len(sent.queries) + sent.left_out.total()}")
@@ -46,18 +42,8 @@ def main() -> int:
     return 1 if report.differences else 0
 
 
-def _sent(paths: list[str], marked: str) -> Sent:
-    """Run tests, and return what they sent. Whether they succeed is another matter."""
-    with tempfile.TemporaryDirectory() as folder:
-        if paths:
-            plugin = ["-p", "tests.recording.notes", "-n", str(os.cpu_count() or 1)]
-            command = [sys.executable, "-m", "pytest", "-q", *plugin, "-m", marked, *paths]
-            subprocess.run(command, check=False, env={**os.environ, FOLDER: folder})  # noqa: S603 - our own tests
-        return Sent.of(read_notes(Path(folder)))
-
-
 def _show(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the command's output
+    print(line.encode(errors="backslashreplace").decode(), flush=True)  # noqa: T201 - the output of the command
 
 
 if __name__ == "__main__":

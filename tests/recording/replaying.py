@@ -124,7 +124,8 @@ def _learn(client: httpx.Client, directory: Path, queries: Sequence[Query]) -> d
 
 def _ask(client: httpx.Client, query: Query) -> Answer:
     body = {"query": query.document, "variables": query.variables, "operationName": query.name}
-    response = client.post("/graphql", json=body)
+    content = json.dumps(body)  # httpx would encode it as UTF-8, which a lone surrogate cannot be
+    response = client.post("/graphql", content=content, headers={"content-type": "application/json"})
     return Answer(response.status_code, response.json())
 
 

@@ -1,16 +1,22 @@
 """Which of the operations that tests send are recorded and replayed, and why the others are not."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
+from tests.docs.page import ROOT
 from tests.recording.corpus import Query
 from tests.recording.ids import ids_of
-from tests.recording.notes import Note
+from tests.recording.notes import FOLDER, Note, read_notes
 
 _HASHED = ("extensions", "documentId")
 _OPERATION = "subscribe"
@@ -43,6 +49,15 @@ class Sent:
     def files(self) -> set[str]:
         """The files of the tests."""
         return {test.partition("::")[0] for test in self.tests}
+
+
+def sent_by(paths: Sequence[str], marked: str = "not slow", processes: int = 0) -> Sent:
+    """Run the tests at these paths, and return what they sent. Whether they succeed is another matter."""
+    with tempfile.TemporaryDirectory() as folder:
+        plugin = ["-p", "tests.recording.notes", "-p", "no:cacheprovider", "-n", str(processes)]
+        command = [sys.executable, "-m", "pytest", "-q", *plugin, "-m", marked, *paths]
+        subprocess.run(command, check=False, env={**os.environ, FOLDER: folder}, cwd=ROOT)  # noqa: S603 - our own tests
+        return Sent.of(read_notes(Path(folder)))
 
 
 def distinct_queries(queries: Iterable[Query]) -> list[Query]:

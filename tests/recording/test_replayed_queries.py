@@ -1,5 +1,6 @@
 """Queries of all kinds are answered from a recording as they were answered from the REST API."""
 
+from collections import Counter
 from itertools import chain
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from tests.recording.corpus import Query, generated, shown
 from tests.recording.equality import Answer, Equality
 from tests.recording.ids import ids_of, with_ids
+from tests.recording.notes import Note
 from tests.recording.replaying import FAULTS, compare
-from tests.recording.selection import distinct_queries
+from tests.recording.selection import Sent, distinct_queries, sent_by
 
 OF_FAULTS = [
     Query(document, {"id": fault.match})
@@ -22,12 +24,48 @@ OF_FAULTS = [
 
 @pytest.mark.slow  # it asks some hundreds of times
 def test_queries_of_all_kinds_are_answered_from_a_recording_as_before() -> None:
-    """`uv run python -m tests.recording` does this with as many queries as it is told."""
-    report = compare([*OF_FAULTS, *distinct_queries(chain(shown(), generated(60)))])
+    """`uv run python -m tests.recording --suite tests` does this with everything that the tests send."""
+    sent = sent_by(["tests/test_thread.py", "tests/web/test_batching.py"])
+    assert sent.files == {"tests/test_thread.py", "tests/web/test_batching.py"}
+    assert len(distinct_queries(sent.queries)) > 10
+    report = compare([*OF_FAULTS, *distinct_queries(chain(shown(), generated(30), sent.queries))])
     assert report.differences == []
-    assert report.queries > 80
+    assert report.queries > 70
     assert report.with_errors > 10
     assert report.exchanges > 40
+
+
+PAYLOAD = (
+    '{"query": "query A { thread(id: 1) { id } } query B { __typename }", "operationName": "A", "variables": null}'
+)
+SENT = {
+    "[]": [],
+    PAYLOAD: [None],
+    f"[{PAYLOAD}, {PAYLOAD}, 7]": [None, None, "JSON without a document"],
+    '{"type": "connection_init"}': [],
+    f'{{"type": "subscribe", "id": "1", "payload": {PAYLOAD}}}': [None],
+    '{"query": "query ($a: ID!) { thread(id: $a) { id } }", "variables": "{\\"a\\": 1}"}': [None],
+    '{"query": "mutation { createChatToken(input: {}) { token } }"}': ["mutation"],
+    '{"query": "subscription { threadUpdated(id: 1) { id } }"}': ["subscription"],
+    '{"query": "{"}': ["document with a syntax error"],
+    PAYLOAD.replace('"A"', '"C"'): ["document without the operation, or with several"],
+    PAYLOAD.replace('"A"', "null"): ["document without the operation, or with several"],
+    PAYLOAD.replace("null", "[]"): ["JSON with members of other types"],
+    '{"extensions": {"persistedQuery": {}}}': ["hash or id of a document"],
+    '{"documentId": "x"}': ["hash or id of a document"],
+    "--x\r\n": ["form"],
+    "{": ["body that is no JSON"],
+    None: ["body of more than a million characters"],
+}
+
+
+@pytest.mark.parametrize(("text", "reasons"), SENT.items(), ids=[str(each)[:30] for each in SENT])
+def test_what_is_not_recorded_is_counted_with_its_reason(text: str | None, reasons: list[str | None]) -> None:
+    sent = Sent.of([Note("tests/a/test_b.py::test_c[d] (call)", text)])
+    assert len(sent.queries) == reasons.count(None)
+    assert sent.left_out == Counter(each for each in reasons if each)
+    assert sent.tests == ({"tests/a/test_b.py::test_c[d]"} if reasons else set())
+    assert sent.files == ({"tests/a/test_b.py"} if reasons else set())
 
 
 def test_ids_are_renamed_wherever_a_caller_names_them() -> None:
