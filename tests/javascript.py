@@ -58,19 +58,28 @@ class Project:
         assert process.stdout is not None
         # A program blocks when its output is not read.
         rest = threading.Thread(target=_drain, args=[process.stdout])
-        end = threading.Timer(_TIMEOUT_SECONDS, process.kill)
-        end.start()
         with process:
             try:
-                said = _line_with(until, process.stdout)
+                with _killed_if_late(process):
+                    said = _line_with(until, process.stdout)
                 rest.start()
-                yield said
+                yield said  # for as long as the tests of a module take, also on a busy machine
             finally:
                 process.terminate()
-                if rest.is_alive():
-                    rest.join()  # before its file is closed
-                process.wait()
-                end.cancel()
+                with _killed_if_late(process):
+                    if rest.is_alive():
+                        rest.join()  # before its file is closed
+                    process.wait()
+
+
+@contextmanager
+def _killed_if_late(process: subprocess.Popen[str]) -> Iterator[None]:
+    end = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+    end.start()
+    try:
+        yield
+    finally:
+        end.cancel()
 
 
 def _line_with(text: str, lines: Iterable[str]) -> str:
