@@ -48,6 +48,11 @@ def test_an_invalid_setting_is_named(overrides: dict[str, Any], said: str) -> No
     assert said in problems(**overrides)
 
 
+@pytest.mark.parametrize("url", ["https://issuer.example/keys", "http://127.0.0.1/keys", "http://[::1]:8080/keys"])
+def test_keys_come_over_tls_or_from_this_machine(url: str) -> None:
+    build_authenticator(settings(**{**TOKENS, "jwt_jwks_url": url}))
+
+
 def test_service_mode_needs_a_setting_for_inbound_authentication() -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH is not set"):
         serve(settings(**{**SERVICE, "inbound_auth": None}), {})

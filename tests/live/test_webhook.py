@@ -213,6 +213,12 @@ def test_the_last_thousand_events_that_were_not_understood_are_kept(start: Start
         assert b"data.last" in client.lrange(name, 0, 0)[0]
 
 
+OUTCOMES = [
+    *(("taken", 1), ("duplicate", 1), ("unknown", 1)),
+    *(("method", 1), ("network", 0), ("authorization", 2), ("too large", 1), ("rate", 0), ("bus", 0)),
+]
+
+
 def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
     chosen = settings(**{"upstream_url": upstream, **SERVICE, "webhook_authorization": SECRET, "metrics_port": 0})
     app = create_app(chosen)
@@ -221,8 +227,11 @@ def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
         for authorization, body in ((SECRET, event({"thread_id": "a"}, event_id="1")), ("wrong", {})):
             for _ in range(2):
                 post(gateway, body, authorization)
+        for body in ({}, event({"thread_id": "a", "comment": "x" * 256 * 1024})):
+            post(gateway, body)
+        http.get(PATH, headers={"authorization": SECRET})
     text = generate_latest(app.state.metrics.registry).decode()
-    for outcome, number in (("taken", 1), ("duplicate", 1), ("authorization", 2), ("bus", 0)):
+    for outcome, number in OUTCOMES:
         assert f'gochat_gateway_webhooks_total{{outcome="{outcome}"}} {number}.0' in text
-    assert "gochat_gateway_events_applied_total 1.0" in text
+    assert "gochat_gateway_events_applied_total 2.0" in text
     assert 'gochat_gateway_event_gaps_total{reason="redis"} 0.0' in text

@@ -35,6 +35,7 @@ def parts_of(
         assert response.headers["content-type"] == 'multipart/mixed; boundary="-"'
         assert response.headers["cache-control"] == "no-store"
         assert response.headers["vary"] == "accept"
+        assert response.headers["x-accel-buffering"] == "no"
         assert "x-request-id" in response.headers
         yield _parts(response)
 

@@ -40,6 +40,7 @@ def test_a_client_that_hangs_up_does_not_cancel_its_write(
     assert (call.status, call.cancelled) == (204, False)
     lines = [vars(record)["fields"] for record in caplog.records if record.message == "write without client"]
     assert [(line["mutation"], line["outcome"]) for line in lines] == [("createMessage", "APPLIED")]
+    assert lines[0]["requestId"]
 
 
 def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sandbox: Sandbox) -> None:
