@@ -10,22 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.live.proofs import fan_out, freshness, idle, soak
+from tests.programs import MODULE, Program, Start
 
-Run = Callable[[argparse.Namespace, Path], list[str]]
+Run = Callable[[argparse.Namespace, Start], list[str]]
 
 
-def _freshness(options: argparse.Namespace, folder: Path) -> list[str]:
-    report = freshness.prove(options.tries, options.restart_every, folder)
+def _freshness(options: argparse.Namespace, begin: Start) -> list[str]:
+    report = freshness.prove(options.tries, options.restart_every, begin)
     _show(report)
     return report.older
 
 
-def _fan_out(options: argparse.Namespace, folder: Path) -> list[str]:
+def _fan_out(options: argparse.Namespace, begin: Start) -> list[str]:
     report = fan_out.measure(
         options.subscribers,
         options.credentials,
         options.events,
-        folder,
+        begin,
         stalled=options.stalled,
         size=options.size,
     )
@@ -33,17 +34,17 @@ def _fan_out(options: argparse.Namespace, folder: Path) -> list[str]:
     return report.broken()
 
 
-def _idle(options: argparse.Namespace, folder: Path) -> list[str]:
+def _idle(options: argparse.Namespace, begin: Start) -> list[str]:
     most = idle.most_sockets()
     if options.sockets > most:
         _show(f"the limit of open files allows {most} sockets: see `ulimit -Hn`")
-    report = idle.measure(min(options.sockets, most), options.threads, folder)
+    report = idle.measure(min(options.sockets, most), options.threads, begin)
     _show(report)
     return [f"{report.lost} sockets were lost"] if report.lost else []
 
 
-def _soak(options: argparse.Namespace, folder: Path) -> list[str]:
-    report = soak.soak(options.minutes, folder)
+def _soak(options: argparse.Namespace, begin: Start) -> list[str]:
+    report = soak.soak(options.minutes, begin)
     _show(report)
     return report.broken
 
@@ -78,7 +79,12 @@ def main() -> None:
     long.add_argument("--minutes", type=float, default=1.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        broken: list[str] = options.run(options, Path(folder))
+
+        def begin(*arguments: str, **settings: str) -> Program:
+            variables = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
+            return Program.start((*MODULE, *arguments), Path(folder), variables)
+
+        broken: list[str] = options.run(options, begin)
     for line in broken:
         _show(line)
     sys.exit(1 if broken else 0)

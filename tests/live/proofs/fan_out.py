@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import quantiles
 
 import httpx
@@ -19,7 +18,7 @@ from gateway.sandbox import PASSWORD, Accounts, BackgroundServer, Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE
 from tests.live.proofs.gateways import SECRET, basic, gateway, processor_time, url_of, webhook_body
 from tests.live.proofs.streams import Stream, Watch, any_result, watch
-from tests.programs import Program
+from tests.programs import Program, Start
 
 SUBSCRIPTION = 'subscription { threadUpdated(id: "t") { id status tags lastMessage { content } } }'
 OPEN_AT_ONCE = 50
@@ -77,7 +76,7 @@ class Report:
 
 
 def measure(
-    subscribers: int, credentials: int, events: int, folder: Path, *, stalled: int = 0, size: int = 0
+    subscribers: int, credentials: int, events: int, begin: Start, *, stalled: int = 0, size: int = 0
 ) -> Report:
     """Send that many events to that many subscribers, some of whom take nothing.
 
@@ -93,7 +92,7 @@ def measure(
     chosen["upstream_max_concurrency"] = str(2 * MOST_READS)
     with ExitStack() as stack:
         chosen["upstream_url"] = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
-        program = stack.enter_context(gateway(folder, chosen))
+        program = stack.enter_context(gateway(begin, chosen))
         measurement = _Measurement(
             sandbox, program, url_of(program), users, Report(subscribers, credentials, stalled, size)
         )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -20,6 +19,7 @@ from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from tests.harness import NO_CERTIFICATES, SERVICE
 from tests.live.proofs.gateways import SECRET, gateway, url_of, webhook_body
 from tests.live.proofs.streams import Stream, Watch, any_result, watch
+from tests.programs import Start
 from tests.upstream.redis_server import RedisServer
 
 GRACE_SECONDS = 0.25
@@ -55,7 +55,7 @@ class Report:
         )
 
 
-def prove(tries: int, restart_every: int, folder: Path) -> Report:
+def prove(tries: int, restart_every: int, begin: Start) -> Report:
     """Make that many tries, and restart Redis in every so many of them."""
     sandbox = Sandbox()
     with ExitStack() as stack:
@@ -63,7 +63,7 @@ def prove(tries: int, restart_every: int, folder: Path) -> Report:
         redis = stack.enter_context(RedisServer())
         shared = {"cache_url": redis.url, "cache_secret": "sixteen or more letters", "cache_ttl_thread": "600"}
         chosen = {**SERVICE, **shared, "upstream_url": upstream, "workers": str(WORKERS)}
-        gateways = [stack.enter_context(gateway(folder, chosen)) for _ in range(2)]
+        gateways = [stack.enter_context(gateway(begin, chosen)) for _ in range(2)]
         urls = [url_of(each) for each in gateways]
         return asyncio.run(_Proof(sandbox, redis, urls).run(tries, restart_every))
 

@@ -12,18 +12,17 @@ import httpx
 
 from gateway.sandbox import PASSWORD
 from tests.harness import NO_CERTIFICATES
-from tests.programs import MODULE, Program, workers
+from tests.programs import Program, Start, workers
 
 SECRET = "Bearer of the webhook"
 START_SECONDS = 120
 
 
 @contextmanager
-def gateway(folder: Path, chosen: dict[str, str]) -> Iterator[Program]:
+def gateway(begin: Start, chosen: dict[str, str]) -> Iterator[Program]:
     """Start a gateway with these settings, with a webhook, and kill it in the end."""
     own = {"webhook_authorization": SECRET, "log_level": "info", **chosen}
-    variables = {f"GATEWAY_{name.upper()}": value for name, value in own.items()}
-    program = Program.start((*MODULE, "serve", "--port", "0"), folder, variables)
+    program = begin("serve", "--port", "0", **own)
     try:
         yield program
     finally:

@@ -5,13 +5,12 @@ import resource
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from gateway.sandbox import BackgroundServer, Sandbox, sandbox_config
 from tests.harness import SERVICE
 from tests.live.proofs.gateways import gateway, memory, processor_time, url_of
 from tests.live.proofs.streams import SocketStream, Watch, any_result, watch
-from tests.programs import Program
+from tests.programs import Program, Start
 
 SUBSCRIPTION = "subscription ($id: ID!) { threadUpdated(id: $id) { id status lastMessage { content } } }"
 OPEN_AT_ONCE = 50
@@ -53,14 +52,14 @@ def most_sockets() -> int:
     return hard - FILES_OF_A_PROCESS
 
 
-def measure(sockets: int, threads: int, folder: Path, *, heartbeat: float = 12.0) -> Report:
+def measure(sockets: int, threads: int, begin: Start, *, heartbeat: float = 12.0) -> Report:
     """Open that many sockets, whose subscriptions watch so many threads; ``heartbeat`` is in seconds."""
     sandbox = Sandbox()
     chosen = {**SERVICE, "max_subscriptions_per_caller": str(sockets), "heartbeat": str(heartbeat)}
     chosen |= {"max_subscriptions": str(sockets), "subscription_max_lifetime": "86400"}
     with ExitStack() as stack:
         chosen["upstream_url"] = stack.enter_context(BackgroundServer(sandbox_config(sandbox.app))).url
-        program = stack.enter_context(gateway(folder, chosen))
+        program = stack.enter_context(gateway(begin, chosen))
         url = url_of(program)
         for number in range(threads):
             sandbox.store.put_thread({"id": f"t{number}", "status": "Open"})

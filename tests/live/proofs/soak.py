@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 import httpx
@@ -25,7 +24,7 @@ from gateway.sandbox import PASSWORD, Accounts, BackgroundServer, Sandbox, Targe
 from tests.harness import NO_CERTIFICATES
 from tests.live.proofs.gateways import SECRET, basic, gateway, memory, url_of
 from tests.live.proofs.streams import LOST, EventStream, SocketStream, Stream, Watch, any_result, connected
-from tests.programs import Program, free_port, workers
+from tests.programs import Program, Start, free_port, workers
 from tests.upstream.redis_server import RedisServer
 
 CALLERS = tuple(f"caller-{number}@sandbox.example" for number in range(1, 6))
@@ -86,7 +85,7 @@ class Report:
         )
 
 
-def soak(minutes: float, folder: Path, seed: int = 1) -> Report:
+def soak(minutes: float, begin: Start, seed: int = 1) -> Report:
     """Run for that long; the same seed draws the same troubles."""
     sandbox = Sandbox(accounts=Accounts(dict.fromkeys(CALLERS, PASSWORD)), echo_caller=True)
     for ident in THREADS:
@@ -98,7 +97,7 @@ def soak(minutes: float, folder: Path, seed: int = 1) -> Report:
         for _ in range(2):
             port = free_port()
             chosen = {**_SETTINGS, "upstream_url": upstream, "cache_url": redis.url, "metrics_port": str(port)}
-            places.append((stack.enter_context(gateway(folder, chosen)), port))
+            places.append((stack.enter_context(gateway(begin, chosen)), port))
         gateways = [Gateway(program, url_of(program), port) for program, port in places]
         report = asyncio.run(_run(sandbox, redis, gateways, random.Random(seed), minutes * 60))  # noqa: S311 - repeatable
         sandbox.webhooks.send_to(None)
