@@ -20,6 +20,9 @@ pytestmark = pytest.mark.slow
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "graphiql.png"
 """The README's picture. It is written if the environment variable ``WRITE_PICTURE`` is set."""
 
+TRANSFERRED = "performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0)"
+"""The number of bytes that the page has loaded."""
+
 
 @pytest.fixture
 def gateway(start: StartGateway) -> Gateway:
@@ -32,26 +35,23 @@ def test_the_page_opens_in_both_schemes_and_runs_its_query(gateway: Gateway, ope
     page.run()
     page.wait_for_result('"subject"', '"attachmentMovements"')
     page.screenshot(f"query-{scheme}")
+    assert 500_000 < page.tab.evaluate(TRANSFERRED) < 1_600_000, "a first visit loads little"
     background = page.tab.evaluate("getComputedStyle(document.querySelector('.graphiql-container')).backgroundColor")
     lightness = sum(int(each) for each in re.findall(r"\d+", background)[:3]) / 3
     assert (lightness < 100) is (scheme == "dark"), background
 
 
-def test_a_field_is_completed_with_the_keyboard(gateway: Gateway, open_page: OpenPage) -> None:
+def test_the_editor_completes_and_checks_fields_and_the_schema_is_browsed(
+    gateway: Gateway, open_page: OpenPage
+) -> None:
+    """One page, since a page takes seconds to load."""
     page = open_page(gateway)
     page.wait_for_schema()
-    page.write('{ thread(id: "th-1") { statu')
-    page.tab.wait_for_selector(".suggest-widget.visible .monaco-list-row.focused")
-    page.screenshot("completion")
-    page.tab.keyboard.press("Enter")
-    page.tab.wait_for_function("() => !document.querySelector('.suggest-widget.visible')")
-    assert "status" in page.query()
-    page.run()
-    page.wait_for_result('"status": "Open"')
+    page.tab.get_by_label("Show GraphiQL Explorer").click()
+    page.tab.locator(".graphiql-explorer-root").get_by_text("messageCount", exact=True).first.click()
+    page.screenshot("explorer")
+    assert "messageCount" in page.query()
 
-
-def test_the_docs_link_the_types(gateway: Gateway, open_page: OpenPage) -> None:
-    page = open_page(gateway)
     page.tab.get_by_label("Show Documentation Explorer").click()
     docs = page.tab.locator(".graphiql-plugin")
     for name in ("Query", "Thread", "MessageConnection"):
@@ -60,15 +60,20 @@ def test_the_docs_link_the_types(gateway: Gateway, open_page: OpenPage) -> None:
     docs.get_by_text("totalCount").first.wait_for()
     page.screenshot("docs")
 
-
-def test_a_broken_query_shows_its_error(gateway: Gateway, open_page: OpenPage) -> None:
-    page = open_page(gateway)
-    page.wait_for_schema()
     page.write("{ nothingOfThatName }")
     page.tab.wait_for_selector(".graphiql-query-editor .squiggly-error")
     page.run()
     page.wait_for_result("GRAPHQL_VALIDATION_FAILED", "nothingOfThatName")
     page.screenshot("broken-query")
+
+    page.write('{ thread(id: "th-1") { statu')
+    page.tab.wait_for_selector(".suggest-widget.visible .monaco-list-row.focused")
+    page.screenshot("completion")
+    page.tab.keyboard.press("Enter")
+    page.tab.wait_for_function("() => !document.querySelector('.suggest-widget.visible')")
+    assert "status" in page.query()
+    page.run()
+    page.wait_for_result('"status": "Open"')
 
 
 def test_a_subscription_shows_each_state_until_it_is_stopped(
@@ -85,14 +90,6 @@ def test_a_subscription_shows_each_state_until_it_is_stopped(
     page.screenshot("subscription")
     page.tab.get_by_label("Stop query").click()
     page.tab.get_by_label("Execute query").wait_for()
-
-
-def test_the_explorer_has_the_schemas_fields(gateway: Gateway, open_page: OpenPage) -> None:
-    page = open_page(gateway)
-    page.tab.get_by_label("Show GraphiQL Explorer").click()
-    page.tab.locator(".graphiql-explorer-root").get_by_text("messageCount", exact=True).first.click()
-    page.screenshot("explorer")
-    assert "messageCount" in page.query()
 
 
 def test_a_caller_enters_a_token(start: StartGateway, open_page: OpenPage) -> None:
@@ -155,24 +152,18 @@ def test_the_picture_shows_a_query_its_answer_and_its_calls(gateway: Gateway, op
 SHARED = "query Shared($id: ID!) { thread(id: $id) { status } }"
 
 
-def test_a_link_opens_its_operation_without_running_it(gateway: Gateway, sandbox: Sandbox, open_page: OpenPage) -> None:
-    page = open_page(gateway)
-    page.open("/graphql?" + urlencode({"query": SHARED, "variables": '{"id": "th-1"}'}))
+def test_a_link_opens_its_operation_without_running_it_and_it_is_copied_as_a_command_and_as_a_test(
+    gateway: Gateway, sandbox: Sandbox, open_page: OpenPage, tmp_path: Path
+) -> None:
+    variables = '{"id": "th-1\'\\""}'
+    sandbox.store.put_thread({**json.loads(variables), "status": "Open"})
+    link = "/graphql?" + urlencode({"query": SHARED, "variables": variables})
+    page = open_page(gateway, permissions=["clipboard-read", "clipboard-write"])
+    page.open(link)
     page.tab.wait_for_function("() => document.querySelector('.graphiql-query-editor').innerText.includes('Shared')")
     assert sandbox.count("thread") == 0
     page.run()
     page.wait_for_result('"status": "Open"')
-    page.open("/")
-    page.tab.wait_for_url("**/graphql")
-
-
-def test_an_operation_is_copied_as_a_command_and_as_a_test(
-    gateway: Gateway, open_page: OpenPage, tmp_path: Path
-) -> None:
-    page = open_page(gateway, permissions=["clipboard-read", "clipboard-write"])
-    variables = '{"id": "th-1\'\\""}'
-    page.open("/graphql?" + urlencode({"query": SHARED, "variables": variables}))
-    page.tab.wait_for_function("() => document.querySelector('.graphiql-query-editor').innerText.includes('Shared')")
     page.tab.get_by_label("Copy as curl").click()
     command = str(page.tab.evaluate("navigator.clipboard.readText()"))
     (body,) = re.findall(r"-d (.*)\n$", command)
@@ -194,13 +185,5 @@ def test_an_operation_is_copied_as_a_command_and_as_a_test(
         str(test),
     ]
     assert subprocess.run(command_line, capture_output=True, check=False, cwd=tmp_path).returncode == 0  # noqa: S603 - our own
-
-
-def test_a_first_visit_loads_little(gateway: Gateway, open_page: OpenPage) -> None:
-    page = open_page(gateway)
-    page.run()
-    page.wait_for_result('"subject"')
-    size = page.tab.evaluate(
-        "() => performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0)"
-    )
-    assert 500_000 < size < 1_600_000
+    page.open("/")
+    page.tab.wait_for_url("**/graphql")
