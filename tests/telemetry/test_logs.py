@@ -100,7 +100,7 @@ def test_of_a_traceback_the_end_is_kept() -> None:
     assert line["cut"].keys() == {"exception"}
 
 
-@settings(max_examples=PROPERTY_CASES // 20, deadline=None, phases=[Phase.generate])
+@settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.generate])
 @given(fields=some.dictionaries(some.text(min_size=1, max_size=12), VALUES, max_size=80))
 def test_any_line_is_short_and_complete(fields: dict[str, Any]) -> None:
     for formatter in (JsonFormatter(), TextFormatter(colour=True)):
