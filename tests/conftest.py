@@ -1,8 +1,9 @@
 """Fixtures for all tests: a gateway in front of a sandbox, both on real sockets, and the command line's programs."""
 
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,12 @@ from tests.forkserver import ForkServer
 from tests.harness import NO_CERTIFICATES, Gateway, StartGateway, settings, with_account
 from tests.http1.raw_server import Authority
 from tests.programs import Program, Start, environment
-from tests.selection import Selection
+from tests.selection import PROPERTY_CASES, Selection
 
 # Property tests find wrong results. On a busy machine everything is slow, and that is no finding.
 hypothesis.settings.register_profile(
     "any machine",
+    max_examples=PROPERTY_CASES,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
 )
@@ -40,6 +42,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     selection = Selection(config)
     selection.use_all_cores()
     config.pluginmanager.register(selection)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector pass over what is imported and collected: it lives to the end, and is large."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
