@@ -105,10 +105,10 @@ class OpenTelemetryOperation:
         self._span = span
 
     @property
-    def ids(self) -> Mapping[str, str]:
-        """Return ``traceId`` and ``spanId``."""
+    def ids(self) -> tuple[str, str]:
+        """Return the ids of the trace and of the span."""
         context = self._span.get_span_context()
-        return {"traceId": format_trace_id(context.trace_id), "spanId": format_span_id(context.span_id)}
+        return format_trace_id(context.trace_id), format_span_id(context.span_id)
 
     def record(self, facts: OperationFacts) -> None:
         """Record the operation. Its status is an error for failures of the gateway or the REST API, not of clients."""

@@ -22,8 +22,8 @@ class OperationSpan(Protocol):
     """The span of one operation."""
 
     @property
-    def ids(self) -> Mapping[str, str]:
-        """``traceId`` and ``spanId``, as in log lines."""
+    def ids(self) -> tuple[str, str]:
+        """The ids of the trace and of the span, as in log lines."""
 
     def record(self, facts: OperationFacts) -> None:
         """Record what the operation was, and its result."""

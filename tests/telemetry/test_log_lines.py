@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from select import PIPE_BUF
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from gateway.telemetry.logs import MAX_WAITING, JsonFormatter, LineHandler, RequestRecord, logger
+from gateway.telemetry.logs import JsonFormatter, LineHandler, RequestRecord, TextFormatter, log_fields, logger
+from tests.selection import PROPERTY_CASES
+from tests.telemetry.test_logs import VALUES
 
 
 class Writes(io.StringIO):
@@ -54,15 +57,44 @@ def writes() -> Iterator[Writes]:
 def _writes() -> Iterator[Writes]:
     handler, stream = LineHandler(JsonFormatter()), Writes()
     handler.setStream(stream)
-    logger.addHandler(handler)
-    level, logger.level = logger.level, logging.INFO
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.level = [handler], logging.INFO
     yield stream
-    logger.level = level
-    logger.removeHandler(handler)
+    logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+
+
+class Fields(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """Fields of a line, as a struct."""
+
+    request_id: str
+    calls: list[dict[str, int]]
+    reason: str | None = None
+
+
+class Records(logging.Handler):
+    """A handler of whoever embeds the application. It keeps the records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
 
 
 def log(number: int, **fields: Any) -> None:
-    logger.handle(RequestRecord(logging.INFO, "operation", {"number": number, **fields}))
+    write({"number": number, **fields})
+
+
+def write(fields: dict[str, Any] | msgspec.Struct) -> None:
+    """Log a line of a request. Where the handler is the only one, it has no record."""
+    # Not sooner: pytest adds a handler of its own to a logger that does not propagate when a test begins.
+    logger.propagate = False
+    log_fields(logging.INFO, "operation", fields)
+
+
+def without_time(line: str) -> str:
+    return line[line.index(',"level":') :]
 
 
 def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
@@ -81,15 +113,70 @@ def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
     assert [each["number"] for each in writes.lines] == [0, 1, 2, 3]
 
 
-def test_a_bounded_number_of_lines_waits(writes: Writes) -> None:
+def test_no_more_waits_than_a_pipe_takes_in_one_piece(writes: Writes) -> None:
     async def run() -> None:
-        for number in range(MAX_WAITING - 1):
+        for number in range(PIPE_BUF):
             log(number)
-        assert writes.flushed == []
-        log(MAX_WAITING - 1)
-        assert len(writes.lines) == MAX_WAITING
+            if writes.flushed:
+                break
+        assert [each["number"] for each in writes.lines] == list(range(number))
+        size = len(writes.flushed[0])
+        assert size <= PIPE_BUF < size + size // number + len("9")
+        await writes.until_it_has(number + 1)
 
     asyncio.run(run())
+
+
+@settings(max_examples=PROPERTY_CASES // 20, deadline=None, phases=[Phase.generate])
+@given(fields=st.dictionaries(st.text(min_size=1, max_size=12).map("field {}".format), VALUES, max_size=80))
+def test_a_line_without_a_record_is_the_line_of_its_record(fields: dict[str, Any]) -> None:
+    """Whatever its fields are: cut, without a UTF-8 form, none at all."""
+    for stream in _writes():
+        write(fields)
+        logger.handle(RequestRecord(logging.INFO, "operation", fields))
+        direct, recorded = "".join(stream.flushed).splitlines()
+        assert without_time(direct) == without_time(recorded)
+
+
+@pytest.mark.parametrize("reason", [None, "why"])
+def test_fields_can_be_a_struct(writes: Writes, reason: str | None) -> None:
+    """Also for the handler of somebody else, which gets them as a dict, and for a person."""
+    fields = Fields("mine", [{"calls": 1}], reason)
+    write(fields)
+    direct = writes.flushed.pop()
+    logger.addHandler(others := Records())
+    write(fields)
+    assert without_time(writes.flushed.pop()) == without_time(direct)
+    expected = {"requestId": "mine", "calls": [{"calls": 1}], **({"reason": reason} if reason else {})}
+    (record,) = others.records
+    assert (record.getMessage(), record.levelname, vars(record)["fields"]) == ("operation", "INFO", expected)
+    logger.removeHandler(others)
+    logger.handlers[0].setFormatter(TextFormatter())
+    write(fields)
+    text = writes.flushed.pop()
+    assert text.endswith('requestId=mine calls=[{"calls":1}]' + (" reason=why\n" if reason else "\n"))
+
+
+def test_the_line_of_an_operation_needs_no_record(writes: Writes) -> None:
+    handler = logger.handlers[0]
+    assert isinstance(handler, LineHandler)
+    assert handler.write_fields(logging.INFO, "operation", {"number": 0})
+    handler.setFormatter(TextFormatter())
+    assert not handler.write_fields(logging.INFO, "operation", {"number": 1})
+    assert [each["number"] for each in writes.lines] == [0]
+
+
+def test_levels_and_filters_of_a_handler_hold_for_lines_of_requests(writes: Writes) -> None:
+    (handler,) = logger.handlers
+    handler.setLevel(logging.WARNING)
+    log(0)
+    handler.setLevel(logging.INFO)
+    for filtered in (handler, logger):
+        filtered.addFilter(refuse := lambda _record: False)
+        log(1)
+        filtered.removeFilter(refuse)
+    log(2)
+    assert [each["number"] for each in writes.lines] == [2]
 
 
 def test_any_other_line_is_written_at_once_after_those_that_wait(writes: Writes) -> None:

@@ -16,8 +16,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
-from gateway.telemetry import JsonFormatter, configure_logging
-from gateway.telemetry.logs import MAX_LINE_BYTES, RequestRecord, TextFormatter
+from gateway.telemetry import JsonFormatter, configure_logging, log_fields
+from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter
 from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
@@ -184,9 +184,9 @@ async def test_a_log_that_cannot_be_written_fails_nothing(
     if is_closed:
         stream.close()
     written.log(level, "a line")
-    written.handle(RequestRecord(level, "a request", {}))
+    log_fields(level, "a request", {"requestId": "mine"})
     written.log(level, "a line while a request's line waits")
-    written.handle(RequestRecord(level, "a request", {}))
+    log_fields(level, "a request", {"requestId": "mine"})
     await asyncio.sleep(0)
 
 
@@ -199,7 +199,7 @@ def test_a_log_whose_stream_is_closed_says_nothing(
         configure_logging("info")
         sys.stderr.close()
     logging.getLogger("gateway").error("a line")
-    logging.getLogger("gateway").handle(RequestRecord(logging.INFO, "a request", {}))
+    log_fields(logging.INFO, "a request", {"requestId": "mine"})
     assert capsys.readouterr().err == ""
 
 

@@ -141,12 +141,12 @@ class OperationReporter:
         slow = seconds >= self._slow
         level = logging.WARNING if slow else logging.INFO
         if logger.isEnabledFor(level):
-            fields = _fields(operation, context, codes, seconds)
+            line = _line(operation, context, codes, seconds)
             if span is not None:
-                fields.update(span.ids)
+                line.trace_id, line.span_id = span.ids
             if slow:
-                fields["explain"] = [report.as_dict() for report in context.reports]
-            log_fields(level, "slow operation" if slow else "operation", fields)
+                line.explain = [report.as_dict() for report in context.reports]
+            log_fields(level, "slow operation" if slow else "operation", line)
 
     def _register(self, metrics: Metrics) -> Durations:
         metrics.add(self._metrics)
@@ -180,25 +180,52 @@ def _codes() -> set[str]:
     return codes
 
 
-def _fields(operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> dict[str, Any]:
+class _Calls(msgspec.Struct, gc=False):
+    """The REST calls of an operation that had one route, source and outcome."""
+
+    route: str
+    source: ResponseOrigin
+    outcome: str
+    calls: int
+
+
+class _Line(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    """The fields of an operation's log line, in their order."""
+
+    request_id: str
+    operation: str | None
+    type: str
+    document: str | None
+    caller: str | None
+    ms: float
+    executor: str
+    upstream: list[_Calls]
+    errors: tuple[str, ...]
+    reason: str | None = None
+    writes: list[dict[str, str]] | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    explain: list[dict[str, Any]] | None = None
+
+
+def _line(operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> _Line:
     execution = context.execution
     name = execution.name or operation.name
-    fields: dict[str, Any] = {
-        "requestId": context.request_id,
-        "operation": name and name[:_MAX_NAME_CHARACTERS],
-        "type": execution.type,
-        "document": execution.document or _document(operation),
-        "caller": context.viewer.caller,
-        "ms": round(seconds * 1000, 1),
-        "executor": execution.executor,
-        "upstream": _summary(context.reports),
-        "errors": codes,
-    }
-    if execution.reason is not None:
-        fields["reason"] = execution.reason
+    line = _Line(
+        context.request_id,
+        name and name[:_MAX_NAME_CHARACTERS],
+        execution.type,
+        execution.document or _document(operation),
+        context.viewer.caller,
+        round(seconds * 1000, 1),
+        execution.executor,
+        _summary(context.reports),
+        codes,
+        execution.reason,
+    )
     if execution.writes:
-        fields["writes"] = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
-    return fields
+        line.writes = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
+    return line
 
 
 def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ...]) -> OperationFacts:
@@ -220,19 +247,16 @@ def _document(operation: Operation) -> str | None:
     return operation.called.digest[:DIGEST_LENGTH] if isinstance(operation, PersistedOperation) else None
 
 
-def _summary(reports: CallReports) -> list[dict[str, Any]]:
+def _summary(reports: CallReports) -> list[_Calls]:
     """Count the REST calls by route, origin and outcome, in a list: log search needs keys that are known in advance."""
     if len(reports) == 1:
         (report,) = reports
-        return [{"route": report.route, "source": report.origin, "outcome": report.outcome, "calls": 1}]
+        return [_Calls(report.route, report.origin, report.outcome, 1)]
     calls: dict[tuple[str, ResponseOrigin, str], int] = {}
     for report in reports:
         kind = report.route, report.origin, report.outcome
         calls[kind] = calls.get(kind, 0) + 1
-    return [
-        {"route": route, "source": origin, "outcome": outcome, "calls": number}
-        for (route, origin, outcome), number in calls.items()
-    ]
+    return [_Calls(*kind, number) for kind, number in calls.items()]
 
 
 class _OnEnd(AsyncGenerator[Payload, None]):
