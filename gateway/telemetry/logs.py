@@ -6,7 +6,7 @@ With these encoders they also raise on a string that UTF-8 cannot encode, and th
 
 A write takes longer than all the rest. So the lines of requests wait for a hundredth of a second, and are written
 together. Any other line is written at once, after those that wait. Making a record and passing it through `logging`
-takes half of what remains. So where the log's own handler is the only one, the line of a request has no record.
+takes a third of what remains. So where the log's own handler is the only one, the line of a request has no record.
 """
 
 import asyncio
