@@ -103,7 +103,10 @@ def opened(application: Any) -> Iterator[socket.socket]:
     config = uvicorn.Config(application, http=BoundedConnection, ws=Server, **options)
     with BackgroundServer(config) as server:
         address = server.url.removeprefix("http://").partition(":")
-        with closing(socket.create_connection((address[0], int(address[2])), 20)) as client:
+        with closing(socket.socket()) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)  # so that `LARGE` does not fit
+            client.settimeout(20)
+            client.connect((address[0], int(address[2])))
             yield client
 
 
