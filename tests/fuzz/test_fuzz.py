@@ -23,7 +23,7 @@ from tests.harness import settings as gateway_settings
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "400"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1000"))
 FUZZ = settings(
     max_examples=REQUESTS, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
