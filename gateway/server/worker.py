@@ -48,7 +48,7 @@ def run_worker(ends: WorkerEnds) -> None:
 
 
 def _build(settings: Settings, ends: WorkerEnds) -> ConnectionServer:
-    configure_logging(settings.telemetry.log_level, settings.telemetry.log_format)
+    configure_logging(settings.telemetry.log_level, settings.telemetry.log_format, shared=True)
     app = create_app(settings, workers=ends.memory, tracing=build_tracing(os.environ), ring=ends.ring)
     if ends.metrics is not None and app.state.metrics is not None:
         serve_worker_metrics(ends.metrics, app.state.metrics.registry)

@@ -35,6 +35,7 @@ Fields: TypeAlias = "dict[str, Any] | msgspec.Struct"
 """What a line of a request has beside its time, level and message. A struct costs less than a dict."""
 
 _WAIT_SECONDS = 0.01
+_MOST_WAITING_BYTES = 64 * 1024
 _MAX_CUT_BYTES = 512  # for the field that says what was cut
 _MAX_FIELDS = 50
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
@@ -216,14 +217,15 @@ _BLANK = dict(vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", Non
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines to standard error, those of requests together; see the top of this file.
 
-    All workers share one pipe, which takes `PIPE_BUF` bytes in one piece (POSIX, write). So no more than that wait.
-    A process that is killed loses the lines that wait. One that ends in any other way loses none.
+    At most ``most_bytes`` wait. A process that is killed loses what waits, and one that ends otherwise nothing.
     """
 
-    def __init__(self, formatter: logging.Formatter) -> None:
+    def __init__(self, formatter: logging.Formatter, most_bytes: int = PIPE_BUF) -> None:
         super().__init__()
         self.setFormatter(formatter)
+        self._most_bytes = most_bytes
         self._waiting = bytearray()
+        self._writes_soon: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line at once; that of a request with those that follow."""
@@ -250,15 +252,17 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def _add(self, line: bytes) -> None:
         with self.lock or contextlib.nullcontext():
-            if len(self._waiting) + len(line) > PIPE_BUF:
+            if len(self._waiting) + len(line) > self._most_bytes:
                 self._write_waiting()
-            is_first = not self._waiting
             self._waiting += line
-        if is_first:
-            try:
-                asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._write_waiting)
-            except RuntimeError:  # this thread has no event loop
-                self._write_waiting()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # this thread has none
+            self._write_waiting()
+            return
+        if self._writes_soon is not loop:
+            self._writes_soon = loop
+            loop.call_later(_WAIT_SECONDS, self._write_in_time)
 
     def flush(self) -> None:
         """Write the lines that wait. `logging.shutdown` calls it, too."""
@@ -272,6 +276,10 @@ class LineHandler(logging.StreamHandler[TextIO]):
         with contextlib.suppress(OSError, ValueError):  # it would be written to the same stream, which may be closed
             super().handleError(record)
 
+    def _write_in_time(self) -> None:
+        self._writes_soon = None
+        self._write_waiting()
+
     def _write_waiting(self) -> None:
         with self.lock or contextlib.nullcontext():
             waiting, self._waiting = self._waiting, bytearray()
@@ -284,13 +292,14 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 self.handleError(RequestRecord(logging.ERROR, "the lines of some requests", {}))
 
 
-def configure_logging(level: str, kind: str = "json") -> None:
+def configure_logging(level: str, kind: str = "json", *, shared: bool = False) -> None:
     """Write the log of the gateway and of its server to standard error, from ``level`` up.
 
-    ``kind`` is ``json``, ``text``, or ``auto``: text where standard error is a terminal, else JSON.
+    ``kind`` is ``json``, ``text``, or ``auto``: text where standard error is a terminal, else JSON. With ``shared``,
+    several processes write to it: a pipe takes no more than `PIPE_BUF` bytes of each in one piece (POSIX, write).
     """
     formatter = _formatter(kind, sys.stderr)
-    handler = LineHandler(formatter)
+    handler = LineHandler(formatter, PIPE_BUF if shared else _MOST_WAITING_BYTES)
     for name in ("gateway", "uvicorn", "asyncio"):
         target = logging.getLogger(name)
         target.handlers = [handler]

@@ -1,6 +1,7 @@
-"""A gateway whose metrics are scraped."""
+"""A gateway whose metrics are scraped, and loggers as they were."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,17 @@ class Watched(Gateway):
 
     def scrape(self) -> Scrape:
         return scrape(self.metrics_url)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Restore the loggers that `configure_logging` changes."""
+    loggers = [logging.getLogger(name) for name in ("gateway", "uvicorn", "asyncio", "opentelemetry")]
+    before = [(each.handlers, each.level, each.propagate) for each in loggers]
+    yield
+    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        each.handlers, each.propagate = handlers, propagate
+        each.setLevel(level)
 
 
 Watch = Callable[..., Watched]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from gateway.telemetry import configure_logging
 from gateway.telemetry.logs import JsonFormatter, LineHandler, RequestRecord, TextFormatter, log_fields, logger
 from tests.selection import PROPERTY_CASES
 from tests.telemetry.test_logs import VALUES
@@ -113,18 +114,38 @@ def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
     assert [each["number"] for each in writes.lines] == [0, 1, 2, 3]
 
 
-def test_no_more_waits_than_a_pipe_takes_in_one_piece(writes: Writes) -> None:
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize(("shared", "most"), [(True, PIPE_BUF), (False, 65_536)])
+def test_no_more_waits_than_a_pipe_takes_in_one_piece_where_it_is_shared(
+    writes: Writes, monkeypatch: pytest.MonkeyPatch, shared: bool, most: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", writes)
+    configure_logging("info", shared=shared)
+
     async def run() -> None:
-        for number in range(PIPE_BUF):
+        for number in range(most):
             log(number)
             if writes.flushed:
                 break
         assert [each["number"] for each in writes.lines] == list(range(number))
         size = len(writes.flushed[0])
-        assert size <= PIPE_BUF < size + size // number + len("9")
+        assert size <= most < size + size // number + len("9")
         await writes.until_it_has(number + 1)
 
     asyncio.run(run())
+
+
+def test_lines_that_wait_when_an_event_loop_ends_are_written_with_those_of_the_next(writes: Writes) -> None:
+    async def first() -> None:
+        log(0)
+
+    async def second() -> None:
+        log(1)
+        await writes.until_it_has(2)
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert [each["number"] for each in writes.lines] == [0, 1]
 
 
 @settings(max_examples=PROPERTY_CASES // 20, deadline=None, phases=[Phase.generate])

@@ -8,7 +8,6 @@ import logging
 import os
 import pty
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
 
-LOGGERS = ("gateway", "uvicorn", "asyncio", "opentelemetry")
 VALUES = some.recursive(
     some.none()
     | some.integers(max_value=2**80)
@@ -62,17 +60,6 @@ class FullDisk(io.StringIO):
     def flush(self) -> None:
         """Fail as a file does, also when it is closed."""
         raise ValueError("I/O operation on closed file.") if self.closed else OSError(errno.ENOSPC, "full")
-
-
-@pytest.fixture
-def restored() -> Iterator[None]:
-    """Restore the loggers that `configure_logging` changes."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(each.handlers, each.level, each.propagate) for each in loggers]
-    yield
-    for each, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        each.handlers, each.propagate = handlers, propagate
-        each.setLevel(level)
 
 
 def test_a_line_of_600_calls_is_cut_and_says_what_is_missing() -> None:
