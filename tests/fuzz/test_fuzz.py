@@ -3,11 +3,13 @@
 The normal tests send a part of them; ``FUZZ_REQUESTS=10000 uv run pytest tests/fuzz`` sends ten thousand.
 """
 
+import gzip
 import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse
 
@@ -21,7 +23,14 @@ from tests.fuzz.odd_requests import Request, requests
 from tests.harness import SERVICE
 from tests.harness import settings as gateway_settings
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 pytestmark = pytest.mark.slow
+
+DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "zstd": zstd.decompress, "identity": bytes}
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1000"))
 FUZZ = settings(
@@ -62,7 +71,7 @@ class Target:
         self.explained = 0
 
     def ask(self, request: Request) -> tuple[int, bytes, str]:
-        """Send a request on the connection that is there; return the answer's status, body and media type."""
+        """Send a request on the connection that is there; return the answer's status, decoded body and media type."""
         if self._connection is None:
             self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
             self.connections += 1
@@ -71,6 +80,8 @@ class Target:
             response = HTTPResponse(self._connection, method=request.method)
             response.begin()
             body = response.read()
+            if body:  # HEAD has only the header
+                body = DECODE[response.getheader("content-encoding", "identity")](body)
         except OSError:
             self.close()  # so that the next request fails for a reason of its own
             raise
