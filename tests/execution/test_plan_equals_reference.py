@@ -20,7 +20,7 @@ from tests.execution.worlds import World, worlds
 from tests.selection import PROPERTY_CASES
 
 PROPERTY = settings(
-    max_examples=PROPERTY_CASES // 2,
+    max_examples=max(1, PROPERTY_CASES // 2),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -148,7 +148,7 @@ def test_lines_that_wait_when_an_event_loop_ends_are_written_with_those_of_the_n
     assert [each["number"] for each in writes.lines] == [0, 1]
 
 
-@settings(max_examples=PROPERTY_CASES // 20, deadline=None, phases=[Phase.generate])
+@settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.generate])
 @given(fields=st.dictionaries(st.text(min_size=1, max_size=12).map("field {}".format), VALUES, max_size=80))
 def test_a_line_without_a_record_is_the_line_of_its_record(fields: dict[str, Any]) -> None:
     """Whatever its fields are: cut, without a UTF-8 form, none at all."""
