@@ -60,6 +60,7 @@ def _writes() -> Iterator[Writes]:
     handler.setStream(stream)
     handlers, propagate, level = logger.handlers, logger.propagate, logger.level
     logger.handlers, logger.level = [handler], logging.INFO
+    logger.propagate = True  # else pytest adds a handler of its own: see `write`
     yield stream
     logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
