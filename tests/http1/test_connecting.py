@@ -117,11 +117,14 @@ async def test_the_host_is_resolved_for_each_connection(stack: AsyncExitStack) -
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("found", [[], [(socket.AF_INET, ("127.0.0.1", refusing_port()))] * 2])
-async def test_no_address_that_answers(found: list[Address]) -> None:
-    pool = Pool("http://nowhere.example", resolver=addresses(*found))
-    with pytest.raises(ConnectFailed) as caught:
-        await pool.send(GET)
+@pytest.mark.parametrize("number", [0, 2])
+async def test_no_address_that_answers(number: int) -> None:
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))  # it does not listen, and nobody else gets its port
+        found = [(socket.AF_INET, refusing.getsockname())] * number
+        pool = Pool("http://nowhere.example", resolver=addresses(*found))
+        with pytest.raises(ConnectFailed) as caught:
+            await pool.send(GET)
     assert str(caught.value) == "No connection could be opened."
     assert pool.state().open == 0
 
