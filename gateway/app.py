@@ -379,7 +379,7 @@ def prepare_memory() -> None:
     """Prepare the allocator and garbage collection of a process that serves. Call it after the start.
 
     Blocks of 1 MB or more (a REST body, a text) go back to the system when they are freed. By itself, glibc keeps them
-    in its heap once it has freed the first (mallopt(3)). After large bodies a worker keeps 25 to 35 MB, not 30 to 60.
+    in its heap once it has freed the first (mallopt(3)): 10 to 30 MB that a worker kept after large bodies.
 
     Modules, schema and settings are excluded from garbage collection, which happens less often. They live as long as
     the process, and a full collection would walk over all of them: 88,000 objects, measured as a pause of 150 ms on a
