@@ -10,7 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from graphql import GraphQLList, GraphQLObjectType, GraphQLSchema, VariableNode, get_named_type, get_nullable_type
+from graphql import (
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationType,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+)
 
 from gateway.errors import GatewayError
 from gateway.execution.cost.call_fields import Asker, CallField, Path
@@ -134,11 +142,11 @@ def explain_calls(calls: CallsOfOperation, schema: GraphQLSchema, asker: Asker) 
     follower = _Follower(schema, context, asker, context.loaders.bodies)
     follower.follow(calls.fields, _Parent(None, "", None), 0, 0)
     shown = []
-    root: str | None = None
+    is_mutation, root = context.execution.type == OperationType.MUTATION.value, None
     reports = sorted(context.reports, key=lambda report: report.started)[:MAX_CALLS]
     of_reports = _matched(reports, follower.found)
     for report, fed in zip(reports, of_reports, strict=True):
-        if report.cause is not None:
+        if report.cause is not None and is_mutation:
             root = report.cause[0]
         fields = _candidates(calls, report.route, root) if fed is None else list(fed.fields)
         if report.cause is not None:

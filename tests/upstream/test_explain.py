@@ -1,6 +1,7 @@
 """The report of an operation's REST calls, and the timeout that a caller sets."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -133,6 +134,27 @@ def test_the_calls_of_a_mutation_belong_to_its_fields(start: StartGateway) -> No
         ("POST", "/api/v1/thread/{id}", {"b"}),
         ("POST", "/api/v1/message", {"c"}),
         ("GET", "/api/v1/thread/{id}", {"c.thread"}),
+    ]
+
+
+def test_a_call_of_a_query_belongs_to_no_field_that_merely_made_the_call_before(
+    start: StartGateway, sandbox: Sandbox
+) -> None:
+    """The fields of a mutation run one after the other, those of a query at the same time."""
+    gateway = start(explain=True, mutations=True)
+    document = """{ a: messageOutcome(threadId: "th-1", idempotencyKey: "k") { thread { messages { totalCount } } }
+                    b: messageOutcome(threadId: "th-2", idempotencyKey: "k") { outcome } }"""
+    sandbox.faults.add(Fault("messages", "th-1", hold="a", times=1), Fault("thread", "th-2", hold="b", times=1))
+    with ThreadPoolExecutor() as pool:
+        shown = pool.submit(calls, gateway, document)
+        sandbox.wait_for_calls(1, "messages")
+        sandbox.release("b")
+        sandbox.wait_for_calls(2, "messages")
+        sandbox.release("a")
+    assert [fed(call) for call in shown.result() if call["route"].endswith("/messages")] == [
+        {"a"},
+        {"b"},
+        {"a.thread.messages"},
     ]
 
 
