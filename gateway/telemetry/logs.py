@@ -42,6 +42,7 @@ _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
 _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
+_NO_JSON = (TypeError, ValueError, OverflowError)  # such as of a lone surrogate, or an integer of 100 bits
 _NO_FIELDS: dict[str, Any] = {}
 _EMPTY: tuple[Any, ...] = (None, (), [], {})
 _LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}
@@ -63,10 +64,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line = self._line(record)
-        encoded = self._encoded(line)
+        line, encode = self._line(record), self._encode
+        try:
+            encoded = encode(line)
+        except _NO_JSON:
+            # Also for its parts: this may write a value in another form, with another length.
+            encode = _encode_anything
+            encoded = encode(line)
         if len(encoded) > MAX_LINE_BYTES:
-            encoded = self._encoded(_shortened(line, self._encoded))
+            encoded = encode(_shortened(line, encode))
         return encoded.decode()
 
     def line_of(self, level: int, message: str, fields: Fields) -> bytes | None:
@@ -94,7 +100,7 @@ class JsonFormatter(logging.Formatter):
     def _encoded(self, value: Any) -> bytes:
         try:
             return self._encode(value)
-        except (TypeError, ValueError, OverflowError):  # such as a lone surrogate, or an integer of 100 bits
+        except _NO_JSON:
             return _encode_anything(value)
 
     def _time(self, created: float) -> str:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
@@ -21,14 +21,14 @@ from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
 
+_SMALL = some.none() | some.integers(max_value=2**80) | some.binary(max_size=9)
+_CHARACTERS = some.sampled_from(["a", "é", "\x1f", "\x7f", "\ud800", "\u2028", "\n", '"', " "])
 VALUES = some.recursive(
-    some.none()
-    | some.integers(max_value=2**80)
-    | some.binary(max_size=9)
-    | some.builds(
-        str.__mul__, some.sampled_from(["a", "é", "\x1f", "\x7f", "\ud800", "\n", '"', " "]), some.integers(0, 9000)
-    ),
-    lambda inner: some.lists(inner).map(lambda items: items * 90) | some.dictionaries(some.text(max_size=9), inner),
+    # No larger ones: a failure is not shown whose example is long.
+    _SMALL
+    | some.lists(_SMALL, max_size=9).map(lambda items: items * 90)
+    | some.builds(str.__mul__, _CHARACTERS, some.integers(0, 9000)),
+    lambda inner: some.lists(inner) | some.dictionaries(some.text(max_size=9), inner),
     max_leaves=9,
 )
 
@@ -87,7 +87,8 @@ def test_of_a_traceback_the_end_is_kept() -> None:
     assert line["cut"].keys() == {"exception"}
 
 
-@settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.generate])
+@settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.explicit, Phase.generate])
+@example(fields={"long": "a" * 5800, "not UTF-8": "\ud800" * 66, "bytes": {"": [bytes(4)] * 90}})
 @given(fields=some.dictionaries(some.text(min_size=1, max_size=12), VALUES, max_size=80))
 def test_any_line_is_short_and_complete(fields: dict[str, Any]) -> None:
     for formatter in (JsonFormatter(), TextFormatter(colour=True)):
