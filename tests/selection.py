@@ -12,7 +12,7 @@ import pytest
 
 SLOW = "slow"
 MAX_WORKERS = 8  # each imports the whole gateway, which takes longer than a share of the tests on a large machine
-PROPERTY_CASES = int(os.environ.get("GATEWAY_PROPERTY_CASES", "25"))
+PROPERTY_CASES = int(os.environ.get("PROPERTY_CASES", "25"))
 """How many inputs a property test generates, or a share of it; `.ci/run` asks for 100."""
 
 LONGEST_FIRST = (

@@ -69,7 +69,7 @@ STEPS = [*dict.fromkeys(change.file for change in CHANGES), "exports"]
 
 
 def python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "", "GATEWAY_PROPERTY_CASES": "40"}
+    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "", "PROPERTY_CASES": "40"}
     return subprocess.run(  # noqa: S603 - our own tests and commands
         [sys.executable, *arguments], cwd=copy, env={**os.environ, **own}, capture_output=True, text=True, check=False
     )
