@@ -26,8 +26,8 @@ from tests.http1.raw_server import Authority
 from tests.programs import Program, Start, environment
 from tests.selection import PROPERTY_CASES, Selection
 
-# Property tests find wrong results. On a busy machine everything is slow, and that is no finding. Where `CI` is set, every
-# run tries the same inputs, so that a change fails for what it does, and not for what another change did.
+# Property tests find wrong results. On a busy machine everything is slow, and that is no finding. Where `CI` is set,
+# every run tries the same inputs, so that a change fails for what it does, and not for what another change did.
 hypothesis.settings.register_profile(
     "any machine",
     max_examples=PROPERTY_CASES,
