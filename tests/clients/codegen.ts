@@ -7,7 +7,7 @@ const config: CodegenConfig = {
   schema: url === undefined ? "../../schema.graphql" : { [url]: { headers: { authorization } } },
   documents: "src/*.graphql",
   generates: {
-    [url === undefined ? "src/generated.ts" : "src/generated-from-url.ts"]: { plugins: ["typescript-operations", "typed-document-node"] },
+    [url === undefined ? "src/generated.ts" : "build/generated-from-url.ts"]: { plugins: ["typescript-operations", "typed-document-node"] },
   },
   config: {
     strictScalars: true,
