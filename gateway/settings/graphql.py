@@ -161,7 +161,7 @@ class GraphQLSettings(Group):
         alias="GATEWAY_DOCUMENT_CACHE_SIZE",
         default=1000,
         ge=0,
-        description="How many parsed and validated documents are kept, per worker.",
+        description="How many parsed and validated documents are kept, per worker. A long one counts as several.",
     )
     plans: bool = Field(
         alias="GATEWAY_PLANS",

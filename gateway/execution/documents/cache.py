@@ -21,7 +21,7 @@ from graphql import (
     validate,
 )
 
-from gateway.compat.graphql_core import bounded_merge_rule
+from gateway.compat.graphql_core import bounded_merge_rule, make_compact
 from gateway.errors import (
     BadUserInput,
     DocumentInvalid,
@@ -49,6 +49,9 @@ DIGEST_LENGTH = 16
 # A long document is rare, and its syntax tree takes the memory of many short ones.
 _MAX_KEPT_CHARACTERS = 32 * 1024
 _MAX_VALIDATION_ERRORS = 20
+# What counts as one document in the cache. A token takes some 0.7 KB in a syntax tree: 1,000 documents take 70 MB.
+_TOKENS_OF_ONE = 100
+_CHARACTERS_OF_ONE = 2000
 # A client repeats an invalid document. There are few of these, and they must not evict valid ones.
 _MAX_INVALID = 100
 
@@ -62,6 +65,8 @@ class ValidDocument:
     """Names it in the log and in traces; see `digest_of`."""
     is_kept: bool = True
     """Whether the next request with the same text gets the same object."""
+    weight: int = 1
+    """How many ordinary documents take as much memory."""
     is_incremental: bool = False
     """Whether ``@defer`` or ``@stream`` occurs in it."""
     plans: dict[str | None, Any] = field(default_factory=dict, compare=False)
@@ -103,7 +108,10 @@ def digest_of(text: str) -> str:
 
 
 class DocumentCache:
-    """Turns the text of a document into a ValidDocument; the last ``size`` of them are cached."""
+    """Turns the text of a document into a ValidDocument; the last ``size`` of them are cached.
+
+    A document of 100 tokens or 2,000 characters counts as two, of 200 tokens as three: its memory grows with it.
+    """
 
     def __init__(
         self,
@@ -125,13 +133,13 @@ class DocumentCache:
         if not introspection:
             self._rules.append(NoSchemaIntrospectionCustomRule)
         self._as_written: Callable[[str], str] = lru_cache(maxsize=size)(trusted.as_written) if trusted else str
-        self._kept = lru_cache(maxsize=size)(self._prepare)
+        self._kept: LRUCache[str, ValidDocument] = LRUCache(size, getsizeof=lambda document: min(size, document.weight))
         self._invalid: LRUCache[str, RequestError] = LRUCache(min(size, _MAX_INVALID))
 
     @property
     def kept(self) -> int:
         """How many documents are cached."""
-        return self._kept.cache_info().currsize
+        return len(self._kept)
 
     def get(self, text: str) -> ValidDocument:
         """Return the document; raise RequestError if it is too large, or does not parse or validate.
@@ -139,9 +147,9 @@ class DocumentCache:
         If ``text`` is a spelling of a trusted document, that is returned, and the locations of errors are in its text.
         """
         if len(text) <= self._max_kept:
-            return self._kept(self._as_written(text))
+            return self._cached(self._as_written(text))
         written = self._trusted.as_written(text) if self._trusted else text
-        return self._validated(text, is_kept=False) if written is text else self._kept(written)
+        return self._validated(text, is_kept=False) if written is text else self._cached(written)
 
     def variables(self, document: ValidDocument, name: str | None, inputs: dict[str, Any] | None) -> Variables:
         """Return the variables of an operation.
@@ -168,17 +176,24 @@ class DocumentCache:
                 raise RequestError(errors, BadUserInput.code)
         return variables
 
-    def _prepare(self, text: str) -> ValidDocument:
-        """Return a document to be cached, or raise the error of the last request with the same text."""
+    def _cached(self, text: str) -> ValidDocument:
+        """Return the document, or raise the error, of the last request with the same text."""
+        document = self._kept.get(text)
+        if document is not None:
+            return document
         known = self._invalid.get(text)
         if known is not None:
             raise RequestError(known.errors, known.code)
         try:
-            return self._validated(text, is_kept=self._keeps)
+            document = self._validated(text, is_kept=self._keeps)
         except RequestError as exc:
             if self._invalid.maxsize:
                 self._invalid[text] = _without_tree(exc)
             raise
+        if self._keeps:
+            make_compact(document.node)
+            self._kept[text] = document
+        return document
 
     def _validated(self, text: str, *, is_kept: bool) -> ValidDocument:
         try:
@@ -193,7 +208,8 @@ class DocumentCache:
         except RecursionError as exc:
             error = GraphQLError("The document is nested too deeply.")
             raise DocumentSyntaxError([error]) from exc
-        return ValidDocument(node, digest_of(text), is_kept, is_incremental(text, node))
+        weight = 1 + max(node.token_count // _TOKENS_OF_ONE, len(text) // _CHARACTERS_OF_ONE)
+        return ValidDocument(node, digest_of(text), is_kept, weight, is_incremental(text, node))
 
     def _trusted_or_not(self, text: str, trusted: TrustedDocuments) -> DocumentNode:
         if trusted.knows(text):
