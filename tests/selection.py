@@ -4,8 +4,10 @@ Slow tests start the gateway as a process, roll it, build, fuzz, measure, or dri
 or ``-m`` everything that was asked for runs, one test at a time: slow tests that measure or wait disturb each other.
 """
 
+import itertools
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -13,7 +15,10 @@ import pytest
 SLOW = "slow"
 MAX_WORKERS = 8  # each imports the whole gateway, which takes longer than a share of the tests on a large machine
 PROPERTY_CASES = int(os.environ.get("PROPERTY_CASES", "25"))
-"""How many inputs a property test generates, or a share of it; `.ci/run` asks for 100."""
+"""How many inputs a property test generates, or a share of it; `.ci/run` asks for 50."""
+
+ONE_CASE_IN = int(os.environ.get("TESTS_ONE_CASE_IN", "1"))
+"""Of the cases of a parametrized test, the first runs and each so many after it."""
 
 LONGEST_FIRST = (
     "tests/browser/",
@@ -54,6 +59,8 @@ class Selection:
     @pytest.hookimpl(tryfirst=True)  # before `-m` is applied
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Mark what starts processes, and leave out what is slow."""
+        cases: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        items[:] = [item for item in items if next(cases[item.nodeid.partition("[")[0]]) % ONE_CASE_IN == 0]
         for item in items:
             if _STARTS_A_PROCESS in getattr(item, "fixturenames", ()):
                 item.add_marker(SLOW)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from tests.selection import LONGEST_FIRST
 ROOT = Path(__file__).parent.parent
 
 
-def collected(*arguments: str) -> tuple[set[str], str]:
+def collected(*arguments: str, **environment: str) -> tuple[set[str], str]:
     """Return the files with tests that pytest would run, and all that it prints."""
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments],
         cwd=ROOT,
+        env={**os.environ, **environment},
         capture_output=True,
         encoding="utf-8",
         check=True,
@@ -42,6 +44,18 @@ def test_a_path_selects_all_of_its_tests() -> None:
     files, printed = collected("tests/audit", "tests/test_cli.py")
     assert files == {"tests/audit/test_audit.py", "tests/test_cli.py"}
     assert "left out" not in printed
+
+
+@pytest.mark.slow
+def test_a_part_of_the_cases_has_the_first_of_every_test() -> None:
+    _, printed = collected("tests/limits/test_limits.py")
+    _, part = collected("tests/limits/test_limits.py", TESTS_ONE_CASE_IN="3")
+    all_cases, some_cases = (re.findall(r"^\S+\.py::.*", each, re.MULTILINE) for each in (printed, part))
+    expected: list[str] = []
+    for _, cases in groupby(all_cases, key=lambda case: case.partition("[")[0]):
+        expected += list(cases)[::3]
+    assert some_cases == expected
+    assert len(expected) < len(all_cases)
 
 
 def test_ci_runs_both_halves_and_skips_nothing() -> None:
