@@ -1,6 +1,7 @@
 """Which operations are planned, when a plan stands aside, and how many calls a response costs."""
 
 import asyncio
+import gc
 from typing import Any
 
 import msgspec
@@ -66,6 +67,23 @@ async def test_common_queries_are_planned(document: str) -> None:
     planned, seen = await both(document)
     assert planned.counters.planned == 1, planned.counters
     assert b'"errors"' not in seen.body
+
+
+@pytest.mark.parametrize("document", COMMON.values(), ids=COMMON)
+async def test_plans_that_select_the_same_share_their_types(document: str) -> None:
+    """A garbage collection passes over each of a type's parts, and everybody waits for it."""
+
+    def types() -> int:
+        gc.collect()
+        return sum(isinstance(each, type) and issubclass(each, msgspec.Struct) for each in gc.get_objects())
+
+    planned, seen = await both(document)
+    before = types()
+    for number in range(3):
+        operation = Operation(document + " " * number, "Q" if "query Q" in document else None, {"id": "1"})
+        assert (await run(planned, operation, UPSTREAM)).body == seen.body
+    assert planned.documents.kept == 3
+    assert types() == before
 
 
 @pytest.mark.parametrize(("changed", "reason"), ASIDE)

@@ -24,6 +24,7 @@ are only ever values.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -335,8 +336,7 @@ class Writer:
     def _output(self, keys: Iterable[str]) -> str:
         """Define the struct for an object of the response, with these keys in this order; return its name."""
         name = self._new("Output")
-        rename = {f"r{index}": key for index, key in enumerate(keys)}
-        self.names[name] = msgspec.defstruct(name, [(each, Any) for each in rename], gc=False, rename=rename)
+        self.names[name] = _output_type(tuple(keys))
         return name
 
     def _function(self, kind: str, parameters: str, body: list[str], *, generator: bool = False) -> str:
@@ -349,6 +349,12 @@ class Writer:
     def _new(self, kind: str) -> str:
         self._count += 1
         return f"{kind}_{self._count}"
+
+
+@lru_cache(maxsize=256)  # as for what is read
+def _output_type(keys: tuple[str, ...]) -> type[msgspec.Struct]:
+    rename = {f"r{index}": key for index, key in enumerate(keys)}
+    return msgspec.defstruct("Output", [(each, Any) for each in rename], gc=False, rename=rename)
 
 
 def _known(grouped: GroupedFieldSet, of: GraphQLObjectType) -> list[Selected]:

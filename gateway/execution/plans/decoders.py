@@ -6,6 +6,7 @@ The types are strict. A value that is not exactly of its type in the schema fail
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -75,14 +76,7 @@ class RecordFields:
 
     def struct(self) -> type[msgspec.Struct]:
         """Return the type that decodes an object with these fields."""
-        fields = [(attribute(key), *self._annotation(key, of)) for key, of in self.types.items()]
-        return msgspec.defstruct(
-            "Record",
-            fields,
-            kw_only=True,
-            gc=False,  # what JSON decodes to has no cycles
-            rename={attribute(key): key for key in self.types},
-        )
+        return _record(tuple((key, *self._annotation(key, of)) for key, of in self.types.items()))
 
     def item(self, key: str) -> Any:
         """Return the type that decodes an item of the list at ``key``."""
@@ -115,6 +109,17 @@ class RecordFields:
         if isinstance(graphql_type, GraphQLObjectType):
             return self.below[key].struct()
         raise NotPlannable("a type that is neither scalar nor object")
+
+
+@lru_cache(maxsize=256)  # many documents read the same of an object, and a type is twelve objects
+def _record(fields: tuple[tuple[str, Any] | tuple[str, Any, None], ...]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
+        "Record",
+        [(attribute(key), *rest) for key, *rest in fields],
+        kw_only=True,
+        gc=False,  # what JSON decodes to has no cycles
+        rename={attribute(key): key for key, *_ in fields},
+    )
 
 
 def build_items(
