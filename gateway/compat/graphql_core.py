@@ -56,7 +56,6 @@ __all__ = [
 
 Fragments: TypeAlias = dict[str, FragmentDetails]
 
-
 _NO_TOKEN = Token(TokenKind.SOF, 0, 0, 0, 0)
 _untrack = ctypes.pythonapi.PyObject_GC_UnTrack
 _untrack.argtypes, _untrack.restype = [ctypes.py_object], None

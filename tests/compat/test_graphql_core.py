@@ -1,5 +1,6 @@
 """Canaries of gateway/compat/graphql_core.py: after an upgrade, each names the borrowed behaviour that is gone."""
 
+import gc
 from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Any
@@ -12,7 +13,10 @@ from graphql import (
     GraphQLString,
     GraphQLSyntaxError,
     GraphQLUnionType,
+    Location,
+    Node,
     OperationDefinitionNode,
+    Token,
     build_schema,
     execute_sync,
     graphql_sync,
@@ -32,6 +36,7 @@ from gateway.compat.graphql_core import (
     fragments_of,
     is_validation_aborted,
     leaf_coercion,
+    make_compact,
     make_nullable,
     replace_resolver,
     resolve_by_typename,
@@ -141,6 +146,25 @@ async def incrementally(document: str, root: Any, context: Any = None) -> Any:
         build_schema(SDL + DEFER), parse(document), root_value=root, context_value=context or WithBudget(100)
     )
     return await outcome if isawaitable(outcome) else outcome
+
+
+def test_a_compact_tree_is_the_same_to_readers_and_unknown_to_the_garbage_collector() -> None:
+    """A new kind of value below a node would be tracked, and a tree with references back would never be freed."""
+    document, original = parse(DOCUMENT), parse(DOCUMENT)
+    make_compact(document)
+    assert document == original
+    assert document.to_dict(locations=True) == original.to_dict(locations=True)
+    gc.collect()
+    seen: set[int] = set()
+    reachable: list[Any] = [document]
+    while reachable:
+        each = reachable.pop()
+        if id(each) not in seen and isinstance(each, (Node, Location, Token, tuple, list, dict)):
+            seen.add(id(each))
+            reachable += gc.get_referents(each)
+            assert not gc.is_tracked(each) or isinstance(each, Token), each
+            assert not isinstance(each, Token) or (each.prev, each.next) == (None, None)
+    assert len(seen) > 50
 
 
 async def test_an_operation_is_executed_incrementally() -> None:
