@@ -1,17 +1,31 @@
 """Logs, metrics and traces for the operator, and the request ids in them."""
 
 from gateway.telemetry.descriptors import Shortage, descriptor_problem, is_shortage
-from gateway.telemetry.logs import JsonFormatter, configure_logging, discard_logs, log_fields, logger
+from gateway.telemetry.logs import (
+    LEVEL_NAMES,
+    JsonFormatter,
+    Line,
+    configure_logging,
+    discard_logs,
+    log_fields,
+    log_line,
+    logger,
+    time_text,
+)
 from gateway.telemetry.metrics import Counts
 
 __all__ = [
+    "LEVEL_NAMES",
     "Counts",
     "JsonFormatter",
+    "Line",
     "Shortage",
     "configure_logging",
     "descriptor_problem",
     "discard_logs",
     "is_shortage",
     "log_fields",
+    "log_line",
     "logger",
+    "time_text",
 ]

@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
 from gateway.telemetry import JsonFormatter, configure_logging, log_fields
-from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter
+from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter, time_text
 from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
@@ -98,6 +99,30 @@ def test_any_line_is_short_and_complete(fields: dict[str, Any]) -> None:
             assert json.loads(text)["message"] == "operation"
         else:
             assert "\n" not in text
+
+
+def test_a_line_has_the_time_of_its_own_millisecond() -> None:
+    made, formatter, texts = record(), JsonFormatter(), []
+    for made.created in (0.0, 0.9994, 1.0, 1.0015, 1.0019, 60.5, 1.0, 1_700_000_000.123):
+        texts.append(json.loads(formatter.format(made))["time"])
+    assert texts == [
+        "1970-01-01T00:00:00.000Z",
+        "1970-01-01T00:00:00.999Z",
+        "1970-01-01T00:00:01.000Z",
+        "1970-01-01T00:00:01.001Z",
+        "1970-01-01T00:00:01.001Z",
+        "1970-01-01T00:01:00.500Z",
+        "1970-01-01T00:00:01.000Z",
+        "2023-11-14T22:13:20.123Z",
+    ]
+
+
+@given(some.lists(some.integers(-(10**9), 10**10) | some.integers(0, 4 * 10**18), max_size=9))
+def test_a_time_is_that_of_rfc_3339_to_the_millisecond(times: list[int]) -> None:
+    """Also where the clock is set back."""
+    for each in times:
+        expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=each // 1000)
+        assert time_text(each) == expected.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def test_a_person_reads_one_line_for_each_event() -> None:

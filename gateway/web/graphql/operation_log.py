@@ -21,7 +21,7 @@ from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import Execution, OperationContext
-from gateway.telemetry import log_fields, logger
+from gateway.telemetry import LEVEL_NAMES, Line, log_fields, log_line, logger, time_text
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import CallReports, ResponseOrigin, outcome_of
@@ -139,14 +139,14 @@ class OperationReporter:
         if span is not None:
             span.record(_facts(operation, context, codes))
         slow = seconds >= self._slow
-        level = logging.WARNING if slow else logging.INFO
+        level, message = (logging.WARNING, "slow operation") if slow else (logging.INFO, "operation")
         if logger.isEnabledFor(level):
-            line = _line(operation, context, codes, seconds)
+            line = _line(level, message, operation, context, codes, seconds)
             if span is not None:
                 line.trace_id, line.span_id = span.ids
             if slow:
                 line.explain = [report.as_dict() for report in context.reports]
-            log_fields(level, "slow operation" if slow else "operation", line)
+            log_line(level, line)
 
     def _register(self, metrics: Metrics) -> Durations:
         metrics.add(self._metrics)
@@ -189,8 +189,8 @@ class _Calls(msgspec.Struct, gc=False):
     calls: int
 
 
-class _Line(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
-    """The fields of an operation's log line, in their order."""
+class _Line(Line, gc=False, omit_defaults=True, rename="camel"):
+    """An operation's log line; its fields are in their order."""
 
     request_id: str
     operation: str | None
@@ -208,16 +208,22 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
     explain: list[dict[str, Any]] | None = None
 
 
-def _line(operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float) -> _Line:
+def _line(
+    level: int, message: str, operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float
+) -> _Line:
     execution = context.execution
     name = execution.name or operation.name
     line = _Line(
+        time_text(time.time_ns()),
+        LEVEL_NAMES[level],
+        logger.name,
+        message,
         context.request_id,
         name and name[:_MAX_NAME_CHARACTERS],
         execution.type,
         execution.document or _document(operation),
         context.viewer.caller,
-        round(seconds * 1000, 1),
+        round(seconds * 10_000) / 10,
         execution.executor,
         _summary(context.reports),
         codes,
