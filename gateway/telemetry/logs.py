@@ -356,7 +356,7 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
 def log_line(level: int, line: Line) -> None:
     """Write a line of a request that is a struct."""
     if not _write_line(level, line):
-        fields = msgspec.to_builtins(line, enc_hook=repr)
+        fields = msgspec.to_builtins(line, builtin_types=(bytes,), enc_hook=repr)
         for name in Line.__struct_fields__:
             del fields[name]
         logger.handle(RequestRecord(level, line.message, fields))
