@@ -83,7 +83,7 @@ async def test_plans_that_select_the_same_share_their_types(document: str) -> No
         operation = Operation(document + " " * number, "Q" if "query Q" in document else None, {"id": "1"})
         assert (await run(planned, operation, UPSTREAM)).body == seen.body
     assert planned.documents.kept == 3
-    assert types() == before
+    assert types() <= before
 
 
 @pytest.mark.parametrize(("changed", "reason"), ASIDE)

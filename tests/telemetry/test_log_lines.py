@@ -29,7 +29,7 @@ from gateway.telemetry.logs import (
     time_text,
 )
 from tests.selection import PROPERTY_CASES
-from tests.telemetry.test_logs import VALUES
+from tests.telemetry.test_logs import SHOWS_ANY_FAILURE, VALUES
 
 
 class Writes(io.StringIO):
@@ -177,6 +177,7 @@ def test_lines_that_wait_when_an_event_loop_ends_are_written_with_those_of_the_n
     assert [each["number"] for each in writes.lines] == [0, 1]
 
 
+@SHOWS_ANY_FAILURE
 @settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.explicit, Phase.generate])
 @example(fields={"field \u2028": "\x85"})
 @given(fields=st.dictionaries(st.text(min_size=1, max_size=12).map("field {}".format), VALUES, max_size=80))

@@ -25,13 +25,14 @@ from tests.selection import PROPERTY_CASES
 _SMALL = some.none() | some.integers(max_value=2**80) | some.binary(max_size=9)
 _CHARACTERS = some.sampled_from(["a", "é", "\x1f", "\x7f", "\ud800", "\u2028", "\n", '"', " "])
 VALUES = some.recursive(
-    # No larger ones: a failure is not shown whose example is long.
     _SMALL
     | some.lists(_SMALL, max_size=9).map(lambda items: items * 90)
     | some.builds(str.__mul__, _CHARACTERS, some.integers(0, 9000)),
     lambda inner: some.lists(inner) | some.dictionaries(some.text(max_size=9), inner),
     max_leaves=9,
 )
+SHOWS_ANY_FAILURE = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+"""The values of a line that is cut are long. Hypothesis warns of that, and then does not say what failed."""
 
 
 def record(message: str = "operation", level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
@@ -88,6 +89,7 @@ def test_of_a_traceback_the_end_is_kept() -> None:
     assert line["cut"].keys() == {"exception"}
 
 
+@SHOWS_ANY_FAILURE
 @settings(max_examples=max(1, PROPERTY_CASES // 20), deadline=None, phases=[Phase.explicit, Phase.generate])
 @example(fields={"long": "a" * 5800, "not UTF-8": "\ud800" * 66, "bytes": {"": [bytes(4)] * 90}})
 @given(fields=some.dictionaries(some.text(min_size=1, max_size=12), VALUES, max_size=80))

@@ -49,7 +49,7 @@ DIGEST_LENGTH = 16
 # A long document is rare, and its syntax tree takes the memory of many short ones.
 _MAX_KEPT_CHARACTERS = 32 * 1024
 _MAX_VALIDATION_ERRORS = 20
-# What counts as one document in the cache. A token takes some 0.7 KB in a syntax tree: 1,000 documents take 70 MB.
+# What counts as one document in the cache. A token takes some 0.5 KB in a syntax tree: 1,000 trees take 50 MB at most.
 _TOKENS_OF_ONE = 100
 _CHARACTERS_OF_ONE = 2000
 # A client repeats an invalid document. There are few of these, and they must not evict valid ones.

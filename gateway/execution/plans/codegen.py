@@ -351,7 +351,7 @@ class Writer:
         return f"{kind}_{self._count}"
 
 
-@lru_cache(maxsize=256)  # as for what is read
+@lru_cache(maxsize=256)  # many documents select the same of an object, and a type is twelve objects
 def _output_type(keys: tuple[str, ...]) -> type[msgspec.Struct]:
     rename = {f"r{index}": key for index, key in enumerate(keys)}
     return msgspec.defstruct("Output", [(each, Any) for each in rename], gc=False, rename=rename)

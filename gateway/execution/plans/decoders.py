@@ -111,7 +111,7 @@ class RecordFields:
         raise NotPlannable("a type that is neither scalar nor object")
 
 
-@lru_cache(maxsize=256)  # many documents read the same of an object, and a type is twelve objects
+@lru_cache(maxsize=256)  # as for what is written, see `gateway.execution.plans.codegen`
 def _record(fields: tuple[tuple[str, Any] | tuple[str, Any, None], ...]) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         "Record",
