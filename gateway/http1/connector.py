@@ -26,7 +26,12 @@ _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 async def resolve(host: str, port: int) -> Sequence[Address]:
     """Return the addresses that the system's resolver knows; raise OSError or UnicodeError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        # A resolver that has no descriptor left fails with any error: its own, or that of the module it asked last.
+        socket.socket().close()  # raises EMFILE or ENFILE then
+        raise
     return [(family, address) for family, _, _, _, address in found]
 
 
@@ -52,7 +57,7 @@ class Connector:
         except ssl.SSLError as exc:
             raise ConnectFailed("TLS could not be agreed upon.") from exc
         except OSError as exc:
-            if _is_out_of_descriptors(exc):
+            if exc.errno in _OUT_OF_DESCRIPTORS:
                 raise OutOfDescriptors("Too many files are open.") from exc
             raise ConnectFailed("No connection could be opened.") from exc
         except UnicodeError as exc:
@@ -137,14 +142,3 @@ async def _connected(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _is_out_of_descriptors(exc: OSError) -> bool:
-    """Return whether ``exc`` says so; the resolver does not, so that after its failure a socket is tried."""
-    if not isinstance(exc, socket.gaierror):
-        return exc.errno in _OUT_OF_DESCRIPTORS
-    try:
-        socket.socket().close()
-    except OSError as second:
-        return second.errno in _OUT_OF_DESCRIPTORS
-    return False
