@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+_MOST_BYTES_TOGETHER = 65_536  # a body up to this size is copied behind its head
 
 
 @lru_cache(maxsize=1024)
@@ -28,13 +29,30 @@ class Cycle(RequestResponseCycle):
 
     uvicorn searches each header of each response for what it must not have, which took 7 % of the samples of a profile
     of small queries. Most headers are the same in all responses.
+
+    Where the length of the body is known, its head is sent with the first part of it: a second system call and a second
+    segment took 5 % of the processor time of a small query.
     """
+
+    _head = b""
+    """A head that is not sent yet."""
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # uvicorn's is a coroutine function
         """Send the head of a response, or what uvicorn sends."""
         if message["type"] == "http.response.start" and not self.response_started and not self.access_log:
             return self._send_head(message)
+        if self._head:
+            message = self._with_head(message)
         return super().send(message)
+
+    def _with_head(self, message: Any) -> Any:
+        head, self._head = self._head, b""
+        body = message.get("body", b"")
+        if self.disconnected or message["type"] != "http.response.body" or len(body) > _MOST_BYTES_TOGETHER:
+            self.transport.write(head)
+            return message
+        self.expected_content_length += len(head)  # uvicorn counts what it writes
+        return {**message, "body": head + body}
 
     async def _send_head(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
@@ -64,4 +82,8 @@ class Cycle(RequestResponseCycle):
             self.chunked_encoding = True
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
-        self.transport.write(b"".join(lines))
+        head = b"".join(lines)
+        if self.chunked_encoding is False and self.scope["method"] != "HEAD":
+            self._head = head
+        else:
+            self.transport.write(head)
