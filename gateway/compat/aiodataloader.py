@@ -19,8 +19,8 @@ class UndispatchedLoader(DataLoader[KeyT, ResultT], Generic[KeyT, ResultT]):
     `DataLoader.__init__` inspects ``batch_load_fn`` in ten calls; this one sets what it sets.
     """
 
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self._cache = {}
         self._queue = []
 

@@ -4,7 +4,7 @@ It runs for every request, so it reads the raw headers of ASGI instead of buildi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,8 +42,12 @@ class RequestId:
         if scope["type"] not in _REQUESTS:
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _HEADER), None)
-        identifier = scope["request_id"] = request_id(None if given is None else given.decode("latin-1"))
+        given = None
+        for name, value in scope["headers"]:
+            if name == _HEADER:
+                given = value.decode("latin-1")
+                break
+        identifier = scope["request_id"] = request_id(given)
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return
@@ -70,8 +74,8 @@ class ExactRoutes:
         self.app = app
         self._routes: dict[str, Mapping[str, ASGIApp]] = {"http": dict(routes), "websocket": dict(sockets)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Look up the exact path; the router handles any other."""
         routes = self._routes.get(scope["type"])
         route = None if routes is None else routes.get(scope["path"])
-        await (self.app if route is None else route)(scope, receive, send)
+        return (self.app if route is None else route)(scope, receive, send)

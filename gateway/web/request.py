@@ -221,7 +221,8 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     The body has been read before, so a disconnect is all that ``receive`` can still report. Work that takes less than
     ``_UNWATCHED_SECONDS`` is not watched: the task would cost more than it saves.
     """
-    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task(loop)
     watcher: asyncio.Task[None] | None = None
     gone = False
 
@@ -237,7 +238,7 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         nonlocal watcher
         watcher = asyncio.create_task(watch(), name="client-watch")
 
-    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, start_watching)
+    timer = loop.call_later(_UNWATCHED_SECONDS, start_watching)
     try:
         return await work
     except asyncio.CancelledError:

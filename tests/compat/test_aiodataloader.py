@@ -9,7 +9,7 @@ from gateway.compat.aiodataloader import UndispatchedLoader
 
 class Loader(UndispatchedLoader[str, str]):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(asyncio.get_running_loop())
         self.begun: list[str] = []
 
     def begin(self, key: str, outcome: "asyncio.Future[str]") -> None:
@@ -34,6 +34,6 @@ async def test_a_loader_has_what_aiodataloader_sets() -> None:
 
     loop = asyncio.get_running_loop()
     theirs = vars(DataLoader(load, get_cache_key=str, loop=loop))
-    ours = vars(UndispatchedLoader())
+    ours = vars(UndispatchedLoader(loop))
     assert theirs.keys() - ours.keys() == {"batch_load_fn", "get_cache_key"}  # methods of ours
     assert {name: theirs[name] for name in ours} == ours

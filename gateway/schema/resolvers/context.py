@@ -1,6 +1,5 @@
 """The context of one operation: its caller, its deadline and its loaders."""
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -102,10 +101,9 @@ class ContextFactory:
 
         With ``fresh``, no REST response that it gets is older than its request.
         """
-        began = asyncio.get_running_loop().time()
-        deadline = began + (self.timeout if timeout is None else min(timeout, self.timeout))
-        call = CallContext(viewer, deadline, timeout=self.timeout, fresh=fresh)
         pace = Pace(self.slice_seconds)
+        deadline = pace.loop.time() + (self.timeout if timeout is None else min(timeout, self.timeout))
+        call = CallContext(viewer, deadline, timeout=self.timeout, fresh=fresh)
         loaders = Loaders(self.client, call, Intake(pace, self.large_bytes, self.upstream_bytes))
         budget = Budget(self.response)
         return OperationContext(viewer, request_id, loaders, self.max_page_size, call, self.writer, pace, budget)

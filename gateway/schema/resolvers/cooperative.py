@@ -30,11 +30,12 @@ class Pace:
     need in the meantime is not in memory all at once.
     """
 
-    __slots__ = ("_began", "_is_open", "_loop", "_seconds", "_waiting")
+    __slots__ = ("_began", "_is_open", "_seconds", "_waiting", "loop")
 
     def __init__(self, slice_seconds: float = SLICE_SECONDS) -> None:
         self._seconds = slice_seconds
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        """The event loop of the operation."""
         self._waiting: list[asyncio.Future[None]] = []
         self._is_open = False
         self._began = 0.0
@@ -42,7 +43,7 @@ class Pace:
     async def turn(self) -> None:
         """Return if the current slice has time left. Otherwise wait for one."""
         while self._is_over():
-            waiting = self._loop.create_future()
+            waiting = self.loop.create_future()
             self._waiting.append(waiting)
             try:
                 await waiting
@@ -55,7 +56,7 @@ class Pace:
             return time.perf_counter() - self._began >= self._seconds
         self._is_open = True
         self._began = time.perf_counter()
-        self._loop.call_soon(self._close)
+        self.loop.call_soon(self._close)
         return False
 
     def _close(self) -> None:

@@ -103,7 +103,7 @@ class _Calls(UndispatchedLoader[KeyT, _Outcome]):
     """The calls of one loader. It holds no reference cycle, so that its bodies are freed with the operation."""
 
     def __init__(self, fetch: Callable[[KeyT], Awaitable[bytes | None]], intake: Intake) -> None:
-        super().__init__()
+        super().__init__(intake.pace.loop)
         self._fetch = fetch
         self._intake = intake
         self.running: set[asyncio.Future[Any]] = set()
@@ -125,7 +125,7 @@ def _end_of(loading: "asyncio.Future[Any]") -> "asyncio.Future[None]":
 
     `asyncio.shield` does the same, in nine calls of Python functions.
     """
-    end = asyncio.get_running_loop().create_future()
+    end = loading.get_loop().create_future()
     loading.add_done_callback(partial(_wake, end))
     return end
 

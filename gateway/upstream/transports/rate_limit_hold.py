@@ -13,8 +13,9 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -80,10 +81,10 @@ class HoldBack:
         self._following = following
         self._holds = holds
 
-    async def send(self, request: RestRequest) -> Response:
+    def send(self, request: RestRequest) -> Coroutine[Any, Any, Response]:
         """Send the request unless it is held."""
         self._holds.check(request)
-        return await self._following.send(request)
+        return self._following.send(request)
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
