@@ -363,3 +363,78 @@ def test_a_header_that_breaks_out_of_its_line_is_not_sent(connection: type, quer
         pytest.raises(httpx.RemoteProtocolError),
     ):
         client.get("/?" + query)
+
+
+class Noting:
+    """A transport that notes how many bytes each of its writes has."""
+
+    def __init__(self, transport: Any, sizes: list[int]) -> None:
+        self._transport = transport
+        self._sizes = sizes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._sizes.append(len(data))
+        self._transport.write(data)
+
+
+LARGE = 100_000
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "parts", "bodies"),
+    [
+        ("GET", 6, [b"onetwo"], [6]),
+        ("GET", 6, [b"one", b"two"], [3, 3]),
+        ("GET", 6, [b"", b"onetwo"], [0, 6]),
+        ("GET", 0, [b""], [0]),
+        ("GET", LARGE, [bytes(LARGE)], [None, LARGE]),
+        ("GET", None, [b"one"], [None, len(b"3\r\none\r\n0\r\n\r\n")]),
+        ("HEAD", 6, [b""], [None]),
+    ],
+    ids=["whole", "two parts", "an empty part", "empty", "large", "length unknown", "HEAD"],
+)
+def test_a_head_is_written_with_the_beginning_of_its_body(
+    method: str, length: int | None, parts: list[bytes], bodies: list[int | None]
+) -> None:
+    """Where the length is unknown it is written at once: the body may come later. ``None`` is the head alone."""
+    sizes: list[int] = []
+
+    class Noted(HttpConnection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(Noting(transport, sizes))
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [] if length is None else [(b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for part in parts[:-1]:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": parts[-1]})
+
+    options: Any = {"lifespan": "off", "log_config": None, "access_log": False, "ws": "none"}
+    with (
+        BackgroundServer(uvicorn.Config(application, http=Noted, **options)) as server,
+        client_of(server.url) as client,
+    ):
+        response = client.request(method, "/")
+    assert response.content == (b"" if method == "HEAD" else b"".join(parts))
+    head = sizes[0] - (bodies[0] or 0)
+    assert head > len(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert sizes[1:] == [size or 0 for size in bodies[1:]]
+
+
+def test_a_body_of_another_length_than_was_announced_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    async def application(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")]})
+        await send({"type": "http.response.body", "body": scope["query_string"]})
+
+    options: Any = {"lifespan": "off", "log_config": None, "access_log": False, "ws": "none"}
+    config = uvicorn.Config(application, http=HttpConnection, **options)
+    with BackgroundServer(config) as server, client_of(server.url) as client:
+        assert client.get("/?abc").text == "abc"
+        for query in ("abcd", "ab"):
+            with pytest.raises(httpx.RemoteProtocolError):
+                client.get(f"/?{query}")
+    assert sum(record.exc_info is not None for record in caplog.records) == 2
