@@ -404,7 +404,8 @@ def test_a_head_is_written_with_the_beginning_of_its_body(
 
     class Noted(HttpConnection):
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(Noting(transport, sizes))
+            noting: Any = Noting(transport, sizes)
+            super().connection_made(noting)
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
         headers = [] if length is None else [(b"content-length", b"%d" % length)]
