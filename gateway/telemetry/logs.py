@@ -7,7 +7,7 @@ With these encoders they also raise on a string that UTF-8 cannot encode, and th
 A write takes longer than all the rest. So the lines of requests wait for a hundredth of a second, and are written
 together. Any other line is written at once, after those that wait. A record that passes through `logging` would make
 the line of an operation cost almost three times as much. So where the log's own handler is the only one, the line of a
-request has no record.
+request has no record. That of an operation is made when it is written: many in a row take half of what each alone does.
 """
 
 import asyncio
@@ -20,10 +20,12 @@ import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from select import PIPE_BUF
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
 
@@ -37,6 +39,7 @@ LEVEL_NAMES: Final = {number: name.lower() for name, number in logging.getLevelN
 
 _WAIT_SECONDS = 0.01
 _MOST_WAITING_BYTES = 64 * 1024
+_LINE_BYTES = 320  # what a line that is made later will have, about
 _MAX_CUT_BYTES = 512  # for the field that says what was cut
 _MAX_FIELDS = 50
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
@@ -44,6 +47,7 @@ _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)  # a field may hold anything: what has no JSON form is its repr
+_BUILTINS: Callable[[Any], Any] = partial(msgspec.to_builtins, builtin_types=(bytes,), enc_hook=repr)
 _NO_JSON = (TypeError, ValueError, OverflowError)  # such as of a lone surrogate, or an integer of 100 bits
 _NO_FIELDS: dict[str, Any] = {}
 _EMPTY: tuple[Any, ...] = (None, (), [], {})
@@ -64,6 +68,10 @@ class Line(msgspec.Struct, gc=False):
     message: str
 
 
+MakeLine: TypeAlias = Callable[[], Line]
+"""Makes a line when it is written. Until then nothing that it needs may change."""
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object per log line: time, level, message, and the fields given as ``extra={"fields": {…}}``.
 
@@ -73,16 +81,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line, encode = self._line(record), _ENCODER.encode
-        try:
-            encoded = encode(line)
-        except _NO_JSON:
-            # Also for its parts: this may write a value in another form, with another length.
-            encode = _encode_anything
-            encoded = encode(line)
-        if len(encoded) > MAX_LINE_BYTES:
-            encoded = encode(_shortened(line, encode))
-        return encoded.decode()
+        return _bounded_line(self._line(record)).decode()
 
     def _line(self, record: logging.LogRecord) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -114,6 +113,18 @@ def time_text(nanoseconds: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin // _SECOND))
         _known_second = (begin, text)
     return text + _MILLISECONDS[since // _MILLISECOND]
+
+
+def _bounded_line(line: dict[str, Any]) -> bytes:
+    """Return a line as JSON, cut if it is too long."""
+    encode = _ENCODER.encode
+    try:
+        encoded = encode(line)
+    except _NO_JSON:
+        # Also for its parts: this may write a value in another form, with another length.
+        encode = _encode_anything
+        encoded = encode(line)
+    return encoded if len(encoded) <= MAX_LINE_BYTES else encode(_shortened(line, encode))
 
 
 def _encode_anything(value: Any) -> bytes:
@@ -210,9 +221,9 @@ _BLANK = dict(vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", Non
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to standard error, those of requests together; see the top of this file.
+    """Writes lines to standard error, those of requests together: at most ``most_bytes``, or one line.
 
-    At most ``most_bytes`` wait. A process that is killed loses what waits, and one that ends otherwise nothing.
+    A process that is killed loses what waits, and one that ends otherwise nothing.
     """
 
     def __init__(self, formatter: logging.Formatter, most_bytes: int = PIPE_BUF) -> None:
@@ -220,8 +231,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self._most_bytes = most_bytes
         self._lock = self.lock or threading.RLock()  # that of `logging`, which only other handlers lack
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._waiting: deque[bytes | MakeLine] = deque()
+        self._waiting_bytes = 0  # about
         self._writes_soon: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -235,39 +246,35 @@ class LineHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(record)
         else:
-            self._add(line)
+            self._add(line, len(line))
 
-    def write_line(self, level: int, line: Line | dict[str, Any]) -> bool:
+    def write_line(self, level: int, line: MakeLine | dict[str, Any]) -> bool:
         """Write a line of a request without a record; return False where that needs one, and nothing was done."""
-        formatter = self.formatter
-        if type(formatter) is not JsonFormatter or level < self.level or self.filters or logger.filters:
+        if type(self.formatter) is not JsonFormatter or level < self.level or self.filters or logger.filters:
             return False
-        try:
-            encoded = _ENCODER.encode_lines((line,))
-        except Exception:  # noqa: BLE001 - whatever it is, the formatter finds another way, or reports it
-            return False
-        if len(encoded) > MAX_LINE_BYTES:
-            return False
-        self._add(encoded)
-        return True
+        if not isinstance(line, dict):
+            self._add(line, _LINE_BYTES)
+            return True
+        encoded = _encoded_line(line)
+        if encoded is not None:
+            self._add(encoded, len(encoded))
+        return encoded is not None
 
-    def _add(self, line: bytes) -> None:
-        self._lock.acquire()  # `with` costs twice as much
+    def _add(self, line: bytes | MakeLine, size: int) -> None:
+        if self._waiting_bytes + size > self._most_bytes:
+            self._write_waiting()
+        self._waiting.append(line)
+        self._waiting_bytes += size
+        if self._writes_soon is None or self._writes_soon.is_closed():
+            self._write_soon()
+
+    def _write_soon(self) -> None:
         try:
-            if self._waiting_bytes + len(line) > self._most_bytes:
-                self._write_waiting()
-            self._waiting.append(line)
-            self._waiting_bytes += len(line)
-        finally:
-            self._lock.release()
-        try:
-            loop = asyncio.get_running_loop()
+            self._writes_soon = asyncio.get_running_loop()
         except RuntimeError:  # this thread has none
             self._write_waiting()
-            return
-        if self._writes_soon is not loop:
-            self._writes_soon = loop
-            loop.call_later(_WAIT_SECONDS, self._write_in_time)
+        else:
+            self._writes_soon.call_later(_WAIT_SECONDS, self._write_in_time)
 
     def flush(self) -> None:
         """Write the lines that wait. `logging.shutdown` calls it, too."""
@@ -287,14 +294,44 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def _write_waiting(self) -> None:
         with self._lock:
-            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            if not waiting:
-                return
-            try:
-                self.stream.write(b"".join(waiting).decode())
-                self.stream.flush()
-            except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
-                self.handleError(RequestRecord(logging.ERROR, "the lines of some requests", {}))
+            together: list[bytes] = []
+            size = self._waiting_bytes = 0
+            while self._waiting:
+                line = self._waiting.popleft()
+                encoded = line if isinstance(line, bytes) else self._made(line)
+                if size + len(encoded) > self._most_bytes:
+                    self._write(together)
+                    together, size = [], 0
+                together.append(encoded)
+                size += len(encoded)
+            self._write(together)
+
+    def _made(self, make: MakeLine) -> bytes:
+        """Return the encoded line; nothing if that fails."""
+        try:
+            line = make()
+            return _encoded_line(line) or _bounded_line(_BUILTINS(line)) + b"\n"
+        except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
+            self.handleError(RequestRecord(logging.ERROR, "the line of a request", {}))
+            return b""
+
+    def _write(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        try:
+            self.stream.write(b"".join(lines).decode())
+            self.stream.flush()
+        except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
+            self.handleError(RequestRecord(logging.ERROR, "the lines of some requests", {}))
+
+
+def _encoded_line(line: Line | dict[str, Any]) -> bytes | None:
+    """Return the encoded line; None where it is too long, or the formatter has to find another way."""
+    try:
+        encoded = _ENCODER.encode_lines((line,))
+    except Exception:  # noqa: BLE001 - whatever it is, the formatter reports it
+        return None
+    return encoded if len(encoded) <= MAX_LINE_BYTES else None
 
 
 def configure_logging(level: str, kind: str = "json", *, shared: bool = False) -> None:
@@ -353,17 +390,19 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
         logger.handle(RequestRecord(level, message, fields))
 
 
-def log_line(level: int, line: Line) -> None:
-    """Write a line of a request that is a struct."""
-    if not _write_line(level, line):
-        fields = msgspec.to_builtins(line, builtin_types=(bytes,), enc_hook=repr)
+def log_line(level: int, make: MakeLine) -> None:
+    """Write a line of a request that is made when it is written: soon, or now where that needs a record."""
+    if not _write_line(level, make):
+        line = make()
+        fields = _BUILTINS(line)
         for name in Line.__struct_fields__:
             del fields[name]
         logger.handle(RequestRecord(level, line.message, fields))
 
 
-def _write_line(level: int, line: Line | dict[str, Any]) -> bool:
+def _write_line(level: int, line: MakeLine | dict[str, Any]) -> bool:
     """Return whether the log's own handler has written it: only where that is the only one, and takes it."""
-    handlers = logger.handlers
-    ours = handlers[0] if len(handlers) == 1 and not (logger.propagate or logger.disabled) else None
-    return isinstance(ours, LineHandler) and ours.write_line(level, line)
+    if len(logger.handlers) != 1 or logger.propagate or logger.disabled:
+        return False
+    (handler,) = logger.handlers
+    return isinstance(handler, LineHandler) and handler.write_line(level, line)

@@ -118,7 +118,7 @@ def write(fields: dict[str, Any] | Line, level: int = logging.INFO) -> None:
     # Not sooner: pytest adds a handler of its own to a logger that does not propagate when a test begins.
     logger.propagate = False
     if isinstance(fields, Line):
-        log_line(level, fields)
+        log_line(level, lambda: fields)
     else:
         log_fields(level, "operation", fields)
 

@@ -141,12 +141,22 @@ class OperationReporter:
         slow = seconds >= self._slow
         level, message = (logging.WARNING, "slow operation") if slow else (logging.INFO, "operation")
         if logger.isEnabledFor(level):
-            line = _line(level, message, operation, context, codes, seconds)
+            ended = _Ended(
+                time.time_ns(),
+                level,
+                message,
+                context.request_id,
+                execution,
+                execution.name or operation.name,
+                execution.document or _document(operation),
+                context.viewer.caller,
+                seconds,
+                context.reports,
+                codes,
+            )
             if span is not None:
-                line.trace_id, line.span_id = span.ids
-            if slow:
-                line.explain = [report.as_dict() for report in context.reports]
-            log_line(level, line)
+                ended.span = span.ids
+            log_line(level, ended.line)
 
     def _register(self, metrics: Metrics) -> Durations:
         metrics.add(self._metrics)
@@ -208,30 +218,49 @@ class _Line(Line, gc=False, omit_defaults=True, rename="camel"):
     explain: list[dict[str, Any]] | None = None
 
 
-def _line(
-    level: int, message: str, operation: Operation, context: OperationContext, codes: tuple[str, ...], seconds: float
-) -> _Line:
-    execution = context.execution
-    name = execution.name or operation.name
-    line = _Line(
-        time_text(time.time_ns()),
-        LEVEL_NAMES[level],
-        logger.name,
-        message,
-        context.request_id,
-        name and name[:_MAX_NAME_CHARACTERS],
-        execution.type,
-        execution.document or _document(operation),
-        context.viewer.caller,
-        round(seconds * 10_000) / 10,
-        execution.executor,
-        _summary(context.reports),
-        codes,
-        execution.reason,
-    )
-    if execution.writes:
-        line.writes = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
-    return line
+class _Ended(msgspec.Struct, gc=False):
+    """What the log says of an operation that is over. It holds neither the document nor a variable."""
+
+    at: int
+    """In nanoseconds since 1970."""
+    level: int
+    message: str
+    request_id: str
+    execution: Execution
+    name: str | None
+    document: str | None
+    caller: str | None
+    seconds: float
+    reports: CallReports
+    codes: tuple[str, ...]
+    span: tuple[str, str] | None = None
+
+    def line(self) -> _Line:
+        """Return the line."""
+        execution, name = self.execution, self.name
+        line = _Line(
+            time_text(self.at),
+            LEVEL_NAMES[self.level],
+            logger.name,
+            self.message,
+            self.request_id,
+            name and name[:_MAX_NAME_CHARACTERS],
+            execution.type,
+            self.document,
+            self.caller,
+            round(self.seconds * 10_000) / 10,
+            execution.executor,
+            _summary(self.reports),
+            self.codes,
+            execution.reason,
+        )
+        if execution.writes:
+            line.writes = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
+        if self.span is not None:
+            line.trace_id, line.span_id = self.span
+        if self.level == logging.WARNING:
+            line.explain = [report.as_dict() for report in self.reports]
+        return line
 
 
 def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ...]) -> OperationFacts:
