@@ -1,16 +1,14 @@
 """Logs, metrics and traces for the operator, and the request ids in them."""
 
 from gateway.telemetry.descriptors import Shortage, descriptor_problem, is_shortage
+from gateway.telemetry.json_lines import LEVEL_NAMES, Line, time_text
 from gateway.telemetry.logs import (
-    LEVEL_NAMES,
     JsonFormatter,
-    Line,
     configure_logging,
     discard_logs,
     log_fields,
     log_line,
     logger,
-    time_text,
 )
 from gateway.telemetry.metrics import Counts
 

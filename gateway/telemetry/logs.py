@@ -12,7 +12,6 @@ request has no record. That of an operation is made when it is written: many in 
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import os
@@ -23,51 +22,36 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from select import PIPE_BUF
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import msgspec
 
+from gateway.telemetry.json_lines import (
+    LEVEL_NAMES,
+    MAX_CUT_BYTES,
+    MAX_LINE_BYTES,
+    MILLISECOND,
+    Line,
+    bounded_line,
+    encode_value,
+    encoded_line,
+    shortened,
+    time_text,
+)
+
 logger = logging.getLogger("gateway")
-
-MAX_LINE_BYTES: Final = 8 * 1024
-"""The longest line. Log collectors cut or drop longer ones, and half a JSON object is none."""
-
-LEVEL_NAMES: Final = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}
-"""The levels as they stand in a line."""
 
 _WAIT_SECONDS = 0.01
 _MOST_WAITING_BYTES = 64 * 1024
 _LINE_BYTES = 320  # what a line that is made later will have, about
-_MAX_CUT_BYTES = 512  # for the field that says what was cut
-_MAX_FIELDS = 50
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
 _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
-_ENCODER = msgspec.json.Encoder(enc_hook=repr)  # a field may hold anything: what has no JSON form is its repr
 _BUILTINS: Callable[[Any], Any] = partial(msgspec.to_builtins, builtin_types=(bytes,), enc_hook=repr)
-_NO_JSON = (TypeError, ValueError, OverflowError)  # such as of a lone surrogate, or an integer of 100 bits
 _NO_FIELDS: dict[str, Any] = {}
 _EMPTY: tuple[Any, ...] = (None, (), [], {})
-_SECOND = 1_000_000_000  # in nanoseconds
-_MILLISECOND = 1_000_000
-_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
-_known_second = (-_SECOND, "")
-
-
-class Line(msgspec.Struct, gc=False):
-    """A line as a struct, which costs less than a dict: what every line begins with. Subclasses add fields."""
-
-    time: str
-    """See `time_text`."""
-    level: str
-    """One of `LEVEL_NAMES`."""
-    logger: str
-    message: str
-
-
 MakeLine: TypeAlias = Callable[[], Line]
 """Makes a line when it is written. Until then nothing that it needs may change."""
 
@@ -81,11 +65,11 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return _bounded_line(self._line(record)).decode()
+        return bounded_line(self._line(record)).decode()
 
     def _line(self, record: logging.LogRecord) -> dict[str, Any]:
         line: dict[str, Any] = {
-            "time": time_text(int(record.created * 1000) * _MILLISECOND),
+            "time": time_text(int(record.created * 1000) * MILLISECOND),
             "level": LEVEL_NAMES.get(record.levelno, record.levelname),
             "logger": record.name,
             "message": record.getMessage(),
@@ -94,59 +78,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return line
-
-    def _encoded(self, value: Any) -> bytes:
-        try:
-            return _ENCODER.encode(value)
-        except _NO_JSON:
-            return _encode_anything(value)
-
-
-def time_text(nanoseconds: int) -> str:
-    """Return a time since 1970 by RFC 3339, with milliseconds."""
-    global _known_second  # noqa: PLW0603 - the lines of a second share its text
-    begin, text = _known_second
-    since = nanoseconds - begin
-    if not 0 <= since < _SECOND:
-        since = nanoseconds % _SECOND
-        begin = nanoseconds - since
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin // _SECOND))
-        _known_second = (begin, text)
-    return text + _MILLISECONDS[since // _MILLISECOND]
-
-
-def _bounded_line(line: dict[str, Any]) -> bytes:
-    """Return a line as JSON, cut if it is too long."""
-    encode = _ENCODER.encode
-    try:
-        encoded = encode(line)
-    except _NO_JSON:
-        # Also for its parts: this may write a value in another form, with another length.
-        encode = _encode_anything
-        encoded = encode(line)
-    return encoded if len(encoded) <= MAX_LINE_BYTES else encode(_shortened(line, encode))
-
-
-def _encode_anything(value: Any) -> bytes:
-    text = json.dumps(value, default=repr, ensure_ascii=False, separators=(",", ":"))
-    return text.encode(errors="backslashreplace")
-
-
-def _shortened(line: dict[str, Any], encode: Callable[[Any], bytes]) -> dict[str, Any]:
-    """Return a line that fits: the longest field is cut until all of them do."""
-    cut = {"fields": len(line) - _MAX_FIELDS} if len(line) > _MAX_FIELDS else {}
-    line = dict(islice(line.items(), _MAX_FIELDS))
-    sizes = {name: len(encode(value)) for name, value in line.items()}
-    names = sum(len(encode(name)) + len(":,") for name in line)
-    while (excess := names + sum(sizes.values()) + _MAX_CUT_BYTES - MAX_LINE_BYTES) > 0:
-        name = max(sizes, key=lambda each: sizes[each])
-        value = line[name] if isinstance(line[name], (str, list, tuple)) else repr(line[name])
-        kept = max(0, min(len(value) - 1, len(value) * (sizes[name] - excess) // sizes[name]))
-        cut[name] = cut.get(name, 0) + len(value) - kept
-        # The end of a traceback says what happened; of everything else the beginning is kept.
-        line[name] = value[len(value) - kept :] if name == "exception" else value[:kept]
-        sizes[name] = len(encode(line[name]))
-    return {**line, "cut": cut}
 
 
 class TextFormatter(JsonFormatter):
@@ -165,7 +96,7 @@ class TextFormatter(JsonFormatter):
         line = self._line(record)
         text = self._text(line, math.inf)
         if len(text.encode()) > MAX_LINE_BYTES:
-            text = self._text(_shortened(line, self._encoded), MAX_LINE_BYTES)
+            text = self._text(shortened(line, encode_value), MAX_LINE_BYTES)
         return text
 
     def _text(self, line: dict[str, Any], most: float) -> str:
@@ -177,14 +108,14 @@ class TextFormatter(JsonFormatter):
         words = f"{at} {self._paint(_COLOURS.get(level, ''), f'{level:<7}')} {text}"
         shown = [f"{name}={self._value(value)}" for name, value in line.items() if value or value not in _EMPTY]
         if shown:
-            fields = _bounded(_printable(" ".join(shown)), most - len(words.encode()) - _MAX_CUT_BYTES)
+            fields = _bounded(_printable(" ".join(shown)), most - len(words.encode()) - MAX_CUT_BYTES)
             words += "  " + self._paint(_DIM, fields)
         return "\n".join([words, *map(_printable, exception.splitlines())]) if exception else words
 
     def _value(self, value: Any) -> str:
         """Return a value as it is if it is one word, else as JSON."""
         is_word = isinstance(value, str) and _WORD.fullmatch(value)
-        return value if is_word else self._encoded(value).decode()
+        return value if is_word else encode_value(value).decode()
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
@@ -255,7 +186,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         if not isinstance(line, dict):
             self._add(line, _LINE_BYTES)
             return True
-        encoded = _encoded_line(line)
+        encoded = encoded_line(line)
         if encoded is not None:
             self._add(encoded, len(encoded))
         return encoded is not None
@@ -310,7 +241,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Return the encoded line; nothing if that fails."""
         try:
             line = make()
-            return _encoded_line(line) or _bounded_line(_BUILTINS(line)) + b"\n"
+            return encoded_line(line) or bounded_line(_BUILTINS(line)) + b"\n"
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(RequestRecord(logging.ERROR, "the line of a request", {}))
             return b""
@@ -323,15 +254,6 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.stream.flush()
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(RequestRecord(logging.ERROR, "the lines of some requests", {}))
-
-
-def _encoded_line(line: Line | dict[str, Any]) -> bytes | None:
-    """Return the encoded line; None where it is too long, or the formatter has to find another way."""
-    try:
-        encoded = _ENCODER.encode_lines((line,))
-    except Exception:  # noqa: BLE001 - whatever it is, the formatter reports it
-        return None
-    return encoded if len(encoded) <= MAX_LINE_BYTES else None
 
 
 def configure_logging(level: str, kind: str = "json", *, shared: bool = False) -> None:

@@ -17,16 +17,15 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.telemetry import configure_logging
+from gateway.telemetry.json_lines import Line, time_text
 from gateway.telemetry.logs import (
     JsonFormatter,
-    Line,
     LineHandler,
     RequestRecord,
     TextFormatter,
     log_fields,
     log_line,
     logger,
-    time_text,
 )
 from tests.selection import PROPERTY_CASES
 from tests.telemetry.test_logs import SHOWS_ANY_FAILURE, VALUES

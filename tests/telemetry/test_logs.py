@@ -17,7 +17,8 @@ from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
 from gateway.telemetry import JsonFormatter, configure_logging, log_fields
-from gateway.telemetry.logs import MAX_LINE_BYTES, TextFormatter, time_text
+from gateway.telemetry.json_lines import MAX_LINE_BYTES, time_text
+from gateway.telemetry.logs import TextFormatter
 from tests.harness import SERVICE
 from tests.programs import Start
 from tests.selection import PROPERTY_CASES
