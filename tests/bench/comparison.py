@@ -2,7 +2,9 @@
 """Lets servers answer the same requests in turns, and compares them."""
 
 import json
+import platform
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,6 +78,7 @@ def compare(rounds: int, seconds: int, only: str, names: Sequence[str]) -> None:
     with ExitStack() as stack:
         api = stack.enter_context(upstream({shape.name: shape.document for shape in shapes}))
         servers = [stack.enter_context(STARTS[name](api.url, name)) for name in names]
+        print(f"Python {platform.python_version()}, {sys.executable}")
         print(f"upstream: {api.name}; {CONNECTIONS} connections; {rounds} rounds of {seconds} s")
         for shape in shapes:
             _require_same_answers(servers, shape)
