@@ -15,7 +15,8 @@ class PassthroughAuthenticator:
     """
 
     def __init__(self, secret: bytes | None = None) -> None:
-        self._secret = hashlib.sha256(secret or secrets.token_bytes(32)).digest()
+        key = hashlib.sha256(secret or secrets.token_bytes(32)).digest()
+        self._hash = hashlib.blake2b(key=key, digest_size=8, person=b"caller")
 
     async def authenticate(self, authorization: str | None, api_key: str | None, address: str | None) -> Viewer:  # noqa: ARG002 - the protocol's signature
         """Return a viewer that carries the header."""
@@ -25,7 +26,8 @@ class PassthroughAuthenticator:
 
     def _name(self, authorization: str) -> str:
         """Hash the credential with a key: without it, a reader of the log could test passwords against the hash."""
-        digest = hashlib.blake2b(normalized(authorization), key=self._secret, digest_size=8, person=b"caller")
+        digest = self._hash.copy()
+        digest.update(normalized(authorization))
         return f"header:{digest.hexdigest()}"
 
     async def aclose(self) -> None:

@@ -1,7 +1,6 @@
 """How uvicorn sends the head of a response. Apart from its connection: both together are too long for one file."""
 
 from collections.abc import Awaitable
-from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -11,17 +10,25 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_OWN_FOR_EACH = _FRAMING | {b"x-request-id"}  # another value in each response, or looked at in each
 _MOST_BYTES_TOGETHER = 65_536  # a body up to this size is copied behind its head
+_MOST_KNOWN = 1024
+
+_known: dict[tuple[bytes, bytes], bytes] = {}
+"""The lines of headers that were sent before."""
 
 
-@lru_cache(maxsize=1024)
-def _header_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None]:
-    """Return the line of a header, and its name if it frames the message; RuntimeError where it breaks its line."""
+def _header_line(name: bytes, value: bytes) -> bytes:
+    """Return the line of a header; RuntimeError where it breaks its line."""
     if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
         raise RuntimeError("Invalid HTTP header name or value.")
-    name = name.lower()
-    return b"%b: %b\r\n" % (name, value), name if name in _FRAMING else None
+    line = b"%b: %b\r\n" % (name.lower(), value)
+    if name.lower() not in _OWN_FOR_EACH:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[name, value] = line
+    return line
 
 
 class Cycle(RequestResponseCycle):
@@ -64,18 +71,12 @@ class Cycle(RequestResponseCycle):
         status: int = message["status"]
         lines = [STATUS_LINE[status]]
         says_close = False
-        for name, value in (*self.default_headers, *message.get("headers", ())):
-            line, framing = _header_line(name, value)
+        for header in (*self.default_headers, *message.get("headers", ())):
+            line = _known.get(header)
+            if line is None:
+                line = _header_line(*header)
+                says_close = self._frame(*header) or says_close
             lines.append(line)
-            if framing == b"content-length" and self.chunked_encoding is None:
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
-            elif framing == b"transfer-encoding" and value.lower() == b"chunked":
-                self.expected_content_length = 0
-                self.chunked_encoding = True
-            elif framing == b"connection" and b"close" in [each.strip() for each in value.lower().split(b",")]:
-                self.keep_alive = False
-                says_close = True
         if not self.keep_alive and not says_close:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
@@ -87,3 +88,17 @@ class Cycle(RequestResponseCycle):
             self._head = head
         else:
             self.transport.write(head)
+
+    def _frame(self, name: bytes, value: bytes) -> bool:
+        """Note how a header frames the message; return whether it says that the connection is closed."""
+        name = name.lower()
+        if name == b"content-length" and self.chunked_encoding is None:
+            self.expected_content_length = int(value)
+            self.chunked_encoding = False
+        elif name == b"transfer-encoding" and value.lower() == b"chunked":
+            self.expected_content_length = 0
+            self.chunked_encoding = True
+        elif name == b"connection" and b"close" in [each.strip() for each in value.lower().split(b",")]:
+            self.keep_alive = False
+            return True
+        return False
