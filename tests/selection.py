@@ -14,7 +14,7 @@ import pytest
 
 SLOW = "slow"
 MAX_WORKERS = 8  # each imports the whole gateway, which takes longer than a share of the tests on a large machine
-PROPERTY_CASES = int(os.environ.get("PROPERTY_CASES", "25"))
+PROPERTY_CASES = int(os.environ.get("PROPERTY_CASES", "15"))
 """How many inputs a property test generates, or a share of it; `.ci/run` asks for 50."""
 
 ONE_CASE_IN = int(os.environ.get("TESTS_ONE_CASE_IN", "1"))

@@ -26,7 +26,7 @@ _ENCODER = msgspec.json.Encoder(enc_hook=repr)  # a field may hold anything: wha
 _NO_JSON = (TypeError, ValueError, OverflowError)  # such as of a lone surrogate, or an integer of 100 bits
 _SECOND = 1_000_000_000  # in nanoseconds
 _MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
-_known_second = (-_SECOND, "")
+_known_second = (-(2**63), "")  # before any time, so that it has no text yet
 
 
 class Line(msgspec.Struct, gc=False):

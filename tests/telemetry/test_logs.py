@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pty
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -126,6 +127,14 @@ def test_a_time_is_that_of_rfc_3339_to_the_millisecond(times: list[int]) -> None
     for each in times:
         expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=each // 1000)
         assert time_text(each) == expected.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("first", [-1, -(10**9), 0])
+def test_the_first_time_of_a_process_can_be_any(first: int) -> None:
+    program = f"from gateway.telemetry import time_text; print(time_text({first}))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own program
+    assert printed.strip() == time_text(first)
+    assert len(printed.strip()) == len("1970-01-01T00:00:00.000Z")
 
 
 def test_a_person_reads_one_line_for_each_event() -> None:
