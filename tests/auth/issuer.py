@@ -77,8 +77,13 @@ class Issuer:
         if self.answer is not None:
             status, body = self.answer
             return Response(body, status, headers={"location": "/moved"} if status == 302 else None)
+        return Response(self.jwks, media_type="application/jwk-set+json")
+
+    @property
+    def jwks(self) -> bytes:
+        """The document that publishes its keys."""
         published = [{**key.as_dict(private=False), "kid": kid, "use": "sig"} for kid, key in self.keys.items()]
-        return Response(json.dumps({"keys": published}), media_type="application/jwk-set+json")
+        return json.dumps({"keys": published}).encode()
 
     def rotate(self, kid: str, key: PrivateKey | None = None, *, keep: bool = False) -> None:
         """Publish another key and sign with it; the other keys are withdrawn unless ``keep``."""

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, RSAKey
 
 from gateway.app import create_app
+from gateway.auth.jwt import ALGORITHMS
 from gateway.errors import ConfigurationError
 from gateway.server.serve import serve
 from tests.auth.issuer import Issuer
@@ -53,6 +54,11 @@ def test_keys_come_over_tls_or_from_this_machine(url: str) -> None:
     build_authenticator(settings(**{**TOKENS, "jwt_jwks_url": url}))
 
 
+@pytest.mark.parametrize("algorithms", [ALGORITHMS, ALGORITHMS[:1]], ids=["all", "one"])
+def test_any_of_the_algorithms_may_be_pinned(algorithms: tuple[str, ...]) -> None:
+    build_authenticator(settings(**{**TOKENS, "jwt_algorithms": " ".join(algorithms)}))
+
+
 def test_service_mode_needs_a_setting_for_inbound_authentication() -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_INBOUND_AUTH is not set"):
         serve(settings(**{**SERVICE, "inbound_auth": None}), {})
@@ -60,8 +66,11 @@ def test_service_mode_needs_a_setting_for_inbound_authentication() -> None:
 
 def test_a_public_key_file_must_hold_a_public_key(tmp_path: Path) -> None:
     key = ECKey.generate_key("P-256")
+    with pytest.warns(match="2048"):
+        short = RSAKey.generate_key(1024)
     for content, said in (
         (key.as_pem(private=True), "holds a private key"),
+        (short.as_pem(private=False), "holds no public key in PEM (RSA of 2048 bits or more"),
         (b"-----BEGIN PUBLIC KEY-----", "holds no public key"),
         (b"", "holds no public key"),
         (None, "cannot be read"),

@@ -1,23 +1,27 @@
 """The JWKS: fetched rarely, one fetch at a time, and still used while the issuer is down."""
 
+import asyncio
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import httpx
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from gateway.auth import Authenticator, auth_metrics
 from gateway.auth.jwks import RemoteJwks
 from gateway.errors import UpstreamUnavailable
 from gateway.telemetry import Counts
 from tests.auth.conftest import Ask, ask
-from tests.auth.issuer import Issuer, eventually
-from tests.harness import Clock, StartGateway
+from tests.auth.issuer import AUDIENCE, NAME, Issuer, eventually
+from tests.harness import SERVICE, Clock, StartGateway, build_authenticator, settings
+from tests.http1.raw_server import Authority, RawServer, answer
 
-ENCRYPTING = {**ECKey.generate_key("P-256").as_dict(private=False), "use": "enc"}
+USABLE = ECKey.generate_key("P-256").as_dict(private=False)
+ENCRYPTING = {**USABLE, "use": "enc"}
 
 
 def test_the_keys_are_fetched_once_for_any_number_of_tokens(ask_authenticated: Ask, issuer: Issuer) -> None:
@@ -93,23 +97,80 @@ async def test_fetches_are_counted_and_a_failure_is_logged_without_its_addresses
     caplog: pytest.LogCaptureFixture, issuer: Issuer, clock: Clock
 ) -> None:
     """Errors of libraries have addresses and more in their texts."""
-    published = [{**key.as_dict(private=False), "kid": kid} for kid, key in issuer.keys.items()]
-    answers = iter([httpx.ConnectError("no route to 10.1.2.3"), ValueError("HTTP 500"), {"keys": published}])
+    answers = iter([httpx.ConnectError("no route to 10.1.2.3"), ValueError("HTTP 500"), b"", b""])
 
     async def fetch() -> bytes:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
-        return json.dumps(answer).encode()
+        return issuer.jwks
 
     counts = Counts()
     keys = RemoteJwks(fetch, 600, counts, clock)
-    for expected in ({"jwks_failed": 1}, {"jwks_failed": 2}, {"jwks_failed": 2, "jwks_fetched": 1}):
+    for failed, ok in ((1, 0), (2, 0), (2, 1), (2, 2)):
         with suppress(UpstreamUnavailable):
-            await keys.find("first", "ES256")
-        assert counts == expected
+            await keys.find("first" if ok < 2 else "unknown", "ES256")
+        samples = [each for metric in auth_metrics(counts) for each in metric.samples]
+        results = {each.labels["result"]: each.value for each in samples if "result" in each.labels}
+        assert results == {"failed": failed, "ok": ok}
         clock.now += 60
     assert [re.findall(r"\((.*?)\)", record.message) for record in caplog.records] == [["ConnectError"], ["HTTP 500"]]
+
+
+async def test_keys_are_fetched_again_after_one_ttl_and_waited_for_after_two(issuer: Issuer, clock: Clock) -> None:
+    async def fetch() -> bytes:
+        return issuer.jwks
+
+    counts = Counts()
+    keys = RemoteJwks(fetch, 600, counts, clock)
+    await keys.find("first", "ES256")
+    clock.now += 599.5
+    await keys.refresh_if_due()
+    await settled()
+    assert counts["jwks_fetched"] == 1
+    clock.now += 0.5
+    await keys.refresh_if_due()
+    assert counts["jwks_fetched"] == 1
+    await settled()
+    assert counts["jwks_fetched"] == 2
+    clock.now += 1200
+    await keys.refresh_if_due()
+    assert counts["jwks_fetched"] == 3
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_keys_come_only_from_an_issuer_whose_certificate_is_trusted(
+    issuer: Issuer, clock: Clock, authority: Authority, trusted: bool
+) -> None:
+    """An authority of the operator's own may have signed it."""
+    async with RawServer(authority.server) as server:
+        server.serving(lambda _: answer(issuer.jwks))
+        file = authority.folder / "root.pem" if trusted else None
+        authenticator = built(clock, jwt_jwks_url=f"{server.url}/keys", upstream_ca_file=file)
+        with nullcontext() if trusted else pytest.raises(UpstreamUnavailable):
+            viewer = await authenticator.authenticate(f"Bearer {issuer.token()}", None, None)
+            assert viewer.caller == "sub:alice"
+        await authenticator.aclose()
+
+
+def built(clock: Clock, **chosen: Any) -> Authenticator:
+    tokens = {"inbound_auth": "jwt", "jwt_issuer": NAME, "jwt_audience": AUDIENCE}
+    return build_authenticator(settings(**{**SERVICE, **tokens, **chosen}), clock.timing)
+
+
+async def test_closing_the_authenticator_ends_a_running_fetch(issuer: Issuer, clock: Clock) -> None:
+    issuer.hold()
+    authenticator = built(clock, jwt_jwks_url=issuer.url)
+    waiting = asyncio.create_task(authenticator.authenticate(f"Bearer {issuer.token()}", None, None))
+    await asyncio.to_thread(issuer.wait_for_a_fetch)
+    await authenticator.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 def test_a_withdrawn_key_is_rejected(ask_authenticated: Ask, issuer: Issuer, clock: Clock) -> None:
@@ -189,8 +250,8 @@ WRONG = {
     "an empty set": (200, b'{"keys": []}'),
     "keys that are none": (200, b'{"keys": [1, {"kty": "EC"}, {"kty": "new"}, {"kty": "RSA", "n": 1, "e": "AQAB"}]}'),
     "a key for encryption": (200, json.dumps({"keys": [{**ENCRYPTING, "kid": "first"}]}).encode()),
-    "too many keys": (200, b'{"keys": [' + b"1," * 1000 + b"1]}"),
-    "too long": (200, b" " * 300_000 + b"{}"),
+    "too many keys": (200, json.dumps({"keys": [USABLE] * 101}).encode()),
+    "too long": (200, b" " * 300_000 + json.dumps({"keys": [USABLE]}).encode()),
     "bytes": (200, b"\xff\xfe\x00"),
 }
 
@@ -207,15 +268,43 @@ def test_an_invalid_response_does_not_replace_good_keys(
     assert ask_authenticated(issuer.token(sub="carol")).status_code == 200
 
 
-def test_without_any_keys_tokens_get_a_503(ask_authenticated: Ask, issuer: Issuer, clock: Clock) -> None:
+REASONS = {
+    "an error": "HTTP 500",
+    "a redirect": "HTTP 302",
+    "HTML": "not JSON",
+    "no object": "no `keys`, or more than 100",
+    "no keys": "no `keys`, or more than 100",
+    "an empty set": "no key in it can be used",
+    "keys that are none": "no key in it can be used",
+    "a key for encryption": "no key in it can be used",
+    "too many keys": "no `keys`, or more than 100",
+    "too long": "RemoteProtocolError",
+    "bytes": "not JSON",
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(WRONG[name], reason) for name, reason in REASONS.items()], ids=REASONS)
+def test_without_any_keys_tokens_get_a_503_and_the_log_the_reason(
+    ask_authenticated: Ask,
+    issuer: Issuer,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    answer: tuple[int, bytes],
+    reason: str,
+) -> None:
     """It is not the caller's fault: after a 401, a client would discard a valid token."""
-    issuer.answer = WRONG["an error"]
-    for _ in range(5):
+    issuer.answer = answer
+    for seconds, wait in ((0, "10"), (1, "9"), (8.5, "1")):
+        clock.now += seconds
         response = ask_authenticated(issuer.token())
         assert response.status_code == 503
-        assert response.json()["errors"][0]["extensions"]["code"] == "UPSTREAM_UNAVAILABLE"
-        assert 1 <= int(response.headers["retry-after"]) <= 10
+        (error,) = response.json()["errors"]
+        assert error["extensions"]["code"] == "UPSTREAM_UNAVAILABLE"
+        assert error["message"] == "The token issuer's keys cannot be had."
+        assert response.headers["retry-after"] == wait
     assert issuer.fetches == 1
+    said = f"the token issuer's keys cannot be fetched ({reason}); the known keys stay in use"
+    assert [record.message for record in caplog.records if "issuer" in record.message] == [said]
     issuer.answer = None
     clock.now += 11
     assert ask_authenticated(issuer.token()).status_code == 200
