@@ -1,5 +1,6 @@
 """What the verifier reads in a token: its algorithm, its caller's name, and why it is refused."""
 
+import base64
 import hashlib
 from typing import Any
 
@@ -11,7 +12,7 @@ from joserfc.jws import JWSRegistry
 from gateway.auth.challenges import CredentialsRefused
 from gateway.auth.jwks import StaticKey
 from gateway.auth.jwt import ALGORITHMS, JwtPolicy, JwtVerifier
-from tests.auth.issuer import AUDIENCE, NAME
+from tests.auth.issuer import AUDIENCE, NAME, encoded, forged
 
 NOW = 1_800_000_000
 EC = ECKey.generate_key("P-256")
@@ -61,6 +62,40 @@ async def test_the_operator_learns_which_claim_is_wrong(changes: dict[str, Any],
     with pytest.raises(CredentialsRefused) as caught:
         await verifier().verify(token(**changes))
     assert caught.value.reason == reason
+
+
+def signed(payload: str) -> str:
+    """Return a token with any payload and a valid signature."""
+    content = f"{encoded({'alg': 'ES256'})}.{base64.urlsafe_b64encode(payload.encode()).decode().rstrip('=')}"
+    signature = JWSRegistry.algorithms["ES256"].sign(content.encode(), EC)
+    return f"{content}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (token(padding="x" * 10_000), "too long"),
+        ("a.b.c", "no token"),
+        (f"{encoded(['alg'])}.e30.", "no token"),
+        (forged({"alg": "none"}, {}), "algorithm"),
+        (forged({"alg": "ES256", "crit": ["b64"]}, {}), "header"),
+        (forged({"alg": "ES256", "typ": "logout+jwt"}, {}), "type"),
+        (forged({"alg": "RS256"}, {}), "unknown key"),
+        (token(key=ECKey.generate_key("P-256")), "signature"),
+        (signed("no JSON"), "signature"),
+        (signed("[]"), "signature"),
+    ],
+)
+async def test_the_operator_learns_what_is_wrong_with_a_token(refused: str, reason: str) -> None:
+    policy = JwtPolicy(NAME, [AUDIENCE], ALGORITHMS, 30)
+    with pytest.raises(CredentialsRefused) as caught:
+        await JwtVerifier(StaticKey(EC), policy, lambda: float(NOW)).verify(refused)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("claim", ["client_id", "azp"])
+async def test_a_client_with_a_token_of_its_own_is_the_caller(claim: str) -> None:
+    assert (await verifier().verify(token(sub=None, **{claim: "billing"}))).caller == f"{claim}:billing"
 
 
 LONGEST = "n" * 200
