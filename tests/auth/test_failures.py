@@ -1,5 +1,6 @@
 """An address with too many wrong credentials is blocked; verified credentials are still accepted."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gateway.auth.api_keys import generate_api_key
 from gateway.auth.failures import AuthFailures, client_of
 from gateway.auth.gcra import build_rate
+from gateway.auth.rate_limits import Standing
 from gateway.errors import ConfigurationError, RateLimited
 from gateway.storage.shared import Shared
 from gateway.telemetry import Counts
@@ -23,6 +25,7 @@ def test_too_many_wrong_tokens_are_answered_429(start_with_tokens: StartGateway,
     assert [ask(gateway, token).status_code for token in wrong] == [401, 401, 401, 429, 429]
     refused = ask(gateway, wrong[0])
     (error,) = refused.json()["errors"]
+    assert error["message"] == "Too many wrong credentials came from this address: it has to wait."
     assert error["extensions"]["code"] == "RATE_LIMITED"
     assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
     assert 1 <= int(refused.headers["retry-after"]) <= 1200
@@ -58,6 +61,44 @@ def test_the_response_does_not_contain_the_reason(start_with_tokens: StartGatewa
     gateway = start_with_tokens()
     for token in (issuer.token(exp=1), issuer.token(aud="other"), "nonsense", issuer.token(header={"kid": "other"})):
         assert ask(gateway, token).json()["errors"][0]["message"] == "The credentials are not valid."
+
+
+class Refusing:
+    """A rate of which nothing is left for ten seconds."""
+
+    limit, window = 1, 10
+
+    async def take(self, name: str, cost: int = 1) -> Standing | None:  # noqa: ARG002 - the protocol's signature
+        return Standing(allowed=False, limit=1, remaining=0, reset_after=10.0, retry_after=10.0)
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_an_address_is_blocked_until_its_wait_is_over_and_no_other_is() -> None:
+    clock, counts = Clock(), Counts()
+    clock.now = 0.0
+    failures = AuthFailures(Refusing(), counts, clock)
+    with pytest.raises(RateLimited):
+        await failures.add("192.0.2.1", "expired")
+    for seconds, wait in ((0, 10.0), (9.5, 1.0)):
+        clock.now += seconds
+        with pytest.raises(RateLimited) as caught:
+            failures.require_unblocked("192.0.2.1")
+        assert caught.value.retry_after == wait
+        failures.require_unblocked("192.0.2.2")
+    clock.now += 0.5
+    failures.require_unblocked("192.0.2.1")
+    assert counts["auth_failures_limited"] == 2
+
+
+async def test_the_log_names_the_reason_and_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    failures = AuthFailures(build_rate("auth_failure_limit", "2/hour", Shared()), Counts(), Clock())
+    await failures.add("2001:db8:1:2::1", "expired")
+    (record,) = caplog.records
+    assert record.message == "credentials were refused"
+    assert vars(record)["fields"] == {"reason": "expired", "address": "2001:db8:1:2::/64"}
 
 
 async def test_failures_are_counted_by_their_reason() -> None:
