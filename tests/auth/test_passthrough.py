@@ -5,7 +5,7 @@ import pytest
 from gateway.auth.challenges import LoginRequired
 from gateway.auth.passthrough import PassthroughAuthenticator, normalized
 from gateway.sandbox import PASSWORD, USERNAME, Sandbox
-from tests.harness import StartGateway
+from tests.harness import StartGateway, build_authenticator, settings
 from tests.upstream.cached import basic
 
 QUERY = '{ thread(id: "th-1") { id } }'
@@ -25,7 +25,9 @@ def test_a_request_without_credentials_is_rejected(
     response = start(headers, upstream_identity="passthrough").http.post("/graphql", json={"query": QUERY})
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith("Bearer")
-    assert response.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "UNAUTHENTICATED"
+    assert error["message"] == "This call needs an Authorization header: Basic or Bearer, as for the REST API."
     assert sandbox.count() == 0
 
 
@@ -71,3 +73,14 @@ async def test_a_callers_name_cannot_be_computed_without_the_secret() -> None:
 
     assert await named(b"the secret of one") == await named(b"the secret of one")
     assert len({await named(secret) for secret in (b"the secret of one", b"that of another", None, None)}) == 4
+
+
+async def test_gateways_with_the_same_secret_give_a_caller_the_same_name() -> None:
+    """They share its rate limit."""
+
+    async def named(secret: str) -> str:
+        chosen = settings(upstream_identity="passthrough", cache_secret=secret)
+        return (await build_authenticator(chosen).authenticate(basic(USERNAME, PASSWORD), None, None)).caller
+
+    one, same, other = [await named(secret * 16) for secret in "aab"]
+    assert one == same != other

@@ -13,7 +13,7 @@ import pytest
 from gateway.auth.gcra import build_rate
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.settings import Settings
-from gateway.storage.shared import shared_by
+from gateway.storage.shared import Shared, shared_by
 from gateway.telemetry import Counts
 from tests.auth.conftest import THREAD, ask
 from tests.auth.issuer import Issuer, eventually
@@ -60,6 +60,18 @@ def test_a_caller_over_the_limit_gets_a_retry_after(start: StartGateway, stored:
     assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
     assert 1 <= int(refused.headers["retry-after"]) <= 1200
     assert refused.headers["ratelimit"].startswith('"caller";r=0;t=')
+
+
+async def test_a_limit_is_remembered_however_many_others_call() -> None:
+    """Who invents names, or has many addresses, must not make it forget."""
+    rate = build_rate("rate_limit", "1/hour", Shared())
+    for name in ("first", *map(str, range(5000))):
+        standing = await rate.take(name)
+        assert standing is not None
+        assert standing.allowed
+    again = await rate.take("first")
+    assert again is not None
+    assert not again.allowed
 
 
 def test_a_rejected_operation_makes_no_rest_call(start: StartGateway, sandbox: Sandbox) -> None:
