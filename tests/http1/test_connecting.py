@@ -296,12 +296,13 @@ class Proxied:
 CREDENTIALS = b"proxy-authorization: Basic " + base64.b64encode(b"us@er:se:cret")
 
 
-async def test_https_goes_through_a_tunnel(stack: AsyncExitStack, authority: Authority) -> None:
+@pytest.mark.parametrize("status", [b"200 Connection established", b"299 Unknown"])
+async def test_https_goes_through_a_tunnel(stack: AsyncExitStack, authority: Authority, status: bytes) -> None:
     proxy = await stack.enter_async_context(RawServer())
     proxied = Proxied(stack, proxy, "https://localhost", authority.client)
     call, peer, asked = await proxied.asked()
     assert asked == b"CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\n" + CREDENTIALS + b"\r\n\r\n"
-    peer.write(b"HTTP/1.1 200 Connection established\r\nvia: proxy\r\n\r\n")
+    peer.write(b"HTTP/1.1 %b\r\nvia: proxy\r\n\r\n" % status)
     await peer.start_tls(authority.server)
     request = await peer.request()
     peer.write(answer_to(request))
@@ -323,6 +324,8 @@ async def test_http_is_asked_for_in_the_absolute_form(stack: AsyncExitStack) -> 
 @pytest.mark.parametrize(
     "sent",
     [
+        b"HTTP/1.1 199 Unknown\r\n\r\n",
+        b"HTTP/1.1 300 Multiple Choices\r\n\r\n",
         b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
         b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\nbody",
         b"HTTP/1.1 200 OK\r\n\r\nmore",
@@ -383,3 +386,8 @@ async def test_the_environments_proxy_is_not_used(stack: AsyncExitStack, monkeyp
 def test_a_proxy_is_at_port_80_unless_its_address_names_another() -> None:
     assert Proxy.of("http://proxy.example") == Proxy("proxy.example", 80)
     assert Proxy.of("http://proxy.example:3128/") == Proxy("proxy.example", 3128)
+
+
+def test_a_proxys_user_may_have_no_password() -> None:
+    line = f"proxy-authorization: Basic {base64.b64encode(b'user:').decode()}\r\n"
+    assert {Proxy.of(f"http://{each}@proxy").headers for each in ("user", "user:")} == {line}

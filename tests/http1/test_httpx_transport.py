@@ -79,19 +79,22 @@ async def test_each_origin_has_a_pool_and_one_may_be_shared(server: RawServer) -
 
 
 @pytest.mark.parametrize(
-    ("sent", "error"),
+    ("sent", "error", "text"),
     [
-        (b"nonsense", httpx.RemoteProtocolError),
-        (answer(bytes(1001)), httpx.RemoteProtocolError),
-        (answer() * 2, httpx.ReadError),
+        (b"nonsense", httpx.RemoteProtocolError, "The response does not start with a status line."),
+        (b"Here", httpx.RemoteProtocolError, "The response is not HTTP/1.1."),
+        (answer(bytes(1001)), httpx.RemoteProtocolError, "The body of the response is larger than 1000 bytes."),
+        (answer(b"no", headers=GZIP), httpx.RemoteProtocolError, "The compressed body is damaged."),
+        (answer() * 2, httpx.ReadError, "More than one response came to one request."),
     ],
 )
 async def test_errors_of_an_answer(
-    client: httpx.AsyncClient, server: RawServer, sent: bytes, error: type[Exception]
+    client: httpx.AsyncClient, server: RawServer, sent: bytes, error: type[Exception], text: str
 ) -> None:
     server.serving(lambda _: sent)
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         await client.get(server.url)
+    assert str(caught.value) == text
 
 
 async def test_errors_of_a_connection(client: httpx.AsyncClient, server: RawServer) -> None:
@@ -99,11 +102,11 @@ async def test_errors_of_a_connection(client: httpx.AsyncClient, server: RawServ
         await client.get(f"http://127.0.0.1:{refusing_port()}")
     with pytest.raises(httpx.UnsupportedProtocol):
         await client.get("ftp://localhost/a")
-    with pytest.raises(httpx.LocalProtocolError):
+    with pytest.raises(httpx.LocalProtocolError, match=r"^A header of the request cannot be sent\.$"):
         await client.get(server.url, headers={"x": "a\r\nb: c"})
     call = asyncio.create_task(client.get(server.url))
     (await server.accept()).reset()
-    with pytest.raises(httpx.ReadError):
+    with pytest.raises(httpx.ReadError, match=r"^The connection ended before the response did\.$"):
         await call
 
 

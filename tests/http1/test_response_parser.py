@@ -67,6 +67,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bool]] = {
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody", b"body", False),
     "HTTP/1.0, kept": (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbody", b"body", True),
     "no reason": (b"HTTP/1.1 200\r\ncontent-length: 4\r\n\r\nbody", b"body", True),
+    "599": (with_length(b"body", status=b"599 Unknown"), b"body", True),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
     "304 with a length": (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 4\r\n\r\n", b"", True),
     "after interim answers": (
@@ -75,6 +76,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bool]] = {
         True,
     ),
     "gzip": (with_length(gzip.compress(b"body"), GZIP), b"body", True),
+    "x-gzip": (with_length(gzip.compress(b"body"), b"content-encoding: x-gzip\r\n"), b"body", True),
     "gzip of two members": (with_length(gzip.compress(b"bo") + gzip.compress(b"dy"), GZIP), b"body", True),
     "gzip of many members": (with_length(gzip.compress(b"x") * MAX_MEMBERS, GZIP), b"x" * MAX_MEMBERS, True),
     "gzip in chunks": (in_chunks(gzip.compress(b"body"), headers=GZIP), b"body", True),
@@ -85,14 +87,16 @@ WHOLE: dict[str, tuple[bytes, bytes, bool]] = {
         b"body",
         True,
     ),
+    "deflate of nothing without a header": (with_length(b"\x03\x00", DEFLATE), b"", True),
     "identity": (with_length(b"body", b"content-encoding: identity\r\n"), b"body", True),
 }
 ANOTHER = with_length(b"another", b"x: y\r\n", b"500 Internal Server Error")
 
 
 @pytest.mark.parametrize(("sent", "body", "kept"), WHOLE.values(), ids=WHOLE)
-def test_a_whole_answer(sent: bytes, body: bytes, kept: bool) -> None:
-    answer, keep_alive = read(sent)
+@pytest.mark.parametrize("size", [1, 10**9], ids=["byte by byte", "at once"])
+def test_a_whole_answer(sent: bytes, body: bytes, kept: bool, size: int) -> None:
+    answer, keep_alive = read(sent[start : start + size] for start in range(0, len(sent), size))
     assert (answer.body, keep_alive) == (body, kept)
 
 
@@ -121,6 +125,19 @@ def test_however_it_is_split_what_follows_is_noticed(name: str, data: st.DataObj
     assert reading.surplus or not reading.keep_alive
     assert reading.surplus == bool(following.strip(b"\r\n"))
     assert reading.response() == read(sent)[0]
+
+
+@pytest.mark.parametrize("close", [b"", b"connection: close\r\n"], ids=["kept", "close"])
+def test_what_follows_an_answer_is_noticed_though_the_connection_closes(close: bytes) -> None:
+    reading = parser()
+    assert reading.feed(with_length(b"body", close) + ANOTHER)
+    assert reading.surplus
+
+
+@pytest.mark.parametrize(("line_ends", "kept"), [(63, True), (64, False)])
+def test_of_so_many_line_ends_nobody_knows_whose_they_are(line_ends: int, kept: bool) -> None:
+    answer, keep_alive = read(with_length(b"body" + b"\n" * line_ends))
+    assert (len(answer.body), keep_alive) == (4 + line_ends, kept)
 
 
 def test_a_body_that_ends_with_the_connection() -> None:
@@ -178,6 +195,8 @@ REFUSED = {
     "encoding not asked for": with_length(b"body", b"content-encoding: br\r\n"),
     "two encodings": with_length(b"body", b"content-encoding: gzip, gzip\r\n"),
     "no gzip": with_length(b"body", GZIP),
+    "gzip that is deflate": with_length(zlib.compress(b"body"), GZIP),
+    "gzip and then deflate": with_length(gzip.compress(b"bo") + zlib.compress(b"dy"), GZIP),
     "gzip cut off": with_length(gzip.compress(b"body")[:-1], GZIP),
     "gzip of one byte": with_length(b"\x1f", GZIP),
     "gzip and more": with_length(gzip.compress(b"body") + b"more", GZIP),

@@ -48,10 +48,20 @@ async def test_in_one_segment_with_the_true_answer(road: Road, stray: str, is_fi
     """Which of the two is the true one is unknown, so the call gets neither."""
     sent = STRAYS[stray]
     road.server.serving(lambda request: sent + answer_to(request) if is_first else answer_to(request) + sent)
-    with pytest.raises(StrayResponse):
+    with pytest.raises(StrayResponse) as caught:
         await road.get("/a")
+    assert (caught.value.request_sent, caught.value.response_begun) == (True, True)
     state = road.pool.state()
     assert (state.idle, state.discarded) == (0, {"surplus": 1})
+
+
+async def test_in_one_segment_on_a_kept_connection_the_get_is_not_sent_again(road: Road) -> None:
+    (peer,) = await road.kept()
+    call = asyncio.create_task(road.get("/b"))
+    peer.write(answer_to(await peer.request()) + STRAYS["200"])
+    with pytest.raises(StrayResponse):
+        await call
+    assert (road.pool.state().opened, road.pool.state().reconnects) == (1, 0)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "no body"])
@@ -99,6 +109,7 @@ async def test_a_408_that_crosses_a_request(road: Road, method: str) -> None:
             await call
         assert (caught.value.request_sent, caught.value.response_begun) == (True, False)
         assert road.server.requests == []
+    assert road.pool.state().discarded == {"gave_up": 1}
     assert await peer.ended()
 
 

@@ -93,8 +93,8 @@ async def test_a_body_that_breaks_off_ends_the_call_and_the_connection(road: Roa
     assert await peer.ended()
     with pytest.raises(ConnectionBroken) as raised:
         await call
-    assert raised.value.request_sent
-    assert road.pool.state().open == 0
+    assert (raised.value.request_sent, raised.value.response_begun) == (True, False)
+    assert (road.pool.state().open, road.pool.state().discarded) == (0, {"broken_request": 1})
 
 
 async def test_no_byte_goes_out_behind_the_length(road: Road) -> None:

@@ -44,6 +44,9 @@ def test_an_idle_connection_is_closed_though_no_call_comes() -> None:
         assert pool.state().idle == 1
         await passes(loop, 60)
         assert (pool.state().idle, pool.state().discarded) == (0, {"expired": 1})
+        await pool.send(Request("GET", "/a"))
+        await passes(loop, 60)
+        assert (pool.state().idle, pool.state().discarded) == (0, {"expired": 2})
 
     run(test)
 
