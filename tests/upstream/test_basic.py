@@ -98,6 +98,8 @@ async def test_calls_that_wait_for_a_slot_are_not_sent_after_a_401(
         sandbox.release("changed")
         answers = await outcomes(calls)
         assert [type(each) for each in answers] == [Unauthenticated] * 300
+        assert {each.upstream.status for each in answers} == {401}
+        assert sum(each.retry_after == 900 for each in answers) == (300 - slots if service else 0)
         assert sandbox.count() == 1 + slots
         await outcomes([ask(client, viewer, f"th-{number}") for number in range(300)])
         assert sandbox.count() == 1 + slots + (0 if service else 1), "a caller's new calls try one at a time"
@@ -148,6 +150,16 @@ async def test_a_rejected_basic_login_is_remembered_for_the_pause(upstream: str,
         clock.now += 61
         await outcomes([ask(client)])
     assert sandbox.count() == 2
+
+
+@pytest.mark.parametrize(("pause", "retry_after"), [(0, None), (60, 60)])
+async def test_the_error_of_calls_that_are_not_sent_says_what_the_rest_api_said(
+    upstream: str, pause: float, retry_after: float | None
+) -> None:
+    async with basic_client(upstream, Clock(), password="wrong", pause=pause) as client:
+        _, *waited = await outcomes([ask(client) for _ in range(5)])
+        errors = waited + (await outcomes([ask(client)]) if pause else [])
+    assert {(each.upstream.status, each.retry_after) for each in errors} == {(401, retry_after)}
 
 
 async def test_after_a_trial_without_a_result_the_next_call_tries(upstream: str, sandbox: Sandbox) -> None:

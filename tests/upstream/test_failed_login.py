@@ -93,6 +93,38 @@ def test_the_pause_is_bounded_after_any_number_of_failures() -> None:
     assert pause_after(None, None, 10**9, 900) == 900
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "pause"),
+    [
+        (None, "UPSTREAM_UNAVAILABLE", 1),
+        (200, "UPSTREAM_INVALID_RESPONSE", 60),
+        (401, "UNAUTHENTICATED", 900),
+        (404, "UPSTREAM_ERROR", 60),
+        (408, "UPSTREAM_UNAVAILABLE", 1),
+        (409, "UPSTREAM_ERROR", 60),
+        (429, "RATE_LIMITED", 1),
+        (500, "UPSTREAM_ERROR", 1),
+        (504, "UPSTREAM_UNAVAILABLE", 1),
+    ],
+)
+def test_what_failed_decides_the_error_and_the_pause(status: int | None, code: str, pause: float) -> None:
+    assert FailedLogin(1, status).error().code == code
+    assert pause_after(status, None, 1, 900) == pause
+
+
+async def test_a_failed_login_says_how_much_of_its_pause_is_left(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("token", drop="before"))
+    clock = Clock()
+    async with token_client(upstream, clock) as client:
+        for pause in (1, 2, 4):
+            (first,) = await outcomes([ask(client)])
+            clock.now += 0.5 * pause
+            (later,) = await outcomes([ask(client)])
+            assert (first.code, later.code) == ("UPSTREAM_UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
+            assert later.retry_after == max(1, 0.5 * pause)
+            clock.now += 0.5 * pause
+
+
 async def test_a_failed_renewal_is_remembered_while_the_old_token_is_used(upstream: str, sandbox: Sandbox) -> None:
     clock = Clock()
     async with token_client(upstream, clock) as client:
@@ -174,6 +206,25 @@ async def test_the_doubling_counts_in_the_other_processes_until_a_login_succeeds
     clock.now += 1
     async with second.attempt() as attempt:
         assert (attempt.failed, attempt.failures) == (None, 0)
+
+
+async def test_a_login_without_a_response_is_none_in_the_other_processes_to_its_last_moment(
+    locks: tuple[LoginLock, LoginLock, LoginLock],
+) -> None:
+    first, second, _ = locks
+    async with first.attempt() as attempt:
+        await attempt.fail(FailedLogin(0.9, None, 1))
+    async with second.attempt() as attempt:
+        assert attempt.failed is not None
+        assert attempt.failed.status is None
+
+
+def test_the_workers_hash_an_account_with_a_secret_that_stays() -> None:
+    memory = WorkersMemory()
+    hashed = memory.hashed("account")
+    assert hashed != WorkersMemory().hashed("account")
+    memory.save(hashed, FailedLogin(60, 401, 1))
+    assert memory.hashed("account") == hashed
 
 
 async def test_of_nested_locks_each_is_acquired_until_one_knows_of_a_failure(clock: Clock) -> None:

@@ -8,10 +8,15 @@ from hypothesis import example, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from gateway.errors import Unauthenticated
-from gateway.sandbox import Fault, Sandbox
-from gateway.upstream.credentials.token import token_lifetime
-from tests.harness import Clock, StartGateway
+from gateway.auth import Viewer
+from gateway.errors import Unauthenticated, UpstreamUnavailable
+from gateway.http1 import ReadTimedOut, Response
+from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.upstream.call import RestRequest
+from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.contract import CREATE_CHAT_TOKEN, TOKEN
+from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_lifetime, token_request
+from tests.harness import Clock, StartGateway, rest_response
 from tests.selection import PROPERTY_CASES
 from tests.upstream.logins import QUERY, ask, ask_customer, outcomes, token_client
 
@@ -123,6 +128,49 @@ async def test_routes_without_rights_do_not_renew_the_token_for_each_other(upstr
         clock.now += 61
         await outcomes([ask_customer(client)])
         assert sandbox.count("token") == logins + 1
+
+
+async def write(client: UpstreamClient) -> int:
+    deadline = asyncio.get_running_loop().time() + 60
+    return (await client.post(CallContext(Viewer(None), deadline), CREATE_CHAT_TOKEN, "", b"{}")).status
+
+
+async def test_a_write_without_rights_renews_the_token_once_a_minute(upstream: str, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("chat_token", status=401))
+    clock = Clock()
+    async with token_client(upstream, clock) as client:
+        for seconds, logins in ((0, 2), (59, 2), (1, 3)):
+            clock.now += seconds
+            assert await write(client) == 401
+            assert sandbox.count("token") == logins
+
+
+class OneLogin:
+    """A REST API that gives one token and refuses every call; a later login raises ``later``."""
+
+    def __init__(self, later: Exception) -> None:
+        self.later = later
+        self.logins = 0
+
+    async def send(self, request: RestRequest) -> Response:
+        if request.route is not TOKEN:
+            return rest_response(401)
+        self.logins += 1
+        if self.logins > 1:
+            raise self.later
+        return rest_response(json={"access_token": "x"})
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("later", [UpstreamUnavailable(), ReadTimedOut(), TimeoutError()], ids=repr)
+async def test_a_refused_write_is_answered_though_the_login_after_it_fails(later: Exception) -> None:
+    api = OneLogin(later)
+    login = TokenLogin(api, token_request(USERNAME, PASSWORD, 60), 900)
+    async with UpstreamClient(TokenAccount(api, login, USERNAME)) as client:
+        assert await write(client) == 401
+    assert api.logins == 2
 
 
 @pytest.mark.slow  # ten thousand calls
