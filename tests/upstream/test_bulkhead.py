@@ -53,6 +53,8 @@ async def test_calls_beyond_the_queue_fail_at_once_and_the_others_succeed() -> N
         with pytest.raises(UpstreamUnavailable) as caught:
             task.result()
         assert caught.value.retry_after == 1
+        assert str(caught.value) == "Too many calls wait for the REST API already."
+    assert bulkhead.shed == 3
     gate.opened.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(answer, Response) for answer in answers) == 5

@@ -43,6 +43,11 @@ def test_it_opens_at_the_failure_rate_with_enough_calls() -> None:
     assert states == [CircuitState.CLOSED, CircuitState.CLOSED, CircuitState.OPEN]
 
 
+def test_each_change_is_logged_with_the_route(caplog: pytest.LogCaptureFixture) -> None:
+    opened(Clock())
+    assert [each.message for each in caplog.records] == ["the circuit of route is open"]
+
+
 def test_below_the_failure_rate_it_stays_closed() -> None:
     one = circuit(Clock())
     for number in range(100):
@@ -62,10 +67,12 @@ def test_failures_outside_the_window_do_not_count() -> None:
 def test_while_open_calls_fail_at_once_with_a_retry_after() -> None:
     clock = Clock()
     one = opened(clock)
-    clock.now += 2
-    with pytest.raises(UpstreamUnavailable) as caught:
-        one.before_call()
-    assert caught.value.retry_after == 3
+    for seconds, retry_after in ((2, 3), (2, 1), (0.9, 1)):
+        clock.now += seconds
+        with pytest.raises(UpstreamUnavailable) as caught:
+            one.before_call()
+        assert caught.value.retry_after == retry_after
+    assert (one.opened, one.refused) == (1, 3)
 
 
 def test_after_the_pause_one_probe_goes_through_and_the_others_fail() -> None:
@@ -93,7 +100,7 @@ def test_a_probe_that_fails_opens_it_for_another_pause() -> None:
     one = opened(clock)
     clock.now += POLICY.pause
     call(one, failed=True)
-    assert one.state is CircuitState.OPEN
+    assert (one.state, one.opened) == (CircuitState.OPEN, 2)
     with pytest.raises(UpstreamUnavailable):
         one.before_call()
 

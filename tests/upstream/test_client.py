@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.auth import Viewer
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InternalError, RateLimited
 from gateway.http1 import (
     CallFailed,
     ConnectionBroken,
@@ -38,20 +38,38 @@ def _failures(kind: type[CallFailed] = CallFailed) -> Iterator[CallFailed]:
         yield from _failures(each)
 
 
+class Failing:
+    """A REST API of which every call fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    async def send(self, _request: RestRequest) -> Response:
+        raise self.failure
+
+    async def aclose(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("failure", [*_failures(), TimeoutError()], ids=lambda each: type(each).__name__)
 async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exception) -> None:
-    class Failing:
-        async def send(self, _request: RestRequest) -> Response:
-            raise failure
-
-        async def aclose(self) -> None:
-            pass
-
     with pytest.raises(GatewayError) as caught:
-        await ask(UpstreamClient(Failing()))
+        await ask(UpstreamClient(Failing(failure)))
     assert (caught.value.code == "UPSTREAM_TIMEOUT") is isinstance(
         failure, (ConnectTimedOut, ReadTimedOut, TimeoutError)
     )
+
+
+@pytest.mark.parametrize(
+    "failure", [*_failures(), RateLimited(), InternalError()], ids=lambda each: type(each).__name__
+)
+async def test_a_failed_request_is_measured_by_the_code_that_its_client_gets(failure: Exception) -> None:
+    metrics = Metrics()
+    durations = metrics.durations("of_calls_seconds", "Durations of calls.", ("route", "outcome"))
+    with pytest.raises(GatewayError) as caught:
+        await ask(UpstreamClient(MetricsInstrumentation(Failing(failure), durations)))
+    (measured,) = durations.collect()
+    assert {each.labels["outcome"] for each in measured.samples} == {caught.value.code}
 
 
 async def test_a_page_of_messages_is_asked_for_by_offset_and_limit(upstream: str, sandbox: Sandbox) -> None:

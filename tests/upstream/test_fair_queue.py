@@ -46,6 +46,10 @@ class Model:
                 return item, caller
         return None
 
+    def ahead(self, caller: str) -> int:
+        turns = len(self.lines.get(caller, [])) + 1
+        return sum(min(turns, len(line)) for line in self.lines.values())
+
     @property
     def items(self) -> set[int]:
         return {item for line in self.lines.values() for item in line}
@@ -73,6 +77,8 @@ def test_it_serves_as_the_model_does_whatever_is_added_removed_and_joined(steps:
         elif step == POP and waiting:
             assert queue.pop(caller) == model.pop(caller)
         assert len(queue) == len(model.items) <= limit
+        for each in "ABCD":
+            assert queue.ahead(each) == model.ahead(each)
     while model.items:
         assert queue.pop() == model.pop()
     assert len(queue) == 0

@@ -291,15 +291,19 @@ async def test_a_call_cancelled_at_any_moment_loses_no_slot(moment: int) -> None
     bulkhead = Bulkhead(gate, limit=1, queue=100)
     first = send(bulkhead, "first", "A")
     await settled()
-    cancelled = send(bulkhead, "cancelled", "A")
+    cancelled, last = send(bulkhead, "cancelled", "A"), send(bulkhead, "last", "A")
     for step in range(6):
-        if step == moment:
-            cancelled.cancel()
         if step == 3:
             gate.open[0].set_result(None)
+        if step == moment:
+            cancelled.cancel()
         await asyncio.sleep(0)
     await settled()
-    await asyncio.gather(first, cancelled, return_exceptions=True)
+    assert gate.sent[-1] == "last"
+    gate.open[-1].set_result(None)
+    await asyncio.gather(first, last)
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
     assert (bulkhead.in_flight, bulkhead.queued) == (0, 0)
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from gateway.auth import Viewer
-from gateway.errors import RateLimited
+from gateway.errors import RateLimited, UpstreamFailure
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.upstream.stack import Upstream
 from gateway.upstream.transports.circuit_breaker import CircuitState
-from tests.harness import Clock, build_upstream, settings
+from gateway.upstream.transports.rate_limit_hold import RateLimitHolds
+from tests.harness import Clock, build_upstream, rest_request, rest_response, settings
 from tests.upstream.cached import ask
 
 
@@ -41,7 +43,8 @@ async def test_a_429_holds_back_what_comes_later(rest: Upstream, sandbox: Sandbo
     assert (await failure(rest, "th-100")).retry_after == 60
     clock.now += 20.5
     for number in range(50):
-        assert (await failure(rest, f"th-{number}")).retry_after == 40
+        held = await failure(rest, f"th-{number}")
+        assert (held.retry_after, held.upstream) == (40, UpstreamFailure(429))
     assert sandbox.count("thread") == before + 1
     assert rest.holds.held.copy() == {"/api/v1/thread/{id}": 50}
     assert [circuit.state for circuit in rest.breaker.circuits] == [CircuitState.CLOSED]
@@ -59,6 +62,24 @@ async def test_other_routes_and_credentials_go_on(rest: Upstream, sandbox: Sandb
     token = sandbox.accounts.issue(USERNAME, PASSWORD)["access_token"]
     assert (await ask(rest.client, "th-100", viewer=Viewer(f"Bearer {token}"))).report.status == 200
     await failure(rest, "th-100")
+
+
+async def test_the_longest_hold_counts_also_one_that_a_date_asks_for(clock: Clock) -> None:
+    holds = RateLimitHolds(clock, clock)
+    request = rest_request()
+    for asked in (formatdate(clock.now + 60, usegmt=True), "5"):
+        holds.note(request, rest_response(429, retry_after=asked))
+    clock.now += 20
+    with pytest.raises(RateLimited) as caught:
+        holds.check(request)
+    assert caught.value.retry_after == 40
+
+
+async def test_a_new_token_of_the_gateways_account_ends_no_hold(clock: Clock) -> None:
+    holds = RateLimitHolds(clock, clock)
+    holds.note(rest_request(authorization="Bearer old", account="service:us"), rest_response(429, retry_after="60"))
+    with pytest.raises(RateLimited):
+        holds.check(rest_request(authorization="Bearer new", account="service:us"))
 
 
 @pytest.mark.parametrize("options", [{"upstream_retries": 0}])

@@ -41,6 +41,7 @@ CHANGES_THE_ROUTE = [
     ".%2e",
 ]
 CHANGES_THE_ROUTE += ["..%2fcustomers%2fceo", "a%2Fb", "a%5Cb", "a%252Fb", "%25252e%25252e", "a%00b", "a%0d%0aX: y"]
+CHANGES_THE_ROUTE += ["%ff", ".%ff.", ".%25ff"]  # a server may leave out what is no UTF-8
 CONTROLS = ["\x00", "a\x00b", "a\r\nx: y", "a\nb", "\t", "\x1f", "\x7f", "a\x80b", "\x9f"]
 
 
@@ -61,7 +62,15 @@ def test_an_id_that_cannot_be_in_a_path_is_rejected(gateway: Gateway, sandbox: S
 
 
 @pytest.mark.parametrize(
-    ("identifier", "named"), [("a/b", "`/`"), ("a\\b", "`\\`"), ("a\x00", "control"), ("a%2fb", "`/`")]
+    ("identifier", "named"),
+    [
+        ("a/b", "`/`"),
+        ("a\\b", "`\\`"),
+        ("a\x00", "control"),
+        ("a%2fb", "`/`"),
+        ("..", "'..' is not an id"),
+        ("x" * 1025, "at most 1024"),
+    ],
 )
 def test_the_error_says_what_an_id_may_not_contain(gateway: Gateway, identifier: str, named: str) -> None:
     (error,) = gateway.query("query ($id: ID!) { thread(id: $id) { id } }", id=identifier)["errors"]
