@@ -220,7 +220,9 @@ def test_several_workers_or_gateways_without_redis_take_no_keys(
 @pytest.mark.parametrize("key", ["", "k" * 256])
 def test_a_key_that_is_none_is_refused(start: StartGateway, sandbox: Sandbox, key: str) -> None:
     gateway = start(mutations=True)
-    assert gateway.code(UPDATE, input={"id": "th-1", "idempotencyKey": key}) == "BAD_USER_INPUT"
+    (error,) = gateway.query(UPDATE, input={"id": "th-1", "idempotencyKey": key})["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"] == "`idempotencyKey` must have 1 to 255 characters."
     assert writes(sandbox) == 0
 
 
@@ -260,6 +262,27 @@ async def test_a_claim_whose_reply_is_lost_leaves_the_key_free(clock: Clock) -> 
         await keys.perform(write, 10, work, read_back)
     assert sent == []
     assert (await keys.perform(write, 10, work, read_back)).outcome is Outcome.APPLIED
+    assert sent == ["sent"]
+
+
+async def test_a_claim_whose_reply_is_lost_takes_no_key_from_the_write_that_has_it(clock: Clock) -> None:
+    memory = LosesReply(clock)
+    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
+    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
+    sent: list[str] = []
+
+    async def work() -> Answer:
+        sent.append("sent")
+        return Answer(Outcome.APPLIED)
+
+    memory.claims = 1
+    await keys.perform(write, 10, work, work)
+    memory.claims = 0
+    with pytest.raises(IdempotencyUnavailable) as caught:
+        await keys.perform(write, 10, work, work)
+    assert str(caught.value) == "Idempotency keys cannot be kept now. Nothing was sent."
+    assert caught.value.retry_after == 1
+    assert (await keys.perform(write, 10, work, work)).outcome is Outcome.APPLIED
     assert sent == ["sent"]
 
 

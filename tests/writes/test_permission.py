@@ -35,7 +35,9 @@ def test_a_caller_needs_the_scope_in_service_mode(
     options = {"inbound_auth": "api_key", "api_keys_file": keys, "field_scopes": field_scopes}
     gateway = start(mutations=True, headers={"x-api-key": reader[0]}, **options)
     for document, given in ALL:
-        assert gateway.code(document, input=given) == "FORBIDDEN"
+        (error,) = gateway.query(document, input=given)["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
+        assert error["message"].endswith("the scope chat:write.")
     assert writes(sandbox) == 0
     gateway.http.headers["x-api-key"] = writer[0]
     assert update(gateway)["outcome"] == "APPLIED"

@@ -97,6 +97,11 @@ def test_a_200_without_the_documented_body_proves_nothing(gateway: Gateway, sand
     assert token(gateway)["outcome"] == "UNKNOWN"
 
 
+def test_a_200_with_an_empty_token_is_no_token(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("chat_token", body='{"token": "", "expires_at": 1}'))
+    assert token(gateway) == {"outcome": "UNKNOWN", "userErrors": [], "token": None, "expiresAt": None}
+
+
 def test_a_thread_that_could_not_be_read_before_proves_nothing(gateway: Gateway, sandbox: Sandbox) -> None:
     gateway.query("{ thread(id: 1) { id } }")  # the gateway has its token
     sandbox.faults.add(Fault("thread", status=404, times=1))
@@ -150,8 +155,16 @@ def test_a_status_that_reads_back_in_two_ways_is_never_compared(gateway: Gateway
     assert update(gateway, status=2)["outcome"] == "UNKNOWN"
 
 
-@pytest.mark.parametrize("given", [{"tagCodes": []}, {"customerIds": ["c0001"]}, {"customerExternalIds": ["cu-2"]}])
-def test_lists_are_compared(gateway: Gateway, sandbox: Sandbox, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tagCodes": []},
+        {"customerIds": ["c0001"]},
+        {"customerExternalIds": ["cu-2"]},
+        {"reminder": {"delay": 5, "numberLeft": 1}},
+    ],
+)
+def test_lists_and_reminders_are_compared(gateway: Gateway, sandbox: Sandbox, given: dict[str, Any]) -> None:
     update(gateway, tagCodes=["a", "b"], customerIds=["c0000"])
     lose(sandbox, "update_thread", "reset", carried_out=True)
     assert update(gateway, **given)["outcome"] == "APPLIED"
@@ -171,13 +184,14 @@ def test_unknown_is_data_without_errors_although_nothing_can_be_read(gateway: Ga
     assert writes(sandbox) == 2
 
 
-def test_drift_while_reading_back_claims_nothing(gateway: Gateway, sandbox: Sandbox) -> None:
-    drift = {"tags": 7, "customers": ["a"], "reminder": [], "external_message_ids": "x", "last_message": 3}
+@pytest.mark.parametrize("customers", [["a"], 7])
+def test_drift_while_reading_back_claims_nothing(gateway: Gateway, sandbox: Sandbox, customers: object) -> None:
+    drift = {"tags": 7, "customers": customers, "reminder": [], "external_message_ids": "x", "last_message": 3}
     sandbox.faults.add(Fault("thread", patch=drift), Fault("messages", patch={"messages": {"a": 1}}))
     lose(sandbox, "update_thread", "reset", carried_out=True)
     lose(sandbox, "message", "reset", carried_out=True)
     for document in (
-        'updateThread(input: {id: "th-1", tagCodes: ["new"]}) { outcome }',
+        'updateThread(input: {id: "th-1", tagCodes: ["new"], customerIds: ["c0001"]}) { outcome }',
         'createMessage(input: {threadId: "th-1"}) { outcome }',
     ):
         (answer,) = gateway.data(f"mutation {{ {document} }}").values()
