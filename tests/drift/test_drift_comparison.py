@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.upstream.contract import CREATE_MESSAGE, CUSTOMER, MESSAGES, READS, ROUTES, THREAD, Route
+from gateway.upstream.contract.events import CUSTOMERS_UPDATED
 from gateway.upstream.drift.comparison import (
     STATUSES,
     Absences,
@@ -17,6 +18,7 @@ from gateway.upstream.drift.comparison import (
     Known,
     harmless,
     known_values,
+    webhook_drift,
 )
 from gateway.upstream.drift.strict import StrictDecoders
 from tests.drift.bodies import objects, sample, with_one_difference
@@ -152,6 +154,32 @@ def test_a_status_that_nobody_expects_is_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("route", "status", "body", "difference"),
+    [
+        (THREAD, 204, b"", ("UNKNOWN_STATUS", "$", "200 or the status of a known failure", "204")),
+        (THREAD, 200, b"busy", ("NOT_JSON", "$", "JSON", "text")),
+        (THREAD, 200, ["no"], ("WRONG_TYPE", "$", "object", "list")),
+        (THREAD, 200, {}, ("MISSING_ID", "id", "str", "absent")),
+        (THREAD, 200, {"id": None}, ("MISSING_ID", "id", "str", "null")),
+        (THREAD, 200, {"id": ""}, ("MISSING_ID", "id", "str", "empty")),
+        (THREAD, 200, {"id": "1", "status": "new"}, ("NEW_ENUM_VALUE", "status", "ThreadStatus", "str")),
+        (MESSAGES, 200, {"messages": []}, ("PAGINATION", "total", "int", "absent")),
+        (MESSAGES, 200, {"messages": [], "total": None}, ("PAGINATION", "total", "int", "null")),
+        (CUSTOMER, 422, ["no"], ("ERROR_SHAPE", "$", "object", "list")),
+        (CUSTOMER, 422, {"errors": []}, ("ERROR_SHAPE", "errors", "[Error]", "empty")),
+        (CUSTOMER, 422, {"errors": [{}]}, ("ERROR_SHAPE", "errors[].code", "str", "absent")),
+        (CUSTOMER, 400, {}, ("ERROR_SHAPE", "errors", "[Error]", "absent")),
+    ],
+)
+def test_a_difference_says_what_was_expected_and_what_came(
+    route: Route, status: int, body: Any, difference: tuple[str, ...]
+) -> None:
+    (found,) = compared(route, body, status, known=known_values({"ThreadStatus": ["open"]}))
+    assert (found.kind.name, found.path, found.expected, found.came) == difference
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
     ("body", "path", "came"),
     [
         ({"error": "no"}, "errors", "absent"),
@@ -182,7 +210,35 @@ def test_an_error_of_another_shape_is_found(body: Any, path: str, came: str) -> 
 )
 def test_a_page_that_does_not_fit_is_found(count: int, total: int | None, query: str, path: str, came: str) -> None:
     page = {"messages": [{"id": str(each)} for each in range(count)], "total": total}
-    assert kinds(compared(MESSAGES, page, query=query)) == [(DriftKind.PAGINATION, path, came)]
+    (found,) = compared(MESSAGES, page, query=query)
+    assert (found.kind, found.path, found.came) == (DriftKind.PAGINATION, path, came)
+    assert (
+        found.expected
+        == {
+            "more": "at most as many as the limit",
+            "fewer": "as many as the limit, or all that are left",
+            "less": "at least the offset and the items",
+            "null": "int",
+        }[came]
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "shown", "expected"),
+    [
+        ("customers_updated", "customers_updated", " or ".join(f"data.{each}" for each in CUSTOMERS_UPDATED.ids.paths)),
+        ("somebody@firm.example", "*", "a known event"),
+        (None, "*", "a known event"),
+    ],
+)
+def test_an_event_says_where_its_ids_were_expected(code: str | None, shown: str, expected: str) -> None:
+    drift = webhook_drift(code, ["data.b", "data.a"])
+    assert (drift.kind, drift.path, drift.expected, drift.came) == (
+        DriftKind.WEBHOOK_SHAPE,
+        shown,
+        expected,
+        "data.a, data.b",
+    )
 
 
 @pytest.mark.parametrize("query", ["?offset=0&limit=5", "?offset=0&limit=2", "?offset=7&limit=2", ""])
@@ -196,6 +252,7 @@ def test_a_page_that_fits_is_none(query: str) -> None:
 def test_an_id_that_a_page_has_twice_is_found() -> None:
     found = compared(MESSAGES, {"messages": [{"id": "1"}, {"id": "1"}], "total": 2})
     assert kinds(found) == [(DriftKind.PAGINATION, "messages[].id", "repeated")]
+    assert found[0].expected == "each id once"
 
 
 def test_an_object_with_more_fields_than_are_known_may_have_them() -> None:
@@ -215,7 +272,7 @@ def test_a_field_that_no_response_has_is_found_once_and_after_enough_of_them() -
         rounds.append(absences.add(comparison))
     assert [bool(each) for each in rounds] == [False, False, True, False, False]
     found = {each.path: each.expected for each in rounds[2]}
-    assert {each.kind for each in rounds[2]} == {DriftKind.MISSING_FIELD}
+    assert {(each.kind, each.status) for each in rounds[2]} == {(DriftKind.MISSING_FIELD, 200)}
     assert "tags" not in found
     assert (found["status"], found["attachments"]) == ("ThreadStatus", "[Attachment]")
     assert found["customers[].phone"] == "str"

@@ -14,12 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigurationError
+from gateway.http1 import Response
 from gateway.sandbox import PASSWORD, BackgroundServer, Fault, Replay, Sandbox, sandbox_config
-from gateway.upstream.contract import ROUTES, TYPES, Field
+from gateway.upstream.call import Call, RestRequest
+from gateway.upstream.contract import CREATE_MESSAGE, ROUTES, TYPES, Field, Route
+from gateway.upstream.contract import THREAD as THREAD_ROUTE
 from gateway.upstream.contract.model import Recorded
 from gateway.upstream.recording import Recording
 from gateway.upstream.recording.inventor import Inventor
-from tests.harness import SERVICE, StartGateway
+from gateway.upstream.writes.attachments import StreamedJson
+from tests.harness import SERVICE, StartGateway, rest_response
 from tests.harness import settings as settings_of
 from tests.programs import Start, outcome
 from tests.selection import PROPERTY_CASES
@@ -111,6 +115,19 @@ def test_a_text_keeps_its_shape() -> None:
     assert inventor.text("A1b2C3") != Inventor(b"another secret").text("A1b2C3")
 
 
+def test_letters_stay_letters_and_digits_digits() -> None:
+    text = "Ab1" * 20
+    invented = Inventor(SECRET).text(text)
+    assert [(each.isupper(), each.islower(), each.isdigit()) for each in invented] == [
+        (each.isupper(), each.islower(), each.isdigit()) for each in text
+    ]
+
+
+def test_marks_at_the_ends_and_letters_that_are_no_unicode_are_replaced() -> None:
+    assert Inventor(SECRET).text("-secrets-").isalpha()
+    assert Inventor(SECRET).text("\ud800").isalpha()
+
+
 def test_times_move_by_the_same_distance() -> None:
     body = {"created_at": "2023-07-03T11:59:46Z", "updated_at": "2023-07-04T11:59:46Z"}
     recorded = Inventor(SECRET).body(body, "Thread")
@@ -125,6 +142,19 @@ def test_numbers_that_name_somebody_are_replaced_and_others_kept() -> None:
     assert recorded["client_id"] not in {4711, None}
     assert len(str(recorded["client_id"])) == 4
     assert (recorded["message_count"], recorded["status"], recorded["reminder"]) == (45, "Open", {"delay": 300})
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [("Fresh", True), ("Closed", False)])
+def test_a_value_of_an_enumeration_is_kept_if_it_is_short(status: str, is_kept: bool) -> None:
+    assert (Inventor(SECRET).body({"status": status}, "Thread")["status"] == status) is is_kept
+
+
+def test_a_number_keeps_its_digits_and_its_sign() -> None:
+    inventor = Inventor(SECRET)
+    for number in (*range(-300, 300), 10**9, 2**63):
+        invented = inventor.number(number)
+        assert len(str(abs(invented))) == len(str(abs(number)))
+        assert invented >= 0 if number >= 0 else invented <= 0
 
 
 def test_what_the_contract_does_not_know_is_reduced_to_its_type() -> None:
@@ -207,6 +237,38 @@ def test_a_write_is_recorded_without_its_contents(start: StartGateway, servers: 
     ids = invented_ids(directory)
     after = start(upstream_url=replay, mutations=True).data(mutation, id=ids["update_thread", 200])["updateThread"]
     assert (after["outcome"], after["thread"]["messageCount"]) == ("APPLIED", before["thread"]["messageCount"])
+
+
+def recorded(directory: Path, response: Response, route: Route = THREAD_ROUTE, body: Any = b"") -> dict[str, Any]:
+    """Return what is recorded of an exchange."""
+    directory.mkdir()
+    request = RestRequest(route.method, route.path("th-1"), body=body, route=route, call=Call(0))
+    Recording(directory).write(request, response)
+    (exchange,) = exchanges(directory)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [("7", 7), ("0", 0), ("999999999", 999_999_999), ("1000000000", 1), ("Tue, 14 Nov 2023 22:14:20 GMT", 1), ("²", 1)],
+)
+def test_a_failure_is_recorded_with_its_codes_and_its_pause(tmp_path: Path, retry_after: str, seconds: int) -> None:
+    body = {"errors": [{"code": "limited"}]}
+    exchange = recorded(tmp_path / "new", rest_response(429, json=body, retry_after=retry_after))
+    assert exchange["retry_after"] == seconds
+    assert shape(exchange["body"]) == shape(body)
+
+
+def test_a_body_that_is_made_while_it_is_sent_is_not_recorded(tmp_path: Path) -> None:
+    exchange = recorded(tmp_path / "new", rest_response(204), CREATE_MESSAGE, StreamedJson((b"{}",)))
+    assert (exchange["status"], exchange["request"]) == (204, None)
+
+
+def test_the_start_warns_that_exchanges_are_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Recording(tmp_path)
+    (line,) = caplog.records
+    assert (line.levelname, line.message) == ("WARNING", "exchanges with the REST API are recorded")
+    assert line.__dict__["fields"] == {"directory": str(tmp_path)}
 
 
 def test_a_login_is_not_recorded(start: StartGateway, tmp_path: Path) -> None:
