@@ -77,6 +77,15 @@ def test_two_secrets_are_accepted_while_one_is_replaced(start: StartGateway) -> 
     assert answers == [204, 204, 401]
 
 
+def test_a_network_of_ipv4_addresses_is_known_on_a_dual_stack_socket(start: StartGateway) -> None:
+    """An IPv4 address is ``::ffff:127.0.0.1`` there."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    for networks, status in (("127.0.0.0/8", 204), ("10.0.0.0/8", 403)):
+        gateway = start(webhook_authorization=SECRET, webhook_networks=networks, host="::")
+        assert post(gateway, event({"thread_id": "th-1"})).status_code == status
+
+
 def test_only_the_networks_that_are_named_may_send(start: StartGateway) -> None:
     elsewhere = start(webhook_authorization=SECRET, webhook_networks="192.0.2.0/24, 2001:db8::/32")
     assert post(elsewhere, event({"thread_id": "th-1"})).status_code == 403
@@ -130,6 +139,7 @@ def test_a_flood_is_slowed_down(start: StartGateway) -> None:
     assert post(gateway, event({"thread_ids": ["a", "b", "c"]})).status_code == 204
     refused = post(gateway, event({"thread_id": "d"}, event_id="1"))
     assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
+    assert refused.json() == {"error": "Too many events."}
 
 
 def test_without_redis_an_event_is_refused_and_not_remembered(
@@ -192,11 +202,11 @@ def test_check_reports_the_shapes_that_were_not_understood(
 ) -> None:
     chosen = {"cache_url": redis.url, "webhook_authorization": SECRET, **SHARED}
     gateway = start(**chosen)
-    for title in ("alpha", "beta"):
+    for title in ("alpha", "beta", "gamma"):
         assert post(gateway, event({"conversation": {"title": title}})).status_code == 204
     found = [each.text for each in check(settings(**{"upstream_url": upstream, **SERVICE, **chosen}))]
     (line,) = (text for text in found if "not understood" in text)
-    assert line.startswith("2 of the last events that were not understood (thread_updated)")
+    assert line.startswith("3 of the last events that were not understood (thread_updated)")
     assert "data.conversation.title" in line
     assert "alpha" not in line
 
@@ -235,3 +245,29 @@ def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
         assert f'gochat_gateway_webhooks_total{{outcome="{outcome}"}} {number}.0' in text
     assert "gochat_gateway_events_applied_total 2.0" in text
     assert 'gochat_gateway_event_gaps_total{reason="redis"} 0.0' in text
+
+
+LARGE = event({"thread_id": "a", "comment": "x" * 256 * 1024})
+NO_REDIS = {"cache_url": "redis://127.0.0.1:1", **SHARED}
+REFUSALS: list[tuple[str, int, str, dict[str, Any], tuple[str, str | None, Any]]] = [
+    ("method", 405, "Webhooks are sent with POST.", {}, ("GET", SECRET, {})),
+    ("network", 403, "This address may not send webhooks.", {"webhook_networks": "192.0.2.1"}, ("POST", SECRET, {})),
+    ("authorization", 401, "The header Authorization is wrong.", {}, ("POST", None, {})),
+    ("too large", 413, "The request's body is larger than 262144 bytes.", {}, ("POST", SECRET, LARGE)),
+    ("bus", 503, "The event cannot be passed on at the moment.", NO_REDIS, ("POST", SECRET, event({"thread_id": 1}))),
+]
+
+
+@pytest.mark.parametrize(("outcome", "status", "message", "chosen", "sent"), REFUSALS, ids=lambda each: str(each)[:9])
+def test_a_refusal_says_why_and_is_counted(
+    upstream: str, outcome: str, status: int, message: str, chosen: dict[str, Any], sent: tuple[str, str | None, Any]
+) -> None:
+    given = {"upstream_url": upstream, **SERVICE, "webhook_authorization": SECRET, "metrics_port": 0, **chosen}
+    app = create_app(settings(**given))
+    method, authorization, body = sent
+    headers = {} if authorization is None else {"authorization": authorization}
+    with BackgroundServer(gateway_config(app)) as server:
+        response = httpx.request(method, server.url + PATH, json=body, headers=headers, trust_env=False)
+    assert (response.status_code, response.json()) == (status, {"error": message})
+    counted = app.state.metrics.registry.get_sample_value("gochat_gateway_webhooks_total", {"outcome": outcome})
+    assert counted == 1

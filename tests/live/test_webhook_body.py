@@ -40,6 +40,7 @@ def test_ids_are_found_at_each_path_of_the_contract(code: str, path: str, ident:
         ({"threads": ["a", "b", "a"]}, ("a", "b")),
         ({"client_id": 1, "threads": [{"thread_id": "a", "id": "x"}], "messages": [{"id": "m"}]}, ("a",)),
         ({"message": {"id": "m", "thread": {"id": "a"}}}, ("a",)),
+        ({"message": {"id": "m", "thread": {"thread_id": "a", "id": "x"}}}, ("a",)),
         ({"thread_id": "a", "messages": ["m"]}, ("a",)),
         ({"thread_id": "a", "customers": [WITHOUT_EXTERNAL_ID]}, ("a",)),
         ({"thread_id": "a", "messages": [{"message_id": "m", "thread_id": "b"}]}, ("a", "b")),
@@ -62,6 +63,8 @@ def test_other_plausible_shapes_are_read(data: Any, threads: tuple[str, ...]) ->
         {"customers": [*({"external_id": f"e-{number}"} for number in range(MOST_IDS + 1)), WITHOUT_EXTERNAL_ID]},
         *({"thread_ids": ["a"] * 1001}, [{"thread_id": "a"}] * 1001, {"thread_id": "a", "messages": ["m"] * 1000}),
         *({"messages": ["m"]}, {"threads": [{"uid": "b"}, "a"], "messages": ["m"]}),
+        *([{"thread_id": "a"}, "b"], {"thread_id": "a", "customers": [{"name": "c"}]}),
+        {"messages": ["m"], "customers": [{"external_id": "c"}]},
     ],
 )
 def test_where_an_id_is_missing_everything_counts_as_changed(data: Any) -> None:
@@ -69,6 +72,12 @@ def test_where_an_id_is_missing_everything_counts_as_changed(data: Any) -> None:
     assert reading.event.everything
     assert reading.event.subjects == ()
     assert reading.unknown is not None
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"no JSON", b"\xff", b'["th-1"]', b"[" * 10_000])
+def test_after_a_body_that_is_no_json_object_everything_counts_as_changed(body: bytes) -> None:
+    reading = read_event(body, 1.0)
+    assert (reading.event.everything, reading.unknown) == (True, ("not a JSON object",))
 
 
 def test_one_id_may_be_there_many_times() -> None:
@@ -104,6 +113,7 @@ def test_a_code_that_is_no_short_printable_text_is_not_kept(code: Any) -> None:
 def test_the_shape_of_a_body_has_names_and_no_values() -> None:
     body = {"data": [{"id": "secret", "secret key": {"name": 1}}, {"other": None}]}
     assert shape_of(body) == ("data", "data[].*", "data[].*.name", "data[].id", "data[].other")
+    assert shape_of({"data": {"threads": [{"messages": [{"id": 1}]}]}})[-1] == "data.threads[].messages[].id"
 
 
 def test_the_shape_of_a_body_is_bounded() -> None:
