@@ -130,6 +130,8 @@ def test_unverified_credentials_are_counted_by_address(
     assert (refused.status_code, error["extensions"]["code"]) == (429, "RATE_LIMITED")
     assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
     assert ask(gateway, known).status_code == 200, "a verified credential is accepted from a blocked address"
+    assert error["message"] == "Too many requests of callers that the REST API does not know."
+    assert invented_credentials(gateway, 2, x_forwarded_for="192.0.2.1") == [200, 200]
     assert ask(gateway, unknown, x_forwarded_for="192.0.2.1").status_code == 200
 
 
@@ -184,10 +186,15 @@ def test_operations_of_event_streams_and_sockets_of_unverified_clients_are_count
 
 def test_unverified_clients_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:
     clock = Clock()
-    gateway = start(upstream_identity="passthrough", rate_limit="1/day", timing=clock.timing)
-    assert invented_credentials(gateway, 2) == [200, 429]
-    clock.now += 86_401
-    assert statuses(gateway, 2, authorization=f"Bearer {login(sandbox)}") == [200, 429]
+    gateway = start(upstream_identity="passthrough", rate_limit="2/day", timing=clock.timing)
+    assert invented_credentials(gateway, 3) == [200, 200, 429]
+    clock.now += 43_201
+    assert statuses(gateway, 3, authorization=f"Bearer {login(sandbox)}") == [200, 200, 429]
+
+
+def test_unverified_clients_are_blocked_for_the_whole_of_a_short_wait(start: StartGateway) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="2/second", timing=Clock().timing)
+    assert invented_credentials(gateway, 6) == [200, 200, 429, 429, 429, 429]
 
 
 def test_rejected_requests_do_not_use_up_a_callers_limit(start_with_tokens: StartGateway, issuer: Issuer) -> None:
