@@ -14,6 +14,7 @@ THREAD = "/api/v1/thread/{id}"
 MESSAGES = "/api/v1/thread/{id}/messages"
 CUSTOMER = "/api/v1/customers/{customer_external_id}"
 ID = {"x-request-id": "the-same"}
+JSON_TYPES = "application/json or application/graphql-response+json"
 
 ENTITIES = """query ($a: [_Any!]!) { _entities(representations: $a) {
   ... on Thread { messages { totalCount } } ... on Customer { id } } }"""
@@ -143,6 +144,13 @@ def test_a_subscription_is_predicted_by_its_result(gateway: Gateway) -> None:
     assert causes(answer) == {THREAD: {"threadsUpdated": 1}, MESSAGES: {"threadsUpdated.messages": 1}}
 
 
+def test_a_subscription_with_one_first_result_may_cost_as_much_as_a_query(start: StartGateway) -> None:
+    document = 'subscription { threadUpdated(id: "th-1") { messages { totalCount } } }'
+    answer = explained(start(explain=True, max_cost=2), document)
+    assert "errors" not in answer
+    assert (answer["cost"]["predicted"], answer["firstResults"]) == (2, 1)
+
+
 def test_what_a_response_has_is_not_known_before(gateway: Gateway, sandbox: Sandbox) -> None:
     """What does not exist or fails is predicted with everything below it."""
     sandbox.faults.add(Fault("thread", times=1, status=422))
@@ -223,17 +231,25 @@ def test_requests_of_another_form_are_refused(gateway: Gateway) -> None:
     def status(method: str, **given: Any) -> int:
         return gateway.http.request(method, "/graphql/explain", **given).status_code
 
+    def message(method: str, **given: Any) -> str:
+        return str(gateway.http.request(method, "/graphql/explain", **given).json()["errors"][0]["message"])
+
     json = {"content-type": "application/json"}
     assert status("POST", content="{", headers=json) == 400
     assert status("POST", content='{"query": "{ __typename }"}', headers={"content-type": "text/plain"}) == 415
     assert status("POST", files={"a": b"b"}) == 403, "a page of another site can send a form"
-    assert status("POST", files={"a": b"b"}, headers={"gateway-require-preflight": "1"}) == 415
-    assert status("POST", json={"query": "{ __typename }"}, headers={"accept": "text/event-stream"}) == 406
+    form = {"files": {"a": b"b"}, "headers": {"gateway-require-preflight": "1"}}
+    assert status("POST", **form) == 415
+    assert message("POST", **form) == "A prediction is asked for with JSON: send null in place of each file."
+    for_events = {"json": {"query": "{ __typename }"}, "headers": {"accept": "text/event-stream"}}
+    assert status("POST", **for_events) == 406
+    assert message("POST", **for_events) == f"A prediction is answered with JSON: accept {JSON_TYPES}."
     prefers_events = {"accept": "text/event-stream, application/json;q=0.1"}
     assert status("POST", json={"query": "{ __typename }"}, headers=prefers_events) == 200
     assert status("GET", params={"query": "{ __typename }"}, headers={"sec-fetch-site": "cross-site"}) == 403
     response = gateway.http.get("/graphql/explain", params={"query": "{ __typename }"})
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert message("GET", params={"query": "{ __typename }"}) == "A prediction is asked for with POST."
 
 
 def test_it_exists_only_where_the_gateway_explains(start: StartGateway) -> None:
@@ -268,9 +284,17 @@ def test_a_caller_is_authenticated_and_counted(start: StartGateway, sandbox: San
 def test_a_batch_is_explained_in_its_order(start: StartGateway) -> None:
     gateway = start(explain=True, max_batch=3)
     members = [{"query": CAUSES["a thread"][0]}, {"query": 1}, {"query": "{ __typename }"}]
-    first, second, third = gateway.http.post("/graphql/explain", json=members).json()
+    first, second, third = gateway.http.post("/graphql/explain", json=members, headers=ID).json()
     assert (by_route(first), by_route(third)) == ({THREAD: 1}, {})
-    assert second["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert second["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "requestId": "the-same"}
+
+
+def test_each_operation_of_a_batch_counts_for_the_rate_of_its_caller(start: StartGateway) -> None:
+    gateway = start(explain=True, max_batch=3, rate_limit="4/hour")
+    members = [{"query": "{ __typename }"}] * 3
+    answers = [gateway.http.post("/graphql/explain", json=members) for _ in range(2)]
+    assert [each.status_code for each in answers] == [200, 429]
+    assert answers[0].headers["ratelimit"].startswith('"caller";r=1;')
 
 
 def test_subscriptions_that_are_off_or_watch_nothing_are_refused(start: StartGateway) -> None:
@@ -280,4 +304,4 @@ def test_subscriptions_that_are_off_or_watch_nothing_are_refused(start: StartGat
         ({}, [], "BAD_USER_INPUT"),
     ):
         (error,) = explained(start(explain=True, **overrides), document, {"ids": ids})["errors"]
-        assert error["extensions"]["code"] == code
+        assert (error["extensions"]["code"], error["extensions"]["requestId"]) == (code, "the-same")
