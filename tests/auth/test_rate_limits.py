@@ -56,6 +56,7 @@ def test_a_caller_over_the_limit_gets_a_retry_after(start: StartGateway, stored:
     assert statuses(gateway, 3) == [200, 200, 429]
     refused = ask(gateway)
     (error,) = refused.json()["errors"]
+    assert error["message"] == "Too many operations for this caller."
     assert error["extensions"]["code"] == "RATE_LIMITED"
     assert error["extensions"]["retryAfter"] == int(refused.headers["retry-after"])
     assert 1 <= int(refused.headers["retry-after"]) <= 1200
@@ -331,6 +332,9 @@ def test_a_proxy_is_trusted_on_a_dual_stack_socket(start: StartGateway, trusted:
     spoofed = [{"x-forwarded-for": each} for each in ("192.0.2.4", "192.0.2.5")]
     answers = [gateway.http.post(url, json={"query": THREAD}, headers=each).status_code for each in spoofed]
     assert answers == [200, 429], "that address is not a trusted proxy"
+    url = start(rate_limit="1/hour", trusted_proxies="::1", host="::").url.replace("127.0.0.1", "[::1]") + "/graphql"
+    answers = [gateway.http.post(url, json={"query": THREAD}, headers=each).status_code for each in spoofed]
+    assert answers == [200, 200], "now it is"
 
 
 def test_addresses_of_one_ipv6_network_are_one_client(start: StartGateway) -> None:
