@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.sandbox import PASSWORD, Fault, Sandbox
@@ -102,6 +103,14 @@ def test_a_persisted_document_has_the_same_id(gateway: Gateway, written: Written
     lines = written.of("operation")
     assert [each["document"] for each in lines] == [sha256[:16]] * 3
     assert [each["errors"] for each in lines] == [["PERSISTED_QUERY_NOT_FOUND"], [], []]
+
+
+def test_an_operation_whose_client_hangs_up_is_logged(gateway: Gateway, sandbox: Sandbox, written: Written) -> None:
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    with pytest.raises(httpx.ReadTimeout):
+        gateway.http.post("/graphql", json={"query": THREAD}, timeout=0.3)
+    until(lambda: written.of("operation") != [], "the operation is over")
+    assert [each["errors"] for each in written.of("operation")] == [["CLIENT_DISCONNECTED"]]
 
 
 def test_each_operation_of_a_batch_is_logged(start: StartGateway, written: Written) -> None:

@@ -41,9 +41,17 @@ def test_a_batch_up_to_the_maximum_is_answered_in_order(gateway: Gateway, count:
     assert response.headers["content-type"] == "application/json; charset=utf-8"
 
 
-@pytest.mark.parametrize(("count", "entries"), [(4, 4), (100, 100), (101, None), (0, None)])
+@pytest.mark.parametrize(
+    ("count", "entries", "code"),
+    [
+        (4, 4, "MAX_BATCH_LIMIT"),
+        (100, 100, "MAX_BATCH_LIMIT"),
+        (101, None, "MAX_BATCH_LIMIT"),
+        (0, None, "BAD_USER_INPUT"),
+    ],
+)
 def test_an_empty_or_too_large_batch_is_refused_without_a_call(
-    gateway: Gateway, sandbox: Sandbox, count: int, entries: int | None
+    gateway: Gateway, sandbox: Sandbox, count: int, entries: int | None, code: str
 ) -> None:
     """Clients show the message of an array with an entry for each operation. A long batch gets no long response."""
     response = post(gateway, [thread(f"th-{number}") for number in range(count)])
@@ -51,7 +59,8 @@ def test_an_empty_or_too_large_batch_is_refused_without_a_call(
     body = response.json()
     assert (len(body) if isinstance(body, list) else None) == entries
     for each in [body] if entries is None else body:
-        assert f"1 to 3 operations, not {count}" in each["errors"][0]["message"]
+        assert each["errors"][0]["message"] == f"A batch has 1 to 3 operations, not {count}."
+        assert each["errors"][0]["extensions"]["code"] == code
     assert sandbox.count() == 0
 
 
@@ -93,7 +102,7 @@ def test_a_wrong_or_unknown_hash_fails_only_its_member(gateway: Gateway) -> None
 def test_a_member_that_is_not_an_object_is_400(gateway: Gateway, member: Any) -> None:
     response = post(gateway, [thread("th-1"), member])
     assert response.status_code == 400
-    assert "array of objects" in response.json()["errors"][0]["message"]
+    assert response.json()["errors"][0]["message"] == "A batch is a JSON array of objects with `query`."
 
 
 def test_a_refused_request_refuses_the_whole_batch(start: StartGateway, sandbox: Sandbox) -> None:
@@ -139,6 +148,17 @@ def test_batching_is_off_by_default(start: StartGateway, count: int) -> None:
     first, *others = response.json()
     assert others == [first] * (count - 1)
     assert "set GATEWAY_MAX_BATCH above 1" in first["errors"][0]["message"]
+
+
+def test_a_client_that_hangs_up_ends_all_operations_of_its_batch(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        asked = pool.submit(client.post, "/graphql", json=[thread("th-1"), thread("th-2")], timeout=0.3)
+        sandbox.wait_for_calls(2, "thread")
+        with pytest.raises(httpx.ReadTimeout):
+            asked.result()
+    sandbox.wait_until_idle()
+    assert [call.cancelled for call in sandbox.calls if call.route == "thread"] == [True, True]
 
 
 def test_a_single_operation_is_answered_without_a_list(gateway: Gateway) -> None:
