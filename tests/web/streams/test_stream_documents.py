@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.sandbox import PASSWORD, USERNAME
+from tests.upstream.cached import basic
 from tests.web.streams.conftest import LiveGateway
 from tests.web.streams.responses import EVENTS, PARTS, events_of, parts_of, streamed
 from tests.web.streams.sockets import begun
@@ -16,6 +18,7 @@ WATCH = 'subscription Watch { threadUpdated(id: "th-1") { id } }'
 WRITE = 'mutation Write { updateThread(input: {id: "th-1", comment: "Hello"}) { outcome } }'
 RESULTS = {WATCH: {"threadUpdated": {"id": "th-1"}}, WRITE: {"updateThread": {"outcome": "APPLIED"}}}
 OTHER = {WATCH: WATCH.replace("id }", "status }"), WRITE: WRITE.replace("Hello", "Another")}
+PASSTHROUGH = {"upstream_identity": "passthrough", "upstream_username": None, "upstream_password": None}
 StartLive = Callable[..., LiveGateway]
 
 
@@ -37,7 +40,7 @@ def first_by_multipart(live: LiveGateway, query: str | None, **parameters: Any) 
 
 
 def first_by_websocket(live: LiveGateway, query: str | None, **parameters: Any) -> Any:
-    with begun(live) as socket:
+    with begun(live, {"authorization": live.http.headers.get("authorization")}) as socket:
         socket.subscribe("1", query, **parameters)
         message = socket.receive()
         return message["payload"] if message["type"] == "next" else {"errors": message["payload"]}
@@ -82,6 +85,18 @@ def test_a_document_is_found_by_its_hash(start_live: StartLive, first: First, do
     assert first(live, document, extensions=extensions)["data"] == RESULTS[document]
     assert first(live, None, extensions=extensions)["data"] == RESULTS[document]
     assert live.sandbox.count("update_thread") == (2 if document == WRITE else 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_document_of_a_subscription_is_kept_for_callers_that_the_rest_api_knows(
+    start_live: StartLive, first: First, is_known: bool
+) -> None:
+    live = start_live(**PASSTHROUGH, inbound_auth=None)
+    live.http.headers["authorization"] = basic(USERNAME, PASSWORD if is_known else "wrong")
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest(WATCH)}}
+    assert ("errors" in first(live, WATCH, extensions=extensions)) is not is_known
+    result = first(live, None, extensions=extensions)
+    assert result == {"data": RESULTS[WATCH]} if is_known else code(result) == "PERSISTED_QUERY_NOT_FOUND"
 
 
 def test_subscriptions_count_for_the_rate_of_their_caller(start_live: StartLive, first: First) -> None:
