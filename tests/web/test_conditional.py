@@ -34,6 +34,7 @@ def is_304(response: httpx.Response) -> bool:
         return False
     assert response.content == b""
     assert "content-type" not in response.headers
+    assert "content-length" not in response.headers
     assert "content-encoding" not in response.headers
     return True
 

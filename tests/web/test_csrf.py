@@ -129,6 +129,7 @@ def test_a_page_of_an_allowed_origin_may_send_requests_and_read_responses(start:
     assert asked.headers["access-control-allow-origin"] == expected
     assert asked.headers["access-control-allow-headers"] == "authorization,content-type,x-request-id"
     assert asked.headers["access-control-allow-methods"] == "GET, POST"
+    assert asked.headers["access-control-max-age"] == "3600"
     assert "x-request-id" in asked.headers
     browser = {"origin": APP, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
     for response in (get(gateway, browser), gateway.http.post("/graphql", json={"query": QUERY}, headers=browser)):

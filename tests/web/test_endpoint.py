@@ -17,7 +17,7 @@ from gateway.web.graphql.decode import RequestReader
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.response import Responder
-from gateway.web.request import ClientDisconnected, HttpRequest
+from gateway.web.request import BodyRoom, ClientDisconnected, HttpRequest, NoRoom, RequestBody
 
 STEPS = ["authenticate", "admit", "read", "execute", "respond"]
 MAX_COLLABORATORS = 6
@@ -77,6 +77,24 @@ async def test_a_body_over_the_limit_is_read_to_its_end_and_refused(more: bool) 
 async def test_a_body_that_is_cut_off_is_a_disconnect() -> None:
     with pytest.raises(ClientDisconnected):
         await request(body(b"123", more=True), {"type": "http.disconnect"}).body(5)
+
+
+async def test_the_rest_of_an_endless_body_is_not_read_for_ever() -> None:
+    messages = iter([body(bytes(2**20), more=True)] * 100)
+
+    async def receive() -> Message:
+        return next(messages)
+
+    await RequestBody(receive).discard()
+    assert len(list(messages)) == 100 - 65
+
+
+async def test_each_body_that_finds_no_room_is_counted_once() -> None:
+    room = BodyRoom(5)
+    for number in (1, 2):
+        with pytest.raises(NoRoom):
+            await request(body(b"123", more=True), body(b"456", more=True), body(b"7")).body(10, room)
+        assert (room.refused, room.left) == (number, 5)
 
 
 @pytest.mark.parametrize("kind", [GraphQLEndpoint, Authentication, RequestReader, OperationRunner, Responder])

@@ -70,6 +70,16 @@ def text_of(page: GraphiQL) -> str:
     return bytes(page.response().body).decode()
 
 
+@pytest.mark.parametrize("accepted", ["gzip", "zstd"])
+def test_the_page_is_compressed_as_the_browser_accepts(start: StartGateway, accepted: str) -> None:
+    page = start(graphiql=True, compress_from=1)
+    plain = page.http.get("/graphql", headers={**BROWSER, "accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    encoded = page.http.get("/graphql", headers={**BROWSER, "accept-encoding": accepted})
+    assert encoded.headers["content-encoding"] == accepted
+    assert int(encoded.headers["content-length"]) < int(plain.headers["content-length"])
+
+
 def test_a_browser_gets_the_page_and_every_file_it_names(page: Gateway) -> None:
     response = page.http.get("/graphql", headers=BROWSER)
     assert response.headers["content-type"] == "text/html; charset=utf-8"
