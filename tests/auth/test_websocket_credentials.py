@@ -100,6 +100,12 @@ def test_a_connection_without_credentials_is_forbidden(passthrough: Gateway, pay
     assert reason.startswith("Forbidden: ")
 
 
+def test_credentials_that_are_no_text_are_named_in_the_reason(passthrough: Gateway) -> None:
+    with opened(passthrough) as socket:
+        socket.send({"type": "connection_init", "payload": {"authorization": 1}})
+        assert socket.closed() == (4403, "Forbidden: The credentials in the payload must be strings.")
+
+
 def test_an_expired_token_is_forbidden(
     start_with_tokens: StartGateway,
     issuer: Issuer,

@@ -127,6 +127,8 @@ def test_a_batch_is_no_stream(start: StartGateway) -> None:
     gateway = start(max_batch=2)
     response = gateway.http.post("/graphql", json=[{"query": THREAD}], headers=EVENTS)
     assert response.status_code == 406
+    message = "A batch is answered with JSON: accept application/json or application/graphql-response+json."
+    assert response.json()["errors"][0]["message"] == message
     for accept in ("text/event-stream, application/json;q=0.1", "text/event-stream, */*;q=0.5"):
         response = gateway.http.post("/graphql", json=[{"query": THREAD}] * 2, headers={"accept": accept})
         assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "application/json")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.auth import EVERYONE
+from gateway.execution.documents.cache import digest_of
 from gateway.sandbox import Fault
 from tests.auth.issuer import eventually
 from tests.web.streams.conftest import LiveGateway
@@ -36,28 +38,41 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
         socket.send([])
         assert socket.closed()[0] == 4400
     eventually(lambda: value("websocket_closes_total", code="4400") == 1)
+    with begun(live) as socket:
+        socket.subscribe("1", THREAD)
+        socket.receive()
+        socket.send([])
+        assert socket.closed()[0] == 4400
+    eventually(lambda: value("subscriptions_ended_total", transport="websocket", reason="connection") == 2)
     for code, counted in ((1000, "1000"), (4999, "other")):
         with opened(live) as socket:
             socket.connection.close(code)
         eventually(lambda counted=counted: value("websocket_closes_total", code=counted) == 1)
     assert value("subscriptions_opened_total", transport="sse") == 1
-    assert value("subscriptions_opened_total", transport="websocket") == 1
+    assert value("subscriptions_opened_total", transport="websocket") == 2
     assert value("subscriptions_ended_total", transport="sse", reason="client") == 1
-    assert value("subscriptions_ended_total", transport="websocket", reason="connection") == 1
 
 
 def test_a_subscription_that_does_not_begin_is_counted_and_logged(
     start_live: Callable[..., LiveGateway], caplog: pytest.LogCaptureFixture
 ) -> None:
     live = start_live(metrics_port=0)
-    none = "subscription { threadsUpdated(ids: []) { id } }"
-    with caplog.at_level(logging.INFO), streamed(live, none, EVENTS) as response:
+    none = "subscription None { threadsUpdated(ids: []) { id } }"
+    headers = {**EVENTS, "x-request-id": "the-request"}
+    with caplog.at_level(logging.INFO), streamed(live, none, headers, operationName="None") as response:
         (_, result, _) = events_of(response)
     assert [error["extensions"]["code"] for error in result.data["errors"]] == ["BAD_USER_INPUT"]
     labels = {"type": "subscription", "code": "BAD_USER_INPUT"}
     assert live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 1
     (line,) = (record.fields for record in caplog.records if record.getMessage() == "subscription")  # type: ignore[attr-defined]
-    assert (line["type"], line["errors"]) == ("subscription", ("BAD_USER_INPUT",))
+    assert line == {
+        "requestId": "the-request",
+        "operation": "None",
+        "type": "subscription",
+        "document": digest_of(none),
+        "caller": EVERYONE,
+        "errors": ("BAD_USER_INPUT",),
+    }
 
 
 def test_a_subscription_that_ends_with_an_error_is_counted_and_logged_with_it(

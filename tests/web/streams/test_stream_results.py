@@ -202,7 +202,8 @@ def test_a_subscription_as_old_as_it_may_get_is_interrupted(start_live: StartLiv
     with streamed(gateway, THREAD, PARTS, variables={"id": "t"}) as response:
         *_states, last = (each for each in parts_of(response) if each)
     assert last["payload"] is None
-    assert last["errors"][0]["extensions"]["code"] == "SUBSCRIPTION_INTERRUPTED"
+    found = last["errors"][0]["extensions"]
+    assert found == {"code": "SUBSCRIPTION_INTERRUPTED", "requestId": response.headers["x-request-id"]}
     with begun(gateway) as socket:
         socket.subscribe("1", THREAD, variables={"id": "t"})
         assert socket.receive()["type"] == "next"

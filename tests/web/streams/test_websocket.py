@@ -273,6 +273,7 @@ def test_a_socket_has_limited_operations_at_the_same_time(start: StartGateway, s
         socket.subscribe("2", THREAD)
         error = socket.error("3", THREAD)
         assert error["extensions"]["code"] == "MAX_CONNECTION_SUBSCRIPTIONS_LIMIT"
+        assert error["message"] == "A connection has 2 operations at most at the same time."
         socket.send({"type": "complete", "id": "2"})
         assert socket.result("3", "{ __typename }") == {"data": {"__typename": "Query"}}
     sandbox.release("slow")
@@ -301,7 +302,14 @@ def test_a_page_of_another_site_may_not_open_a_socket(
         pass
     response = refused.value.response
     assert (response.status_code, response.headers["content-type"]) == (403, "application/json; charset=utf-8")
-    assert json.loads(response.body or b"")["errors"][0]["extensions"]["code"] == "CSRF_PREVENTED"
+    (error,) = json.loads(response.body or b"")["errors"]
+    assert error["message"] == "Pages of this site may not open a WebSocket here."
+    assert error["extensions"] == {"code": "CSRF_PREVENTED", "requestId": response.headers["x-request-id"]}
+
+
+def test_an_operation_that_is_refused_has_the_request_id_of_its_socket(gateway: Gateway) -> None:
+    with begun(gateway, headers={"x-request-id": "the-socket"}) as socket:
+        assert socket.error("1", "")["extensions"]["requestId"] == "the-socket"
 
 
 def test_a_page_of_the_gateway_itself_may_open_a_socket(gateway: Gateway) -> None:
