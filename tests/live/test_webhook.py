@@ -139,7 +139,6 @@ def test_a_flood_is_slowed_down(start: StartGateway) -> None:
     assert post(gateway, event({"thread_ids": ["a", "b", "c"]})).status_code == 204
     refused = post(gateway, event({"thread_id": "d"}, event_id="1"))
     assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
-    assert refused.json() == {"error": "Too many events."}
 
 
 def test_without_redis_an_event_is_refused_and_not_remembered(
@@ -254,6 +253,7 @@ REFUSALS: list[tuple[str, int, str, dict[str, Any], tuple[str, str | None, Any]]
     ("network", 403, "This address may not send webhooks.", {"webhook_networks": "192.0.2.1"}, ("POST", SECRET, {})),
     ("authorization", 401, "The header Authorization is wrong.", {}, ("POST", None, {})),
     ("too large", 413, "The request's body is larger than 262144 bytes.", {}, ("POST", SECRET, LARGE)),
+    ("rate", 503, "Too many events.", {"webhook_purge_rate": "1/hour"}, ("POST", SECRET, event({"thread_id": 1}))),
     ("bus", 503, "The event cannot be passed on at the moment.", NO_REDIS, ("POST", SECRET, event({"thread_id": 1}))),
 ]
 
@@ -267,7 +267,8 @@ def test_a_refusal_says_why_and_is_counted(
     method, authorization, body = sent
     headers = {} if authorization is None else {"authorization": authorization}
     with BackgroundServer(gateway_config(app)) as server:
-        response = httpx.request(method, server.url + PATH, json=body, headers=headers, trust_env=False)
+        for _ in range(2):
+            response = httpx.request(method, server.url + PATH, json=body, headers=headers, trust_env=False)
     assert (response.status_code, response.json()) == (status, {"error": message})
     counted = app.state.metrics.registry.get_sample_value("gochat_gateway_webhooks_total", {"outcome": outcome})
-    assert counted == 1
+    assert counted == (1 if outcome == "rate" else 2)

@@ -84,8 +84,9 @@ def test_one_id_may_be_there_many_times() -> None:
     assert read({"thread_ids": ["a"] * 999}).event.threads == ("a",)
 
 
-def test_a_customer_without_an_external_id_is_of_no_concern() -> None:
-    reading = read({"client_id": 1, "customers": [{"customer_id": "c", "external_id": None}]})
+@pytest.mark.parametrize("missing", [{}, {"external_id": None}, {"external_id": ""}])
+def test_a_customer_without_an_external_id_is_of_no_concern(missing: dict[str, Any]) -> None:
+    reading = read({"client_id": 1, "customers": [{"customer_id": "c", **missing}]})
     assert not reading.event.everything
     assert reading.event.subjects == ()
     assert reading.unknown is None
