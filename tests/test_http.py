@@ -12,6 +12,9 @@ from tests.harness import Gateway, StartGateway
 
 QUERY = '{ thread(id: "th-100") { id } }'
 ANSWER = {"data": {"thread": {"id": "th-100"}}}
+WRITE = 'mutation { updateThread(input: {id: "th-1", status: 3}) { outcome } }'
+SEVERAL = "The document has several operations: say which one with `operationName`."
+BOTH_NAMED = json.dumps({"query": QUERY, "documentId": f"sha256:{'0' * 64}"}).encode()
 JSON = "application/json; charset=utf-8"
 GRAPHQL = "application/graphql-response+json"
 
@@ -78,32 +81,33 @@ def test_a_refusal_has_the_media_type_that_accept_prefers(start: StartGateway) -
 
 @pytest.mark.parametrize("accept", ["text/plain", "image/*", "application/json;q=0"])
 def test_a_client_that_accepts_none_of_them_gets_406(gateway: Gateway, accept: str) -> None:
-    assert "application/json" in error_of(
-        gateway.http.post("/graphql", json={"query": QUERY}, headers={"accept": accept}), 406
-    )
+    response = gateway.http.post("/graphql", json={"query": QUERY}, headers={"accept": accept})
+    offered = "application/json, application/graphql-response+json, text/event-stream"
+    assert error_of(response, 406) == f"Answers come as one of {offered}."
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "not JSON"),
-        (b"{", "not JSON"),
-        (b"\xff\xff", "not JSON"),
-        (b"[" * 40_000, "nested too deeply"),
-        (b"null", "JSON object"),
-        (b'"query"', "JSON object"),
-        (b"[]", "takes no batches"),
-        (b"{}", "`query` is missing"),
-        (b'{"query": ""}', "`query` is missing"),
-        (b'{"query": null}', "`query` is missing"),
-        (b'{"query": 7}', "`query` must be a string"),
-        (b'{"query": {}}', "`query` must be a string"),
-        (b'{"query": "{ __typename }", "variables": []}', "`variables` must be a JSON object"),
-        (b'{"query": "{ __typename }", "variables": "{}"}', "`variables` must be a JSON object"),
-        (b'{"query": "{ __typename }", "extensions": 1}', "`extensions` must be a JSON object"),
-        (b'{"query": "{ __typename }", "operationName": 1}', "`operationName` must be a string"),
-        (b'{"query": "{ __typename }", "operationName": "Nope"}', "no operation named 'Nope'"),
-        (b'{"query": "query A { __typename } query B { __typename }"}', "several operations"),
+        (b"", "The request's body is not JSON."),
+        (b"{", "The request's body is not JSON."),
+        (b"\xff\xff", "The request's body is not JSON."),
+        (b"[" * 40_000, "The request's body is nested too deeply."),
+        (b"null", "The request's body must be a JSON object with `query`."),
+        (b'"query"', "The request's body must be a JSON object with `query`."),
+        (b"[]", "This gateway takes no batches: send one operation, or set GATEWAY_MAX_BATCH above 1."),
+        (b"{}", "`query` is missing: it holds the GraphQL document."),
+        (b'{"query": ""}', "`query` is missing: it holds the GraphQL document."),
+        (b'{"query": null}', "`query` is missing: it holds the GraphQL document."),
+        (b'{"query": 7}', "`query` must be a string that holds the GraphQL document."),
+        (b'{"query": {}}', "`query` must be a string that holds the GraphQL document."),
+        (BOTH_NAMED, "`documentId` stands in place of `query`: send one of them."),
+        (b'{"query": "{ __typename }", "variables": []}', "`variables` must be a JSON object or null."),
+        (b'{"query": "{ __typename }", "variables": "{}"}', "`variables` must be a JSON object or null."),
+        (b'{"query": "{ __typename }", "extensions": 1}', "`extensions` must be a JSON object or null."),
+        (b'{"query": "{ __typename }", "operationName": 1}', "`operationName` must be a string or null."),
+        (b'{"query": "{ __typename }", "operationName": "Nope"}', "The document has no operation named 'Nope'."),
+        (b'{"query": "query A { __typename } query B { __typename }"}', SEVERAL),
         (b'{"query": "fragment F on Thread { id } "}', "Fragment"),
     ],
 )
@@ -112,7 +116,24 @@ def test_the_error_of_an_invalid_request_says_what_is_wrong(gateway: Gateway, bo
     if message == "Fragment":  # a document that is GraphQL, but not valid: 200 as application/json
         assert message in response.json()["errors"][0]["message"]
         return
-    assert message in error_of(response, 400)
+    assert error_of(response, 400) == message
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code", "message"),
+    [
+        ("query=%ff", 400, "BAD_USER_INPUT", "The query string is not valid percent-encoded UTF-8."),
+        ("query=x&variables={", 400, "BAD_USER_INPUT", "The parameter `variables` is not JSON."),
+        ("query=x&extensions={", 400, "BAD_USER_INPUT", "The parameter `extensions` is not JSON."),
+        (f"query={WRITE}", 405, "BAD_USER_INPUT", "Only queries can be sent with GET."),
+        ("x" * 32_769, 414, "MAX_URL_LIMIT", "The query string is longer than 32768 bytes: use POST."),
+    ],
+    ids=lambda each: str(each)[:20],
+)
+def test_the_error_of_an_invalid_get_says_what_is_wrong(
+    start: StartGateway, query: str, status: int, code: str, message: str
+) -> None:
+    assert error_of(start(mutations=True).http.get(f"/graphql?{query}"), status, code) == message
 
 
 @pytest.mark.parametrize(
@@ -123,7 +144,8 @@ def test_a_body_that_is_not_declared_as_json_is_refused(gateway: Gateway, conten
     """A browser may send such a body across origins without a preflight."""
     headers = {} if content_type is None else {"content-type": content_type}
     response = gateway.http.post("/graphql", content=json.dumps({"query": QUERY}), headers=headers)
-    assert "application/json" in error_of(response, 415)
+    message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
+    assert error_of(response, 415) == message
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
@@ -162,6 +184,7 @@ def test_other_methods_are_not_allowed(gateway: Gateway, method: str) -> None:
     response = gateway.http.request(method, "/graphql")
     assert response.status_code == 405
     assert response.headers["allow"] == "GET, POST"
+    assert method == "HEAD" or error_of(response, 405) == "GraphQL is asked with GET or POST."
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,8 @@ def test_a_caller_can_shorten_the_timeout_but_not_extend_it(start: StartGateway,
 def test_an_invalid_timeout_is_rejected(gateway: Gateway, sandbox: Sandbox, value: str) -> None:
     response = gateway.http.post("/graphql", json={"query": QUERY}, headers={"gateway-timeout": value})
     assert response.status_code == 400
-    assert "Gateway-Timeout" in response.json()["errors"][0]["message"]
+    message = "`Gateway-Timeout` must be a number of seconds above 0, such as 2.5."
+    assert response.json()["errors"][0]["message"] == message
     assert sandbox.count() == 0
 
 

@@ -135,6 +135,10 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
 }
 
 
+def is_sentence(message: str) -> bool:
+    return message.endswith(".") and not message[0].islower()
+
+
 def test_a_wrong_upload_gets_a_clear_error(gateway: Gateway, sandbox: Sandbox) -> None:
     """All of them at one gateway, one after another: none leaves anything behind for the next."""
     before = open_files()
@@ -144,6 +148,7 @@ def test_a_wrong_upload_gets_a_clear_error(gateway: Gateway, sandbox: Sandbox) -
         (error,) = response.json()["errors"]
         assert error["extensions"]["code"] == ("MAX_BODY_LIMIT" if status == 413 else "BAD_USER_INPUT"), name
         assert text in error["message"], name
+        assert is_sentence(error["message"]), name
     assert sandbox.count() == 0
     until_closed(before)
     assert sent(gateway, GOOD)["outcome"] == "APPLIED"
@@ -160,7 +165,8 @@ def test_a_boundary_is_needed(gateway: Gateway, boundary: str) -> None:
     ]
     response = gateway.http.post("/graphql", content=form(GOOD), headers=fields)
     assert response.status_code == 400
-    assert "needs a `boundary`" in response.json()["errors"][0]["message"]
+    message = "`Content-Type: multipart/form-data` needs a `boundary` of 1 to 70 characters."
+    assert response.json()["errors"][0]["message"] == message
 
 
 def test_every_good_part_of_the_examples_is_good(gateway: Gateway) -> None:
@@ -206,7 +212,9 @@ def test_other_forms_are_refused(gateway: Gateway) -> None:
         assert response.headers["accept-post"] == "application/json, multipart/form-data"
 
 
-def test_files_are_kept_in_the_folder_of_the_setting(start: StartGateway, tmp_path: Path) -> None:
+def test_files_are_kept_in_the_folder_of_the_setting(
+    start: StartGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_UPLOAD_DIRECTORY"):
         start(mutations=True, upload_directory=str(tmp_path / "missing"))
     folder = tmp_path / "uploads"
@@ -218,6 +226,9 @@ def test_files_are_kept_in_the_folder_of_the_setting(start: StartGateway, tmp_pa
     response = post(gateway, form(GOOD))
     assert response.status_code == 503
     assert response.json()["errors"][0]["extensions"]["code"] == "UPLOADS_UNAVAILABLE"
+    (reason,) = [each.exc_info for each in caplog.records if each.getMessage() == "an uploaded file cannot be kept"]
+    assert reason is not None
+    assert isinstance(reason[1], FileNotFoundError)
     assert send(gateway)["outcome"] == "APPLIED"
 
 
