@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -152,11 +153,11 @@ def test_batching_is_off_by_default(start: StartGateway, count: int) -> None:
 
 def test_a_client_that_hangs_up_ends_all_operations_of_its_batch(gateway: Gateway, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", hold="for ever"))
-    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=gateway.url, trust_env=False) as client:
-        asked = pool.submit(client.post, "/graphql", json=[thread("th-1"), thread("th-2")], timeout=0.3)
+    body = json.dumps([thread("th-1"), thread("th-2")])
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as client:
+        client.sendall((head + body).encode())
         sandbox.wait_for_calls(2, "thread")
-        with pytest.raises(httpx.ReadTimeout):
-            asked.result()
     sandbox.wait_until_idle()
     assert [call.cancelled for call in sandbox.calls if call.route == "thread"] == [True, True]
 
