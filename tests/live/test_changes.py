@@ -7,7 +7,7 @@ import pytest
 
 from gateway.events import Event
 from gateway.events.bus import LocalBus
-from gateway.events.changes import Changes
+from gateway.events.changes import Changes, event_metrics
 from gateway.telemetry import Counts
 
 EVENT = Event(("t",), ("c",))
@@ -75,6 +75,7 @@ async def test_an_event_that_cannot_be_applied_is_logged(caplog: pytest.LogCaptu
     await built.apply(EVENT)
     assert world.calls == ["own thread:t customer:c", "apply"] * 2
     assert [record.getMessage() for record in caplog.records] == ["an event could not be applied"] * 2
+    assert all(record.exc_info for record in caplog.records)
 
 
 async def test_everything_is_purged_at_once_and_then_not_before_the_pause_is_over() -> None:
@@ -102,13 +103,24 @@ async def test_everything_is_purged_again_when_the_pause_is_over() -> None:
     await built.aclose()
 
 
-async def test_what_was_missed_is_counted_by_reason() -> None:
+async def test_what_was_applied_is_counted_and_what_was_missed_by_reason(caplog: pytest.LogCaptureFixture) -> None:
     world, counts = World(), Counts()
     built = Changes(LocalBus(), world, world, counts=counts, now=lambda: 0.0)
     await built.lose()
     assert await built.resynchronise("redis")
     assert world.calls == ["suspend", "everything", "resynchronise"]
-    assert counts["event_gaps: redis"] == 1
+    assert await built.resynchronise("redis")
+    assert {record.getMessage() for record in caplog.records} == {
+        "events may have been missed (redis): everything is purged and read again"
+    }
+    for _ in range(3):
+        await built.apply(EVENT)
+    applied, gaps = event_metrics(counts)
+    assert [(each.name, each.value) for each in applied.samples] == [("gochat_gateway_events_applied_total", 3)]
+    assert {(each.name, each.labels["reason"]): each.value for each in gaps.samples} == {
+        ("gochat_gateway_event_gaps_total", reason): number
+        for reason, number in {"overtaken": 0, "place gone": 0, "redis": 2}.items()
+    }
 
 
 class NotingBus(LocalBus):
