@@ -1,14 +1,15 @@
 """The bus: every process gets every event, and one that missed some knows it."""
 
 import asyncio
-import multiprocessing
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from gateway.events import Event
+from gateway.events.bus import LocalBus
 from gateway.events.stream import RedisBus
 from gateway.events.workers import WorkersBus, WorkersRing
 from gateway.sandbox import Sandbox
@@ -46,84 +47,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-# the ring of workers
-
-
-def test_a_ring_is_read_from_any_place_also_around_its_end() -> None:
-    ring = WorkersRing(100)
-    place = ring.end
-    for number in range(200):
-        content = bytes([65 + number % 26]) * (number % 40)
-        ring.append(content)
-        found = ring.read(place)
-        assert found is not None
-        events, place = found
-        assert events == [content]
-    assert ring.read(place) == ([], place)
-
-
-def test_a_reader_that_was_overtaken_knows_it() -> None:
-    ring = WorkersRing(100)
-    place = ring.end
-    for _ in range(5):
-        ring.append(bytes(20))
-    assert ring.read(place) is None
-    with pytest.raises(ValueError, match="larger"):
-        ring.append(bytes(100))
-
-
-async def test_a_worker_gets_its_own_events_and_resynchronises_if_it_was_overtaken() -> None:
-    bus, consumer = WorkersBus(WorkersRing(1000)), Consumer()
-    await bus.start(consumer)
-    assert await bus.publish(Event(("a",), code="c", date="d", source="s", taken_at=1.5), wait=True)
-    assert consumer.events == [Event(("a",), code="c", date="d", source="s", taken_at=1.5)]
-    for number in range(100):
-        assert await bus.publish(Event((f"thread-{number}",)))
-    await until(lambda: consumer.gaps == ["overtaken"])
-    assert await bus.publish(Event(("b",)), wait=True)
-    assert consumer.events[-1] == Event(("b",))
-    await bus.aclose()
-
-
-def _work(ring: WorkersRing, ready: Any, stop: Any, seen: Any) -> None:
-    """Run a worker that reports what it has applied, until it is stopped."""
-
-    async def run() -> None:
-        bus, consumer = WorkersBus(ring), Consumer()
-        await bus.start(consumer)
-        ready.set()
-        while not stop.is_set():
-            await asyncio.sleep(0.005)
-            seen.value = len(consumer.events)
-        await bus.aclose()
-
-    asyncio.run(run())
-
-
-@pytest.mark.slow  # processes
-async def test_a_write_waits_for_every_live_worker_and_for_no_dead_one() -> None:
-    context = multiprocessing.get_context("spawn")
-    ring, stop = WorkersRing(), context.Event()
-    counts = [context.Value("i", 0) for _ in range(2)]
-    workers = []
-    for count in counts:
-        ready = context.Event()
-        worker = context.Process(target=_work, args=(ring, ready, stop, count))
-        worker.start()
-        workers.append(worker)
-        assert await asyncio.to_thread(ready.wait, 60)
-    bus, consumer = WorkersBus(ring), Consumer()
-    await bus.start(consumer)
-    assert await bus.publish(Event(("a",)), wait=True)
-    assert consumer.events == [Event(("a",))]
-    await until(lambda: [count.value for count in counts] == [1, 1])
-    workers[0].kill()
-    await asyncio.to_thread(workers[0].join)
-    assert await bus.publish(Event(("b",)), wait=True)
-    assert ring.is_applied(ring.end, 3), "the dead worker is not waited for"
-    stop.set()
-    await asyncio.to_thread(workers[1].join)
-    await bus.aclose()
+async def test_a_bus_that_was_not_started_takes_no_event() -> None:
+    assert not await LocalBus().publish(Event(("a",)))
 
 
 # the stream in Redis
@@ -159,7 +84,9 @@ async def reading(redis: RedisServer, consumer: Consumer) -> AsyncIterator[tuple
 
 
 @pytest.mark.parametrize("raises", [True, False], ids=["an exception", "a purge that is not taken"])
-async def test_a_reader_goes_on_after_any_failure(redis: RedisServer, raises: bool) -> None:
+async def test_a_reader_goes_on_after_any_failure(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture, raises: bool
+) -> None:
     consumer = Failing(raises=raises)
     async with reading(redis, consumer) as (bus, _):
         await flush(redis)
@@ -167,6 +94,8 @@ async def test_a_reader_goes_on_after_any_failure(redis: RedisServer, raises: bo
         assert consumer.gaps == ["place gone", "lost", "redis", "lost", "redis"]
         assert await bus.publish(Event(("a",)), wait=True)
         assert consumer.events == [Event(("a",))]
+    unforeseen = [each for each in caplog.records if each.message == "the reader of events failed and begins again"]
+    assert [each.exc_info is not None for each in unforeseen] == [True] * 2 * raises
 
 
 class Held(Consumer):
@@ -197,6 +126,53 @@ async def test_who_publishes_may_wait_until_every_gateway_has_applied_it(redis: 
         held.may_go_on.set()
         assert await published
         assert held.events == [Event(("a",))] or loop.time() >= began + 1
+
+
+async def test_who_waits_does_so_no_longer_than_it_takes(redis: RedisServer) -> None:
+    """With a second for each event these would take longer than the test may."""
+    async with reading(redis, Consumer()) as (shared, _), AsyncExitStack() as stack:
+        local = WorkersBus(WorkersRing())
+        await local.start(Consumer())
+        stack.push_async_callback(local.aclose)
+        for bus in (shared, local):
+            async with asyncio.timeout(SECONDS):
+                for _ in range(SECONDS + 2):
+                    assert await bus.publish(Event(("a",)), wait=True)
+
+
+async def test_an_event_that_this_version_does_not_know_may_be_anything(redis: RedisServer) -> None:
+    """It is of a gateway of another version at the same Redis."""
+    consumer = Consumer()
+    async with reading(redis, consumer):
+        with client(redis) as other:
+            other.xadd(STREAM, {"event": b'{"threads": 7}'})
+        await until(lambda: consumer.events == [Event(everything=True)])
+    assert consumer.gaps == []
+
+
+async def test_a_reader_that_the_stream_has_overtaken_knows_it(redis: RedisServer) -> None:
+    """Entries behind those that it missed are still there."""
+    consumer = Held()
+    async with reading(redis, consumer) as (bus, _):
+        for thread in "abc":
+            assert await bus.publish(Event((thread,)))
+            async with asyncio.timeout(SECONDS):
+                await consumer.arrived.wait()
+        with client(redis) as trimming:
+            trimming.xtrim(STREAM, maxlen=1, approximate=False)
+        consumer.may_go_on.set()
+        await until(lambda: consumer.gaps == ["place gone"])
+
+
+async def test_the_stream_does_not_grow_without_end(redis: RedisServer) -> None:
+    async with reading(redis, Consumer()) as (bus, _):
+        with client(redis) as other:
+            pipeline = other.pipeline()
+            for _ in range(12_000):
+                pipeline.xadd(STREAM, {"x": ""})
+            pipeline.execute()
+            assert await bus.publish(Event(("a",)))
+            assert 10_000 <= other.xlen(STREAM) < 11_000
 
 
 async def test_redis_that_stays_away_is_one_line_in_the_log(
@@ -239,6 +215,14 @@ async def test_an_event_reaches_the_subscribers_of_every_gateway(
 Break = Callable[[RedisServer], Awaitable[None]]
 
 
+STREAM = "gochat-gateway:events"
+
+
+def client(redis: RedisServer) -> Redis:
+    """Return a client that does what a gateway of another version does, or an operator."""
+    return Redis.from_url(redis.url)
+
+
 async def restart(redis: RedisServer) -> None:
     await asyncio.to_thread(redis.kill)
     await asyncio.to_thread(redis.start)
@@ -279,9 +263,9 @@ async def test_a_write_is_announced_to_all_before_it_is_answered(
     async with AsyncExitStack() as stack:
         one, other = await pair(stack, upstream, sandbox, redis)
         one.put("t", status="Open")
-        watching = await other.open("subscription { threadChanges { threadId source } }")
+        watching = await other.open("subscription { threadChanges { threadId eventCode source } }")
         await one.changes.announce("t")
-        assert await data(watching) == {"threadId": "t", "source": "gateway"}
+        assert await data(watching) == {"threadId": "t", "eventCode": "thread_updated", "source": "gateway"}
 
 
 async def test_without_redis_a_write_is_applied_in_its_own_worker(
