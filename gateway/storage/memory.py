@@ -35,7 +35,10 @@ class MemoryStore:
 
     def entry(self, key: str) -> MemoryEntry | None:
         """Return the entry at ``key``, None where there is none."""
-        found: MemoryEntry | None = self._entries.get(key)
+        try:
+            found: MemoryEntry = self._entries[key]  # `get` looks twice
+        except KeyError:
+            return None
         return found
 
     def derive(self, key: str, name: Hashable, derived: Any, size: int) -> None:

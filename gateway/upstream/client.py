@@ -43,6 +43,9 @@ T = TypeVar("T")
 
 NO_QUERY: Mapping[str, int] = {}
 
+_OK, _OK_OUTCOME = HTTPStatus.OK.value, outcome_of(HTTPStatus.OK)
+_CACHED = ResponseOrigin.CACHED  # a member of an enumeration is found by two look-ups
+
 
 class CallContext(msgspec.Struct, frozen=True):
     """The viewer and the deadline of a call; ``deadline`` is a time of the running event loop, in seconds."""
@@ -114,12 +117,9 @@ class UpstreamClient:
         """Report and count a call that was answered by what `cached` returned, as `get` would."""
         if self._reads is not None:
             self._reads.cache.count_fresh()
-        outcome = outcome_of(HTTPStatus.OK)
-        self.calls[route.template, ResponseOrigin.CACHED, outcome] += 1
+        self.calls[route.template, _CACHED, _OK_OUTCOME] += 1
         now = time.perf_counter()
-        caller.reports.append(
-            CallReport(route.template, HTTPStatus.OK.value, 0.0, 0, ResponseOrigin.CACHED, age, outcome, started=now)
-        )
+        caller.reports.append(CallReport(route.template, _OK, 0.0, 0, _CACHED, age, _OK_OUTCOME, started=now))
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes | StreamedBody) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.

@@ -17,6 +17,7 @@ from gateway.upstream.call import ResponseOrigin
 
 # In the mode that only measures, the limit may be set too low. Calls are counted up to this multiple of it.
 _MEASURED_MULTIPLE = 5
+_FETCHED = ResponseOrigin.FETCHED  # a member of an enumeration is found by two look-ups
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,6 @@ class CostLimiter:
         """Return the result with the predicted and the actual cost."""
         if predicted is None:
             return result
-        fetched = sum(report.origin is ResponseOrigin.FETCHED for report in context.reports)
+        fetched = len([report for report in context.reports if report.origin is _FETCHED])
         actual = None if result.subsequent else fetched
         return msgspec.structs.replace(result, cost=Cost(predicted, actual, predicted > self.policy.counted))

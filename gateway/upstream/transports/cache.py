@@ -37,6 +37,7 @@ from gateway.upstream.call import Call, Credentials, ResponseOrigin, RestRequest
 
 _HEADER = struct.Struct(">d32s")
 _EVERYTHING = "generation"
+_CACHED = f"cache_{ResponseOrigin.CACHED}"
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
 _GENERATION_LIFETIME_SECONDS = 600.0
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -130,7 +131,7 @@ class ResponseCache:
         self._following = following
         self._store = store
         self._policy = policy
-        self._secret = hashlib.sha256(secret).digest()
+        self._hash = hashlib.blake2b(key=hashlib.sha256(secret).digest(), digest_size=24)
         self._counts = counts
         self._now = now
         self._refreshes: dict[str, asyncio.Task[None]] = {}
@@ -172,7 +173,7 @@ class ResponseCache:
 
     def count_fresh(self) -> None:
         """Count a response that was used as `fresh` returned it."""
-        self._counts[f"cache_{ResponseOrigin.CACHED}"] += 1
+        self._counts[_CACHED] += 1
 
     async def purge(self, subject: str) -> bool:
         """Invalidate every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``.
@@ -196,9 +197,10 @@ class ResponseCache:
         """
         account = request.account
         owner = ("header", request.authorization or "") if account is None else ("account", account)
-        parts = (*owner, request.method, request.target)
-        text = b"".join(len(part).to_bytes(4) + part for part in (each.encode() for each in parts))
-        return hashlib.blake2b(text, key=self._secret, digest_size=24).hexdigest()
+        parts = [each.encode() for each in (*owner, request.method, request.target)]
+        key = self._hash.copy()
+        key.update(b"".join([len(part).to_bytes(4) + part for part in parts]))
+        return key.hexdigest()
 
     async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:
         key = self._key(request)

@@ -25,6 +25,8 @@ from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.rate_limit import Admission
 from gateway.web.request import HttpError, HttpRequest, while_connected
 
+_STALE = ResponseOrigin.STALE  # a member of an enumeration is found by two look-ups
+
 
 @dataclass(frozen=True, slots=True)
 class OperationRunner:
@@ -112,7 +114,7 @@ def _timeout(value: str | None) -> float | None:
 def _extensions(context: OperationContext) -> dict[str, Any]:
     """Return what the response says of its REST calls: always the stale ones, and all of them if it is to explain."""
     reports, execution = context.reports, context.execution
-    stale = [report.as_dict() for report in reports if report.origin is ResponseOrigin.STALE]
+    stale = [report.as_dict() for report in reports if report.origin is _STALE]
     extensions: dict[str, Any] = {}
     if stale:
         extensions["stale"] = [{"route": each["route"], "ageSeconds": each["ageSeconds"]} for each in stale]
