@@ -144,6 +144,10 @@ def test_an_operation_and_the_answers_of_the_rest_api(gateway: Gateway, kind: st
 
 def test_a_problem_is_noticed(gateway: Gateway) -> None:
     """The watch measures what it should: the largest response within the limits takes time and memory."""
-    blocked, megabytes = gateway.watch(lambda: gateway.post(OPERATIONS["a long text"]()))
-    assert blocked > 0.001
-    assert megabytes > 8
+    operation = OPERATIONS["a long text"]()
+    idle, busy = (
+        [gateway.watch(happens) for _ in range(10)]  # a probe does not meet each slice of the event loop
+        for happens in (lambda: None, lambda: gateway.post(operation))
+    )
+    assert max(blocked for blocked, _ in busy) > max(blocked for blocked, _ in idle)
+    assert max(megabytes for _, megabytes in busy) > max(megabytes for _, megabytes in idle) + 4
