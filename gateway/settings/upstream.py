@@ -103,7 +103,7 @@ class UpstreamSettings(Group):
     ca_file: Path | None = Field(
         alias="GATEWAY_UPSTREAM_CA_FILE",
         default=None,
-        description="A PEM file with further certificate authorities to trust for the REST API.",
+        description="A PEM file with further authorities to trust: those of the REST API, and of the issuer of JWTs.",
     )
     client_cert_file: Path | None = Field(
         alias="GATEWAY_UPSTREAM_CLIENT_CERT_FILE",
