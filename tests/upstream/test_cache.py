@@ -8,7 +8,7 @@ import pytest
 
 from gateway.auth import Viewer
 from gateway.errors import GatewayError
-from gateway.sandbox import Accounts, Fault, Sandbox
+from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Store
 from gateway.upstream.call import ResponseOrigin
@@ -236,3 +236,15 @@ async def test_gateways_share_entries_only_with_the_same_secret(
         async with client_of(upstream, clock, **overrides) as client:
             assert (await ask(client)).body["id"] == "th-1"
     assert sandbox.count() == calls
+
+
+async def test_gateways_of_two_rest_apis_share_no_entry(
+    upstream: str, sandbox: Sandbox, clock: Clock, server: RedisServer
+) -> None:
+    """They may have the same Redis, the same secret and the same account."""
+    other, shared = Sandbox(), {"cache_url": server.url, "cache_secret": "the same secret of all", "cache_timeout": 5}
+    with BackgroundServer(sandbox_config(other.app)) as second:
+        for url in (upstream, second.url):
+            async with client_of(url, clock, **SERVICE, **shared) as client:
+                assert (await ask(client)).origin is ResponseOrigin.FETCHED
+    assert (sandbox.count("thread"), other.count("thread")) == (1, 1)

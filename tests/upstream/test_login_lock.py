@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis as redis_client
 
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from tests.harness import NO_CERTIFICATES, SERVICE, Clock, StartGateway
@@ -41,6 +42,20 @@ def ask_from_everywhere(url: str, times: int = 24) -> list[str]:
 
     with ThreadPoolExecutor(times) as pool:
         return list(pool.map(ask, range(times)))
+
+
+def test_without_the_secret_what_redis_keeps_of_a_login_tells_no_password(
+    start: StartGateway, redis: RedisServer, shared: dict[str, object]
+) -> None:
+    """Its name is made of the password: who reads Redis could try passwords until one gives the same name."""
+    names = []
+    for secret in (CACHE_SECRET, "another secret of the tests"):
+        redis.flush()
+        start(**{**WRONG, **shared, "cache_secret": secret}).code(QUERY)
+        with redis_client.Redis.from_url(redis.url) as client:
+            names.append(set(client.scan_iter("*login*")))
+    assert all(names)
+    assert names[0].isdisjoint(names[1])
 
 
 @pytest.mark.parametrize("auth", ["token", "basic"])
