@@ -342,5 +342,33 @@ async def test_a_store_holds_no_text_of_a_caller(clock: Clock) -> None:
 
     await keys.perform(write, 10, work, work)
     assert "secret" not in repr(memory.__dict__)
-    assert keys.ext_msg_id("caller", "th-1", "k") == keys.ext_msg_id("caller", "th-1", "k")
-    assert len({keys.ext_msg_id(*each) for each in (("a", "b", "k"), ("a", "bk", "k"), ("ab", "", "k"))}) == 3
+
+
+async def test_each_message_of_each_caller_has_an_id_of_its_own(clock: Clock) -> None:
+    """A message is found again by its id: with another's, the wrong one would be taken for it."""
+    keys, others = (IdempotencyKeys(KeyMemory(clock), secret) for secret in (b"a secret of the tests", b"another"))
+    assert keys.ext_msg_id("a", "b", "k") == keys.ext_msg_id("a", "b", "k")
+    given = [("a", "b", "k"), ("a", "b", "l"), ("a", "bk", "k"), ("ab", "", "k"), ("c", "b", "k"), ("a", "b", None)]
+    ids = {store.ext_msg_id(*each) for each in given for store in (keys, others)}
+    assert len(ids) == 2 * len(given), "who knows no secret cannot tell which id a message gets"
+
+
+async def test_who_cannot_wait_leaves_the_key_to_the_write_that_is_under_way(clock: Clock) -> None:
+    keys = IdempotencyKeys(KeyMemory(clock), b"a secret of the tests", clock.timing)
+    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def work() -> Answer:
+        begun.set()
+        await gate.wait()
+        return Answer(Outcome.APPLIED)
+
+    async def read_back() -> Answer:
+        return Answer(Outcome.UNKNOWN)
+
+    first = asyncio.create_task(keys.perform(write, 10, work, read_back))
+    await begun.wait()
+    assert (await keys.perform(write, 0, work, read_back)).outcome is Outcome.UNKNOWN
+    assert await keys.outcome(write.subject, "k") is None, "who asks later waits for the answer of the first"
+    gate.set()
+    assert (await first).outcome is Outcome.APPLIED

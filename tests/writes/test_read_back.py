@@ -117,6 +117,17 @@ def test_a_comment_cannot_be_read_back(gateway: Gateway, sandbox: Sandbox) -> No
         assert (answer["outcome"], answer["thread"]["id"]) == ("UNKNOWN", "th-1")
 
 
+@pytest.mark.parametrize(("given", "reads"), [({"comment": "Hello"}, 1), ({"tagCodes": ["new"]}, 3)])
+def test_only_an_update_that_can_be_compared_is_looked_for_twice(
+    gateway: Gateway, sandbox: Sandbox, given: dict[str, Any], reads: int
+) -> None:
+    """The thread that was read last is shown. What can be compared is read once before the update, too."""
+    lose(sandbox, "update_thread", "reset", carried_out=False)
+    answer = update(gateway, **given)
+    assert (answer["outcome"], answer["thread"]["id"]) == ("UNKNOWN", "th-1")
+    assert sandbox.count("thread") == reads
+
+
 def test_how_a_status_reads_back_is_learned_from_answered_updates(gateway: Gateway, sandbox: Sandbox) -> None:
     lose(sandbox, "update_thread", "reset", carried_out=True)
     assert update(gateway, status=2)["outcome"] == "UNKNOWN"

@@ -41,6 +41,20 @@ def test_a_client_that_hangs_up_does_not_cancel_its_write(
     lines = [vars(record)["fields"] for record in caplog.records if record.message == "write without client"]
     assert [(line["mutation"], line["outcome"]) for line in lines] == [("createMessage", "APPLIED")]
     assert lines[0]["requestId"]
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_write_without_a_client_that_is_refused_is_in_the_log(
+    gateway: Gateway, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    sandbox.faults.add(Fault("message", times=1, hold="gate", status=403))
+    hang_up(sandbox, gateway.url, content="Hello")
+    sandbox.release("gate")
+    until(lambda: "write without client" in caplog.messages, "the outcome is logged")
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.message == "write without client"]
+    assert (line["mutation"], line["outcome"]) == ("createMessage", "ERROR")
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sandbox: Sandbox) -> None:
