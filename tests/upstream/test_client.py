@@ -17,11 +17,13 @@ from gateway.http1 import (
     StrayResponse,
 )
 from gateway.sandbox import Sandbox
+from gateway.telemetry import Counts
 from gateway.telemetry.metrics import Metrics
-from gateway.upstream.call import RestRequest
+from gateway.upstream.call import ResponseOrigin, RestRequest
 from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.contract import CREATE_CHAT_TOKEN, THREAD
 from gateway.upstream.transports.instrumentation import MetricsInstrumentation
-from tests.harness import SERVICE, build_client, build_upstream, settings, with_account
+from tests.harness import SERVICE, build_client, build_upstream, rest_response, settings, with_account
 from tests.upstream.logins import ask
 
 
@@ -77,6 +79,58 @@ async def test_a_page_of_messages_is_asked_for_by_offset_and_limit(upstream: str
         call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
         assert await client.messages(call, "th-1", 40, 7)
     assert sandbox.calls[-1].query == "offset=40&limit=7"
+
+
+async def test_a_write_goes_out_on_a_new_connection(upstream: str) -> None:
+    """On a kept one that the server gives up at this moment, nobody would know whether it arrived."""
+    built = build_upstream(settings(upstream_url=upstream, **SERVICE))
+    async with built.client:
+        call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
+        await built.client.thread(call, "th-1")
+        opened, idle = built.pool.state().opened, built.pool.state().idle
+        assert idle > 0
+        assert (await built.client.post(call, CREATE_CHAT_TOKEN, "", b"{}")).status == 200
+        assert built.pool.state().opened == opened + 1
+
+
+async def test_a_call_tells_its_caller_and_its_time() -> None:
+    """Callers share the REST API fairly by their names."""
+    sent: list[RestRequest] = []
+
+    class Noting(Failing):
+        async def send(self, request: RestRequest) -> Response:
+            sent.append(request)
+            return rest_response()
+
+    client = UpstreamClient(Noting(TimeoutError()))
+    deadline = asyncio.get_running_loop().time() + 60
+    call = CallContext(Viewer("Bearer a", "somebody"), deadline, timeout=7, fresh=True)
+    await client.thread(call, "th-1")
+    await client.post(call, CREATE_CHAT_TOKEN, "", b"{}")
+    assert [(each.method, each.caller, each.call.deadline, each.call.timeout) for each in sent] == [
+        ("GET", "somebody", deadline, 7),
+        ("POST", "somebody", deadline, 7),
+    ]
+    assert sent[0].fresh
+
+
+async def test_an_answer_from_memory_is_counted_and_reported(upstream: str) -> None:
+    counts = Counts()
+    async with build_client(settings(upstream_url=upstream, cache_url="memory://", **SERVICE), counts) as client:
+        call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
+        await client.thread(call, "th-1")
+        for _ in range(2):
+            found = client.cached(call, THREAD, "th-1")
+            assert found is not None
+            client.report_cached(call, THREAD, found.age)
+        fresh = CallContext(Viewer(None), call.deadline, fresh=True)
+        assert client.cached(fresh, THREAD, "th-1") is None
+        assert client.calls[THREAD.template, ResponseOrigin.CACHED, "200"] == 2
+        assert counts["cache_cached"] == 2
+        fetched, *answered = call.reports
+        assert [(each.origin, each.status, each.started >= fetched.started) for each in answered] == [
+            (ResponseOrigin.CACHED, 200, True)
+        ] * 2
 
 
 def test_clients_are_built_for_every_mode() -> None:

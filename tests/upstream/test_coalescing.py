@@ -56,6 +56,16 @@ async def test_identical_calls_are_one_call_per_credential(client: UpstreamClien
         assert f"caller:{list(USERS)[number % len(USERS)]}" in answer["tags"]
 
 
+async def test_a_shared_call_is_retried_for_all_that_share_it(client: UpstreamClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("thread", times=1, status=503, hold="first"))
+    (viewer, *_) = viewers(sandbox)
+    waiting = [asyncio.create_task(ask(client, viewer)) for _ in range(3)]
+    await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+    sandbox.release("first")
+    assert [each["id"] for each in await asyncio.gather(*waiting)] == ["th-1"] * 3
+    assert sandbox.count("thread") == 2
+
+
 async def test_a_call_that_must_be_fresh_joins_none_that_began_before(client: UpstreamClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", times=1, hold="early"))
     viewer = viewers(sandbox)[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import Fault, Sandbox
+from gateway.upstream.call import CallReport, ResponseOrigin
 from tests.harness import Clock, Gateway, StartGateway
 
 QUERY = '{ a: thread(id: "th-1") { id messages(first: 1) { totalCount } } gone: thread(id: "nowhere") { id } }'
@@ -31,6 +32,13 @@ def test_each_rest_call_is_reported_without_an_id(start: StartGateway, sandbox: 
     ]
     assert all(each["ms"] > 0 for each in extensions["upstream"])
     assert "th-1" not in str(extensions)
+
+
+def test_times_are_shown_to_a_tenth() -> None:
+    shown = CallReport(
+        "/api/v1/thread/{id}", None, 12.345, 1, ResponseOrigin.STALE, 6.789, "UPSTREAM_TIMEOUT"
+    ).as_dict()
+    assert (shown["ms"], shown["ageSeconds"], shown["code"]) == (12.3, 6.8, "UPSTREAM_TIMEOUT")
 
 
 def calls(gateway: Gateway, document: str, variables: Any = None) -> list[dict[str, Any]]:

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from gateway.errors import Forbidden, GatewayError, Unauthenticated, UpstreamError, UpstreamTimeout
+from gateway.http1 import Response
 from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_config
+from gateway.storage.memory import MemoryStore
 from gateway.telemetry import Counts
-from gateway.upstream.call import ResponseOrigin
+from gateway.upstream.call import Call, ResponseOrigin, RestRequest
 from gateway.upstream.client import UpstreamClient
-from tests.harness import Clock, StartGateway, build_client, settings
-from tests.upstream.cached import Answer, ask
+from gateway.upstream.transports.cache import CachePolicy
+from tests.harness import Clock, StartGateway, build_client, rest_response, settings
+from tests.upstream.cached import TTL, Answer, Cached, ask
 from tests.upstream.redis_server import RedisServer
 
 WHILE_RENEWED = {"cache_stale_while_revalidate": 60}
@@ -95,6 +98,40 @@ async def test_a_failed_refresh_is_counted_and_repeated_with_the_next_call(
             await asyncio.to_thread(sandbox.wait_until_idle)
     sandbox.faults.clear()
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+class Refreshed:
+    """A REST API that answers once, and then keeps the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    async def send(self, request: RestRequest) -> Response:
+        self.calls.append(request.call)
+        if len(self.calls) > 1:
+            await asyncio.Event().wait()
+        return rest_response(json={"id": "th-1"})
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_refresh_has_a_time_of_its_own(clock: Clock, counts: Counts) -> None:
+    """Whoever got the stale response may have had hardly any left, or minutes."""
+    policy = CachePolicy(TTL, stale_while_revalidate=60, refresh_timeout=0.5)
+    following, loop = Refreshed(), asyncio.get_running_loop()
+    cached = Cached("", MemoryStore(2**20), clock, policy, counts=counts, following=following)
+    async with cached as client:
+        await ask(client)
+        clock.now += 6
+        began = loop.time()
+        assert (await ask(client, seconds=60)).origin is ResponseOrigin.STALE
+        async with asyncio.timeout(20):
+            while not counts["cache_renewals_failed"]:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        refresh = following.calls[1]
+        assert refresh.timeout == 0.5
+        assert began + 0.5 <= refresh.deadline <= loop.time()
 
 
 async def test_a_refresh_is_cancelled_with_the_client(build: Build, sandbox: Sandbox, clock: Clock) -> None:
