@@ -140,6 +140,17 @@ async def test_who_waits_does_so_no_longer_than_it_takes(redis: RedisServer) -> 
                     assert await bus.publish(Event(("a",)), wait=True)
 
 
+async def test_who_waits_for_a_reader_that_is_stuck_does_so_for_a_second(redis: RedisServer) -> None:
+    async with reading(redis, Held()) as (shared, _), AsyncExitStack() as stack:
+        local = WorkersBus(WorkersRing())
+        await local.start(Held())
+        stack.push_async_callback(local.aclose)
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(SECONDS):
+            assert await asyncio.gather(*(bus.publish(Event(("a",)), wait=True) for bus in (shared, local)))
+        assert asyncio.get_running_loop().time() >= began + 1
+
+
 async def test_an_event_that_this_version_does_not_know_may_be_anything(redis: RedisServer) -> None:
     """It is of a gateway of another version at the same Redis."""
     consumer = Consumer()
