@@ -115,6 +115,27 @@ async def test_timeouts_are_the_requests(client: httpx.AsyncClient, server: RawS
         await client.get(server.url, timeout=httpx.Timeout(5, read=0.05))
 
 
+async def test_the_connect_timeout_is_the_requests(stalled: int) -> None:
+    transport = PoolTransport(lambda url: Pool(url, PoolSettings(connect_timeout=60)))
+    async with httpx.AsyncClient(transport=transport) as client, asyncio.timeout(10):
+        with pytest.raises(httpx.ConnectTimeout, match=r"^No connection was opened in time\.$"):
+            await client.get(f"http://127.0.0.1:{stalled}", timeout=httpx.Timeout(60, connect=0.05))
+
+
+async def test_an_origin_without_a_port_has_that_of_its_scheme(server: RawServer) -> None:
+    opened: list[str] = []
+
+    def new_pool(url: str) -> Pool:
+        opened.append(url)
+        return Pool(server.url)
+
+    server.serving()
+    async with httpx.AsyncClient(transport=PoolTransport(new_pool)) as client:
+        for url in ("https://api.example", "http://api.example", "https://api.example:80"):
+            await client.get(url)
+    assert opened == ["https://api.example:443", "http://api.example:80", "https://api.example:80"]
+
+
 async def test_a_timeout_of_none_is_the_pools(client: httpx.AsyncClient, server: RawServer) -> None:
     server.serving(answer_to)
     assert (await client.get(f"{server.url}/a", timeout=None)).text == "/a"
