@@ -41,6 +41,14 @@ async def test_a_wrong_password_in_many_spellings_is_one_login(upstream: str, sa
     assert sandbox.count() == 1
 
 
+async def test_a_wrong_password_of_one_caller_rejects_no_other_who_waits(upstream: str) -> None:
+    async with UpstreamClient(BasicLoginGuard(connections(upstream))) as client:
+        callers = [Viewer(basic(USERNAME, password)) for password in ("wrong", PASSWORD)]
+        refused, answer = await outcomes([ask(client, viewer) for viewer in callers])
+    assert isinstance(refused, Unauthenticated)
+    assert isinstance(answer, bytes)
+
+
 def test_a_caller_who_corrects_the_password_is_served_at_once(start: StartGateway, sandbox: Sandbox) -> None:
     gateway = start(upstream_identity="passthrough")
     for password, code in (("wrong", "UNAUTHENTICATED"), (PASSWORD, None), ("wrong", "UNAUTHENTICATED")):
