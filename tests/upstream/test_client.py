@@ -11,6 +11,7 @@ from gateway.http1 import (
     CallFailed,
     ConnectionBroken,
     ConnectTimedOut,
+    InvalidResponse,
     ReadTimedOut,
     Response,
     ResponseTooLarge,
@@ -60,6 +61,8 @@ async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exceptio
     assert (caught.value.code == "UPSTREAM_TIMEOUT") is isinstance(
         failure, (ConnectTimedOut, ReadTimedOut, TimeoutError)
     )
+    is_wrong = isinstance(failure, (InvalidResponse, ResponseTooLarge))
+    assert (caught.value.code == "UPSTREAM_INVALID_RESPONSE") is is_wrong
 
 
 @pytest.mark.parametrize(
