@@ -33,6 +33,13 @@ def test_too_many_wrong_tokens_are_answered_429(start_with_tokens: StartGateway,
     assert ask(gateway, issuer.token(sub="new")).status_code == 429, "no signature is verified for a blocked address"
 
 
+def test_another_address_is_not_blocked(start_with_tokens: StartGateway, issuer: Issuer) -> None:
+    gateway = start_with_tokens(auth_failure_limit="1/hour", trusted_proxies="127.0.0.1")
+    wrong = issuer.token(aud="other")
+    answers = [ask(gateway, wrong, x_forwarded_for=f"192.0.2.{host}") for host in (1, 2, 1)]
+    assert [each.status_code for each in answers] == [401, 401, 429]
+
+
 def test_after_the_wait_the_address_may_try_again(
     start_with_tokens: StartGateway, issuer: Issuer, clock: Clock
 ) -> None:

@@ -52,6 +52,14 @@ def test_credentials_may_be_in_the_handshake(passthrough: Gateway, sandbox: Sand
     assert {call.headers["authorization"] for call in sandbox.calls} == {BASIC}
 
 
+def test_an_api_key_may_be_in_the_handshake(start: StartGateway, tmp_path: Path) -> None:
+    key, line = generate_api_key("mobile-app", [], None)
+    (tmp_path / "keys.toml").write_text(line)
+    gateway = start(inbound_auth="api_key", api_keys_file=tmp_path / "keys.toml")
+    with begun(gateway, headers={"x-api-key": key}) as socket:
+        assert socket.result("1", THREAD) == RESULT
+
+
 def test_credentials_in_the_payload_count_before_those_of_the_handshake(passthrough: Gateway, sandbox: Sandbox) -> None:
     with begun(passthrough, {"authorization": BASIC}, headers={"authorization": "Bearer of the handshake"}) as socket:
         assert socket.result("1", THREAD) == RESULT
@@ -187,6 +195,27 @@ def test_too_many_wrong_credentials_are_told_to_wait(
             socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {issuer.token(exp=-31)}"}})
             codes.append(socket.closed()[0])
     assert codes == [4403, 1013]
+
+
+def test_wrong_credentials_count_for_the_address_they_come_from(
+    start_with_tokens: StartGateway, issuer: Issuer, clock: Clock
+) -> None:
+    """Those of a handshake, and those of an operation whose token has expired."""
+    gateway = start_with_tokens(auth_failure_limit="1/minute", trusted_proxies="127.0.0.1")
+    expired = {"authorization": f"Bearer {issuer.token(exp=-31)}"}
+
+    def code(address: str) -> int | None:
+        with opened(gateway, {"x-forwarded-for": address}) as socket:
+            socket.send({"type": "connection_init", "payload": expired})
+            return socket.closed()[0]
+
+    assert [code(f"192.0.2.{host}") for host in (1, 2, 1)] == [4403, 4403, 1013]
+    valid = {"authorization": f"Bearer {issuer.token(exp=int(clock()) + 60)}"}
+    with begun(gateway, valid, headers={"x-forwarded-for": "192.0.2.3"}) as socket:
+        clock.now += 100
+        socket.subscribe("1", THREAD)
+        assert socket.closed()[0] == 4403
+    assert code("192.0.2.3") == 1013
 
 
 def test_each_operation_counts_for_the_rate_limit(start: StartGateway) -> None:

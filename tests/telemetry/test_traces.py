@@ -102,6 +102,12 @@ def test_an_operation_its_document_its_plan_and_each_rest_call_are_spans(trace: 
     assert call.resource["service.name"] == "gochat-gateway"
 
 
+def test_the_span_of_an_operation_that_does_not_parse_has_its_document(trace: Trace, collector: Collector) -> None:
+    trace().query("{")
+    (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
+    assert operation.attributes["gochat_gateway.document"] == hashlib.sha256(b"{").hexdigest()[:16]
+
+
 def test_the_trace_of_the_request_is_continued_and_passed_upstream(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from gateway.web.authentication import Authentication
 from gateway.web.graphql.decode import RequestReader
 from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
+from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.graphql.response import Responder
 from gateway.web.request import BodyRoom, ClientDisconnected, HttpRequest, NoRoom, RequestBody
 
@@ -95,6 +97,19 @@ async def test_each_body_that_finds_no_room_is_counted_once() -> None:
         with pytest.raises(NoRoom):
             await request(body(b"123", more=True), body(b"456", more=True), body(b"7")).body(10, room)
         assert (room.refused, room.left) == (number, 5)
+
+
+def test_a_bug_is_an_internal_error_that_only_the_log_explains(caplog: pytest.LogCaptureFixture) -> None:
+    bug = RuntimeError("a secret")
+    response = Responder(OperationReporter(1.0)).fail(bug, request())
+    assert (response.status_code, response.headers["content-type"]) == (500, "application/json; charset=utf-8")
+    (error,) = json.loads(bytes(response.body))["errors"]
+    assert error["extensions"] == {"code": "INTERNAL_ERROR", "requestId": "mine"}
+    assert b"secret" not in bytes(response.body)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert (record.getMessage(), record.exc_info[1]) == ("a request failed", bug)
+    assert vars(record)["fields"] == {"requestId": "mine"}
 
 
 @pytest.mark.parametrize("kind", [GraphQLEndpoint, Authentication, RequestReader, OperationRunner, Responder])

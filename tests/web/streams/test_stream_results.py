@@ -117,6 +117,17 @@ def test_a_worker_has_a_limit_of_subscriptions(start_live: StartLive) -> None:
             assert result["errors"][0]["extensions"]["code"] == "MAX_SUBSCRIPTIONS_LIMIT"
 
 
+def test_callers_without_names_have_a_limit_for_each_address(start_live: StartLive) -> None:
+    live = start_live(max_subscriptions_per_caller=1, trusted_proxies="127.0.0.1")
+    one, other = ({"x-forwarded-for": f"192.0.2.{host}"} for host in (1, 2))
+    with begun(live, headers=one) as first, begun(live, headers=other) as second:
+        for socket in (first, second):
+            socket.subscribe("1", THREAD, variables={"id": "th-1"})
+            assert socket.receive()["type"] == "next"
+            error = socket.error("2", THREAD, variables={"id": "th-2"})
+            assert error["extensions"]["code"] == "MAX_CALLER_SUBSCRIPTIONS_LIMIT"
+
+
 def refused_by_sse(live: LiveGateway) -> Iterator[Any]:
     with streamed(live, THREAD, EVENTS, variables={"id": "t"}) as response:
         *results, last = watched(live, (each for each in events_of(response) if each.type))
