@@ -81,6 +81,30 @@ def test_what_is_no_request_is_an_http_error(gateway: Gateway) -> None:
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
+def test_a_mutation_with_get_is_refused(start: StartGateway, sandbox: Sandbox) -> None:
+    write = 'mutation { updateThread(input: {id: "th-1", status: 3}) { outcome } }'
+    response = start(mutations=True).http.get("/graphql", params={"query": write}, headers=EVENTS)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert response.json()["errors"][0]["message"] == "Mutations cannot be sent with GET."
+    assert sandbox.calls == []
+
+
+def test_only_a_subscription_is_answered_in_parts(gateway: Gateway) -> None:
+    headers = {"accept": "multipart/mixed;subscriptionSpec=1.0"}
+    response = gateway.http.post("/graphql", json={"query": THREAD}, headers=headers)
+    assert response.status_code == 406
+    message = "Only a subscription has an answer of this kind: accept JSON."
+    assert response.json()["errors"][0]["message"] == message
+
+
+def test_an_operation_that_is_refused_is_a_result_with_the_error(gateway: Gateway) -> None:
+    headers = {**EVENTS, "gateway-timeout": "soon", "x-request-id": "mine"}
+    with streamed(gateway, THREAD, headers) as response:
+        opening, result, complete = events_of(response)
+    assert (opening, complete) == (OPENING, COMPLETE)
+    assert [each["extensions"] for each in result.data["errors"]] == [{"code": "BAD_USER_INPUT", "requestId": "mine"}]
+
+
 def test_a_caller_without_credentials_is_refused(start: StartGateway) -> None:
     gateway = start(upstream_identity="passthrough", inbound_auth=None)
     response = gateway.http.post("/graphql", json={"query": THREAD}, headers=EVENTS)

@@ -1,9 +1,11 @@
 """What the operator sees of streams: how many are open, and why each of them ended."""
 
+import json
 import logging
 from collections.abc import Callable
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from gateway.auth import EVERYONE
 from gateway.execution.documents.cache import digest_of
@@ -53,6 +55,33 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
     assert value("subscriptions_ended_total", transport="sse", reason="client") == 1
 
 
+@pytest.mark.parametrize(("code", "reason"), [(1000, "client"), (1001, "client"), (4000, "connection")])
+def test_the_code_of_a_client_that_leaves_says_why_its_subscription_ended(
+    start_live: Callable[..., LiveGateway], code: int, reason: str
+) -> None:
+    live = start_live(metrics_port=0)
+    labels = {"transport": "websocket", "reason": reason}
+    with begun(live) as socket:
+        socket.subscribe("1", THREAD)
+        socket.receive()
+        socket.connection.close(code)
+        eventually(lambda: live.registry.get_sample_value(f"{PREFIX}subscriptions_ended_total", labels) == 1)
+
+
+def test_what_follows_the_message_that_closes_is_not_run(start_live: Callable[..., LiveGateway]) -> None:
+    """Both messages arrive at once."""
+    live = start_live(metrics_port=0)
+    operation = json.dumps({"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}})
+    frames = [Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in ("[]", operation)]
+    with begun(live) as socket:
+        socket.connection.socket.sendall(b"".join(frames))
+        assert socket.closed()[0] == 4400
+    eventually(lambda: live.registry.get_sample_value(f"{PREFIX}websockets_open", {}) == 0)
+    for code in ("OK", "CLIENT_DISCONNECTED"):
+        labels = {"type": "query", "code": code}
+        assert live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 0
+
+
 def test_a_subscription_that_does_not_begin_is_counted_and_logged(
     start_live: Callable[..., LiveGateway], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -61,7 +90,8 @@ def test_a_subscription_that_does_not_begin_is_counted_and_logged(
     headers = {**EVENTS, "x-request-id": "the-request"}
     with caplog.at_level(logging.INFO), streamed(live, none, headers, operationName="None") as response:
         (_, result, _) = events_of(response)
-    assert [error["extensions"]["code"] for error in result.data["errors"]] == ["BAD_USER_INPUT"]
+    (error,) = result.data["errors"]
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "requestId": "the-request"}
     labels = {"type": "subscription", "code": "BAD_USER_INPUT"}
     assert live.registry.get_sample_value(f"{PREFIX}operations_total", labels) == 1
     (line,) = (record.fields for record in caplog.records if record.getMessage() == "subscription")  # type: ignore[attr-defined]
