@@ -246,6 +246,15 @@ def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
     assert 'gochat_gateway_event_gaps_total{reason="redis"} 0.0' in text
 
 
+@pytest.mark.parametrize("client", [("", 0), ("/run/gateway.sock", 0)])
+async def test_without_an_address_no_network_is_known(upstream: str, client: tuple[str, int]) -> None:
+    chosen = {"upstream_url": upstream, **SERVICE, "webhook_authorization": SECRET, "webhook_networks": "0.0.0.0/0"}
+    transport = httpx.ASGITransport(create_app(settings(**chosen)), client=client)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        response = await http.post(PATH, json=event({"thread_id": "a"}), headers={"authorization": SECRET})
+    assert response.status_code == 403
+
+
 LARGE = event({"thread_id": "a", "comment": "x" * 256 * 1024})
 NO_REDIS = {"cache_url": "redis://127.0.0.1:1", **SHARED}
 REFUSALS: list[tuple[str, int, str, dict[str, Any], tuple[str, str | None, Any]]] = [

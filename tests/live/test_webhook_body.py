@@ -24,6 +24,13 @@ def at(path: str, value: Any) -> Any:
     return {name.removesuffix("[]"): [inner] if name.endswith("[]") else inner}
 
 
+def test_what_happened_may_be_beside_its_code() -> None:
+    sent = {"event_code": "thread_updated", "event_date": "2026-11-28", "event_source": "web", "thread_id": "th-1"}
+    event = read_event(json.dumps(sent).encode(), 1.0).event
+    assert (event.threads, event.everything) == (("th-1",), False)
+    assert (event.code, event.date, event.source) == ("thread_updated", "2026-11-28", "web")
+
+
 @pytest.mark.parametrize(("code", "path"), [(code, path) for code, each in EVENTS.items() for path in each.ids.paths])
 @pytest.mark.parametrize("ident", ["th-1", 29, "ünï/code?"])
 def test_ids_are_found_at_each_path_of_the_contract(code: str, path: str, ident: str | int) -> None:

@@ -108,6 +108,18 @@ def test_the_span_of_an_operation_that_does_not_parse_has_its_document(trace: Tr
     assert operation.attributes["gochat_gateway.document"] == hashlib.sha256(b"{").hexdigest()[:16]
 
 
+def test_the_span_of_an_incremental_operation_has_what_its_first_payload_says(
+    trace: Trace, collector: Collector
+) -> None:
+    deferred = 'query Later { thread(id: "th-1") { id ... @defer { status } } }'
+    headers = {"accept": "multipart/mixed;deferSpec=20220824, application/json", "x-request-id": "mine"}
+    response = trace(incremental=True).http.post("/graphql", json={"query": deferred}, headers=headers)
+    assert response.headers["content-type"].startswith("multipart/mixed")
+    (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
+    assert operation.attributes["graphql.operation.name"] == "Later"
+    assert operation.attributes["gochat_gateway.request_id"] == "mine"
+
+
 def test_the_trace_of_the_request_is_continued_and_passed_upstream(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:

@@ -246,6 +246,13 @@ def events_of(body: bytes, cuts: list[int]) -> list[Event]:
     return found
 
 
+@pytest.mark.parametrize("encoding", ["7bit", "8bit", "Binary"])
+def test_a_head_may_be_cut_anywhere_and_name_an_encoding_that_changes_nothing(encoding: str) -> None:
+    head = f'Content-Disposition: form-data; name="0"; filename="a.txt"\r\nContent-Transfer-Encoding: {encoding}'
+    body = f"--{BOUNDARY}\r\n{head}\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode()
+    assert events_of(body, list(range(1, len(body)))) == [PartHead("0", "a.txt"), b"x", PartEnd()]
+
+
 _LIKE_BOUNDARIES = strategies.lists(
     strategies.sampled_from([b"\r", b"\n", b"-", b"--", b"\r\n--", BOUNDARY.encode()[:-1], b"x", bytes(5)]), max_size=30
 ).map(b"".join)
