@@ -46,6 +46,7 @@ def test_subscriptions_and_sockets_are_counted(start_live: Callable[..., LiveGat
         socket.send([])
         assert socket.closed()[0] == 4400
     eventually(lambda: value("subscriptions_ended_total", transport="websocket", reason="connection") == 2)
+    eventually(lambda: value("websocket_closes_total", code="4400") == 2)
     for code, counted in ((1000, "1000"), (4999, "other")):
         with opened(live) as socket:
             socket.connection.close(code)
@@ -61,7 +62,8 @@ def test_the_code_of_a_client_that_leaves_says_why_its_subscription_ended(
 ) -> None:
     live = start_live(metrics_port=0)
     labels = {"transport": "websocket", "reason": reason}
-    with begun(live) as socket:
+    with begun(live) as socket, opened(live):
+        assert live.registry.get_sample_value(f"{PREFIX}websockets_open", {}) == 2
         socket.subscribe("1", THREAD)
         socket.receive()
         socket.connection.close(code)
