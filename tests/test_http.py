@@ -66,7 +66,7 @@ def test_the_response_has_the_media_type_that_accept_prefers(
     if accept is None:
         del request.headers["accept"]
     response = gateway.http.send(request)
-    assert response.headers["content-type"] == expected
+    assert (response.status_code, response.headers["content-type"]) == (200, expected)
     assert response.headers["vary"] == "accept"
 
 
