@@ -7,7 +7,7 @@ With these encoders they also raise on a string that UTF-8 cannot encode, and th
 A write takes longer than all the rest. So the lines of requests wait for a hundredth of a second, and are written
 together. Any other line is written at once, after those that wait. A record that passes through `logging` would make
 the line of an operation cost almost three times as much. So where the log's own handler is the only one, the line of a
-request has no record. That of an operation is made when it is written: many in a row take half of what each alone does.
+request has no record. That of an operation is made when it is written: many in a row take less than each alone.
 """
 
 import asyncio
