@@ -1,16 +1,15 @@
 """Both event loops, plain sockets and TLS, and a pool to try on them."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import uvloop
 
 from gateway.http1 import Pool, PoolSettings
-from tests.http1.raw_server import Authority, RawServer
+from tests.http1.raw_server import Authority, RawServer, stalled_port
 from tests.http1.road import Clock, Road
 
 
@@ -20,16 +19,9 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @pytest.fixture
 def stalled() -> Iterator[int]:
-    """Give a port whose server never takes a connection: its backlog is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
+    """Give a port whose server never takes a connection."""
+    with stalled_port() as port:
+        yield port
 
 
 NewRoad = Callable[..., Awaitable[Road]]

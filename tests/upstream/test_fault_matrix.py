@@ -15,7 +15,7 @@ from gateway.sandbox import BackgroundServer, Fault, Sandbox, sandbox_config
 from gateway.upstream.client import CallContext
 from gateway.upstream.contract import READS, ROUTES
 from tests.harness import Clock, Gateway, StartGateway, build_client, settings
-from tests.http1.raw_server import Authority
+from tests.http1.raw_server import Authority, stalled_port
 from tests.queries import query_for
 
 HTML = "<html><body>502 Bad Gateway</body></html>"
@@ -158,16 +158,9 @@ def test_a_fault_of_the_login(start: StartGateway, sandbox: Sandbox, name: str) 
 
 @pytest.fixture
 def stalled() -> Iterator[str]:
-    """Give the address of a server that never accepts a connection: its backlog is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """Give the address of a server that never takes a connection."""
+    with stalled_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

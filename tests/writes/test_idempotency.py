@@ -245,45 +245,45 @@ class LosesReply(KeyMemory):
         return None if self.claims == 1 else found
 
 
-async def test_a_claim_whose_reply_is_lost_leaves_the_key_free(clock: Clock) -> None:
-    memory = LosesReply(clock)
-    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
-    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
-    sent: list[str] = []
+KEYED = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
 
-    async def work() -> Answer:
-        sent.append("sent")
+
+class Sends:
+    """Applies a write, and counts how often."""
+
+    times = 0
+
+    async def __call__(self) -> Answer:
+        self.times += 1
         return Answer(Outcome.APPLIED)
+
+
+async def test_a_claim_whose_reply_is_lost_leaves_the_key_free(clock: Clock) -> None:
+    memory, work = LosesReply(clock), Sends()
+    keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
 
     async def read_back() -> Answer:
         return Answer(Outcome.UNKNOWN)
 
     with pytest.raises(IdempotencyUnavailable):
-        await keys.perform(write, 10, work, read_back)
-    assert sent == []
-    assert (await keys.perform(write, 10, work, read_back)).outcome is Outcome.APPLIED
-    assert sent == ["sent"]
+        await keys.perform(KEYED, 10, work, read_back)
+    assert work.times == 0
+    assert (await keys.perform(KEYED, 10, work, read_back)).outcome is Outcome.APPLIED
+    assert work.times == 1
 
 
 async def test_a_claim_whose_reply_is_lost_takes_no_key_from_the_write_that_has_it(clock: Clock) -> None:
-    memory = LosesReply(clock)
+    memory, work = LosesReply(clock), Sends()
     keys = IdempotencyKeys(memory, b"a secret of the tests", clock.timing)
-    write = KeyedWrite("k", Subject("caller", "createMessage", "th-1"), b"{}")
-    sent: list[str] = []
-
-    async def work() -> Answer:
-        sent.append("sent")
-        return Answer(Outcome.APPLIED)
-
     memory.claims = 1
-    await keys.perform(write, 10, work, work)
+    await keys.perform(KEYED, 10, work, work)
     memory.claims = 0
     with pytest.raises(IdempotencyUnavailable) as caught:
-        await keys.perform(write, 10, work, work)
+        await keys.perform(KEYED, 10, work, work)
     assert str(caught.value) == "Idempotency keys cannot be kept now. Nothing was sent."
     assert caught.value.retry_after == 1
-    assert (await keys.perform(write, 10, work, work)).outcome is Outcome.APPLIED
-    assert sent == ["sent"]
+    assert (await keys.perform(KEYED, 10, work, work)).outcome is Outcome.APPLIED
+    assert work.times == 1
 
 
 async def test_redis_forgets_a_key_only_where_it_has_the_value(server: RedisServer) -> None:
