@@ -1,6 +1,6 @@
-"""The rooms of the code: how many modules a folder holds, how long a module is, and when one stands on its own.
+"""The rooms of the code: how large folders, modules and functions are, and when a module stands on its own.
 
-The architecture page states the three rules. Each test names every module that breaks one.
+The architecture page states the rules. Each test names every module that breaks one.
 """
 
 import ast
@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MOST_MODULES = 10
 MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 40
 SMALL = 60
 REASON = re.compile(r"\b(On its own|Apart)\b")
 
@@ -51,6 +52,19 @@ def long_modules(root: Path) -> list[str]:
     return [f"{path.relative_to(root)}: {lines}" for path, lines in sizes.items() if lines > MOST_LINES]
 
 
+def long_functions(root: Path) -> list[str]:
+    """Return the functions with too many lines, without their signature and docstring."""
+    found = []
+    for path in modules(root).values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+                lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+                if lines >= MOST_LINES_OF_A_FUNCTION:
+                    found.append(f"{path.relative_to(root)}, {node.name}: {lines}")
+    return found
+
+
 def lonely_modules(root: Path) -> list[str]:
     """Return the small modules that one other module imports, and whose docstring does not say why they stand apart."""
     known = modules(root)
@@ -76,6 +90,10 @@ def test_no_module_is_long() -> None:
     assert long_modules(ROOT) == []
 
 
+def test_no_function_is_long() -> None:
+    assert long_functions(ROOT) == []
+
+
 def test_a_small_module_with_one_importer_lives_in_it() -> None:
     assert lonely_modules(ROOT) == []
 
@@ -94,8 +112,11 @@ def house(tmp_path: Path) -> Path:
 
 
 def test_the_rules_find_what_breaks_them(house: Path) -> None:
-    assert crowded_folders(house) == long_modules(house) == lonely_modules(house) == []
+    assert crowded_folders(house) == long_modules(house) == long_functions(house) == lonely_modules(house) == []
     room = house / "gateway" / "room"
+    imports = "from gateway.room import apart, small\n"
+    (room / "large.py").write_text(imports + 'def f():\n    """Do."""\n' + "    x = 1\n" * MOST_LINES_OF_A_FUNCTION)
+    assert long_functions(house) == ["gateway/room/large.py, f: 40"]
     (room / "small.py").write_text('"""One job."""\n')
     assert lonely_modules(house) == ["gateway/room/small.py, which gateway.room.large alone imports"]
     (room / "large.py").write_text("x = 1\n" * (MOST_LINES + 1))
