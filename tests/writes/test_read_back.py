@@ -8,7 +8,7 @@ import pytest
 from gateway.clock import Timing
 from gateway.sandbox import Fault, Sandbox
 from gateway.upstream.writes.thread_update import StatusReadings
-from tests.harness import Gateway, StartGateway
+from tests.harness import Clock, Gateway, StartGateway
 from tests.writes.documents import SEND, TOKEN, UPDATE, send, token, update, writes
 
 LOST: dict[str, dict[str, Any]] = {
@@ -108,6 +108,21 @@ def test_a_thread_that_could_not_be_read_before_proves_nothing(gateway: Gateway,
     lose(sandbox, "update_thread", "reset", carried_out=True)
     answer = update(gateway, tagCodes=["new"])
     assert (answer["outcome"], answer["thread"]["tags"]) == ("UNKNOWN", ["new"])
+
+
+def test_a_stale_thread_proves_nothing(start: StartGateway, sandbox: Sandbox, clock: Clock) -> None:
+    """What it did not show, another update may have changed since."""
+    gateway = start(mutations=True, cache_url="memory://", cache_stale_while_revalidate=60, timing=clock.timing)
+    gateway.data('{ thread(id: "th-1") { tags } }')
+    update(start(mutations=True), tagCodes=["new"])
+    clock.now += 10
+    lose(sandbox, "update_thread", "reset", carried_out=False)
+    assert update(gateway, tagCodes=["new"])["outcome"] == "UNKNOWN"
+
+
+def test_a_202_with_a_thread_proves_nothing(gateway: Gateway, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("update_thread", status=202, body='{"id": "th-1"}'))
+    assert update(gateway, tagCodes=["new"])["outcome"] == "UNKNOWN"
 
 
 def test_a_comment_cannot_be_read_back(gateway: Gateway, sandbox: Sandbox) -> None:
