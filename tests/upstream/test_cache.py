@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from gateway.sandbox import Accounts, BackgroundServer, Fault, Sandbox, sandbox_
 from gateway.storage.memory import MemoryStore
 from gateway.storage.shared import Store
 from gateway.upstream.call import ResponseOrigin
-from gateway.upstream.client import UpstreamClient
-from gateway.upstream.transports.cache import CachePolicy
-from tests.harness import SERVICE, Clock, build_client, rest_request, settings
-from tests.upstream.cached import OWNER, TTL, Cached, ask, basic, new_store
+from gateway.upstream.client import CallContext, UpstreamClient
+from gateway.upstream.contract import THREAD
+from tests.harness import SERVICE, Clock, build_client, build_upstream, rest_request, settings
+from tests.upstream.cached import OWNER, Cached, ask, basic, new_store
 from tests.upstream.redis_server import RedisServer
 
 OTHER = "other@sandbox.example", "other-password"
@@ -100,6 +101,51 @@ async def test_each_route_has_its_own_ttl(upstream: str, sandbox: Sandbox, clock
     assert sandbox.count() == 10
 
 
+async def test_an_entry_expires_although_the_wall_clock_stands_still(
+    upstream: str, sandbox: Sandbox, clock: Clock
+) -> None:
+    chosen = settings(upstream_url=upstream, upstream_identity="passthrough", cache_url="memory://", cache_ttl_thread=5)
+    async with build_client(chosen, timing=replace(clock.timing, now=Clock())) as client:
+        for seconds, calls in ((0, 1), (4, 1), (1, 2)):
+            clock.now += seconds
+            await ask(client)
+            assert sandbox.count() == calls
+
+
+async def found_in_memory(client: UpstreamClient) -> bool:
+    deadline = asyncio.get_running_loop().time() + 60
+    return client.cached(CallContext(Viewer(None), deadline), THREAD, "th-1") is not None
+
+
+@pytest.mark.parametrize("purged", ["its thread", "everything"])
+async def test_an_entry_is_found_in_memory_until_one_of_its_generations_expires(
+    upstream: str, clock: Clock, purged: str
+) -> None:
+    """Each lives for ten minutes. That of what was purged is the younger one."""
+    rest = build_upstream(settings(upstream_url=upstream, cache_url="memory://", **SERVICE), timing=clock.timing)
+    async with rest.client as client:
+        await ask(client, viewer=Viewer(None))
+        clock.now += 300
+        await (rest.purge.everything() if purged == "everything" else rest.purge.own(["thread:th-1"]))
+        clock.now += 297
+        await ask(client, viewer=Viewer(None))
+        assert await found_in_memory(client)
+        clock.now += 4
+        assert not await found_in_memory(client)
+        assert (await ask(client, viewer=Viewer(None))).origin is ResponseOrigin.FETCHED
+
+
+async def test_an_entry_that_was_withdrawn_is_not_found_in_memory(
+    upstream: str, sandbox: Sandbox, clock: Clock
+) -> None:
+    async with client_of(upstream, clock, **SERVICE, cache_stale_if_error=60) as client:
+        await ask(client, viewer=Viewer(None))
+        clock.now += 10
+        sandbox.faults.add(Fault("thread", status=404))
+        assert (await ask(client, viewer=Viewer(None))).body is None
+        assert not await found_in_memory(client)
+
+
 async def test_many_misses_at_once_are_one_call(upstream: str, sandbox: Sandbox, clock: Clock) -> None:
     async with client_of(upstream, clock) as client:
         await asyncio.gather(*(ask(client) for _ in range(100)))
@@ -148,8 +194,7 @@ async def test_a_response_over_the_limit_is_served_but_not_stored(
     limit = len(sandbox.store.thread("th-1", "gateway@sandbox.example"))
     for max_entry, calls in ((limit, 1), (limit - 1, 2)):
         sandbox.clear()
-        cached = Cached(upstream, new_store(None, clock), clock, CachePolicy(TTL, max_entry=max_entry))
-        async with cached as client:
+        async with client_of(upstream, clock, cache_max_entry=max_entry) as client:
             assert [(await ask(client)).body["id"] for _ in range(2)] == ["th-1"] * 2
         assert sandbox.count() == calls
 

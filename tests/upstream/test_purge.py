@@ -88,6 +88,20 @@ async def test_no_call_joins_one_that_was_in_flight_during_a_purge(cached: Cache
     assert sandbox.count() == 3, "calls after the purge share a new call, also when the old one ends"
 
 
+async def test_no_call_joins_one_that_was_in_flight_when_everything_was_purged(
+    upstream: str, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old", patch={"status": "before the change"}))
+    cached = Cached(upstream, new_store(None, clock), clock)
+    async with cached as client:
+        early = asyncio.create_task(ask(client))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1)
+        assert await Purge(cached.cache, cached.coalescing, is_shared=False).everything()
+        assert (await ask(client, seconds=5)).body["status"] == "Open"
+        sandbox.release("old")
+        assert (await early).body["status"] == "before the change"
+
+
 async def test_two_purges_during_one_call_count_as_well(cached: Cached, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("thread", "th-1", times=1, hold="old"))
     async with cached as client:
