@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UpstreamFailure
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
 from gateway.storage.memory import MemoryStore
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
@@ -108,8 +108,16 @@ def test_the_pause_is_bounded_after_any_number_of_failures() -> None:
     ],
 )
 def test_what_failed_decides_the_error_and_the_pause(status: int | None, code: str, pause: float) -> None:
-    assert FailedLogin(1, status).error().code == code
+    error = FailedLogin(1, status).error()
+    assert (error.code, error.upstream) == (code, None if status is None else UpstreamFailure(status))
     assert pause_after(status, None, 1, 900) == pause
+
+
+@pytest.mark.parametrize(("asked", "longest", "pause"), [(None, 0.2, 0.2), (1, 900, 900), (1000, 900, 1000)])
+def test_a_rejection_is_remembered_for_the_whole_pause_or_longer_if_asked(
+    asked: float | None, longest: float, pause: float
+) -> None:
+    assert pause_after(401, asked, 1, longest) == pause
 
 
 async def test_a_failed_login_says_how_much_of_its_pause_is_left(upstream: str, sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis as redis_client
 
-from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
+from gateway.sandbox import PASSWORD, USERNAME, BackgroundServer, Fault, Sandbox, sandbox_config
 from tests.harness import NO_CERTIFICATES, SERVICE, Clock, StartGateway
 from tests.programs import Start, serving, until
 from tests.upstream.redis_server import RedisServer
@@ -169,6 +169,16 @@ def test_another_password_or_account_is_tried(start: StartGateway, sandbox: Sand
     assert start(**{**WRONG, "upstream_password": "also wrong"}, **shared).code(QUERY) == "UNAUTHENTICATED"
     assert sandbox.accounts.wrong_logins() == 2
     assert start(**SERVICE, **shared).data(QUERY) == {"thread": {"id": "th-1"}}
+
+
+def test_a_login_that_failed_at_one_rest_api_is_tried_at_another(
+    start: StartGateway, sandbox: Sandbox, shared: dict[str, object]
+) -> None:
+    sandbox.faults.add(Fault("token", status=404))
+    assert start(**SERVICE, **shared).code(QUERY) == "UPSTREAM_ERROR"
+    with BackgroundServer(sandbox_config(Sandbox().app)) as other:
+        gateway = start(**SERVICE, **shared, upstream_url=other.url)
+        assert gateway.data(QUERY) == {"thread": {"id": "th-1"}}
 
 
 def test_a_gateway_logs_in_while_redis_is_down(start: StartGateway, sandbox: Sandbox) -> None:

@@ -16,7 +16,7 @@ from gateway.upstream.call import RestRequest
 from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.contract import CREATE_CHAT_TOKEN, TOKEN
 from gateway.upstream.credentials.token import TokenAccount, TokenLogin, token_lifetime, token_request
-from tests.harness import Clock, StartGateway, rest_response
+from tests.harness import Clock, StartGateway, connections, rest_response
 from tests.selection import PROPERTY_CASES
 from tests.upstream.logins import QUERY, ask, ask_customer, outcomes, token_client
 
@@ -215,6 +215,18 @@ async def test_a_login_that_fails_for_another_reason_is_tried_again(upstream: st
             assert error.code == code
             clock.now += error.retry_after
         assert await ask(client) is not None
+
+
+async def test_a_login_that_is_not_answered_ends_at_its_deadline(upstream: str, sandbox: Sandbox) -> None:
+    """Also where the REST API may take longer to answer one request."""
+    sandbox.faults.add(Fault("token", hold="for ever"))
+    sockets = connections(upstream)
+    login = TokenLogin(sockets, token_request(USERNAME, PASSWORD, 0.3), 900)
+    with pytest.raises(TimeoutError):
+        await login.token()
+    with pytest.raises(UpstreamUnavailable):
+        await login.token()
+    await sockets.aclose()
 
 
 async def test_a_cancelled_call_does_not_cancel_the_login_for_the_others(upstream: str, sandbox: Sandbox) -> None:
