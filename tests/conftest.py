@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -69,6 +70,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def _schema() -> FederatedSchema:
     """Return the schema of all gateways whose settings change nothing about it: to build it takes a test's time."""
     return build_schema()
+
+
+@pytest.fixture
+def west_of_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the process be in a time zone of its own."""
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

@@ -75,6 +75,19 @@ async def test_the_longest_hold_counts_also_one_that_a_date_asks_for(clock: Cloc
     assert caught.value.retry_after == 40
 
 
+async def test_a_hold_lasts_until_the_date_that_the_rest_api_names(
+    rest: Upstream, sandbox: Sandbox, clock: Clock
+) -> None:
+    await ask(rest.client)
+    date = formatdate(clock.now + 60, usegmt=True)
+    sandbox.faults.add(Fault("thread", times=1, status=429, headers={"retry-after": date}))
+    await failure(rest, "th-100")
+    clock.now += 20
+    assert (await failure(rest, "th-100")).retry_after == 40
+    clock.now += 40
+    assert (await ask(rest.client, "th-100")).report.status == 200
+
+
 async def test_a_new_token_of_the_gateways_account_ends_no_hold(clock: Clock) -> None:
     holds = RateLimitHolds(clock, clock)
     holds.note(rest_request(authorization="Bearer old", account="service:us"), rest_response(429, retry_after="60"))

@@ -134,9 +134,10 @@ def test_a_body_over_the_limit_is_refused(start: StartGateway, sandbox: Sandbox)
     assert error["message"] == "The REST API's answer is larger than 4096 bytes."
 
 
-def test_rate_limited_has_a_retry_after(gateway: Gateway, sandbox: Sandbox) -> None:
-    fault = Fault("thread", "th-1", status=429, headers={"retry-after": "30"})
-    assert broken(gateway, fault, sandbox)["extensions"]["retryAfter"] == 30
+@pytest.mark.parametrize(("asked", "seconds"), [("30", 30), ("Wed, 21 Oct 9998 07:28:00 GMT", 86400)])
+def test_rate_limited_has_a_retry_after(gateway: Gateway, sandbox: Sandbox, asked: str, seconds: int) -> None:
+    fault = Fault("thread", "th-1", status=429, headers={"retry-after": asked})
+    assert broken(gateway, fault, sandbox)["extensions"]["retryAfter"] == seconds
 
 
 @pytest.mark.parametrize(
@@ -275,6 +276,7 @@ def test_error_codes_are_the_ones_that_are_not_deprecated(body: bytes, codes: tu
     assert error_codes(body) == codes
 
 
+@pytest.mark.usefixtures("west_of_utc")
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
