@@ -1,5 +1,6 @@
 """A write that is under way is neither cancelled by a client that hangs up nor by a worker that drains."""
 
+import asyncio
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.auth import Viewer
 from gateway.sandbox import Fault, Sandbox
-from tests.harness import NO_CERTIFICATES, SERVICE, Gateway
+from gateway.upstream.client import CallContext
+from gateway.upstream.writes.message import NewMessage
+from gateway.upstream.writes.writer import Requested, Writer
+from tests.harness import NO_CERTIFICATES, SERVICE, Gateway, build_client, settings
 from tests.programs import Start, is_open, serving, until
 from tests.web.streams.sockets import Socket, begun
 from tests.writes.documents import SEND, ask, send
@@ -55,6 +60,31 @@ def test_a_write_without_a_client_that_is_refused_is_in_the_log(
     (line,) = [vars(record)["fields"] for record in caplog.records if record.message == "write without client"]
     assert (line["mutation"], line["outcome"]) == ("createMessage", "ERROR")
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_write_without_a_client_that_breaks_is_in_the_log_with_its_cause(
+    upstream: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    cause = RuntimeError("no purge")
+
+    async def publish(_thread: str) -> None:
+        raise cause
+
+    sandbox.faults.add(Fault("message", hold="gate"))
+    async with build_client(settings(upstream_url=upstream, **SERVICE)) as client:
+        writer = Writer(client, publish)
+        requested = Requested(NewMessage("th-1", "ext-1", b"{}"), {}, None, "request-1")
+        call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
+        leaver = asyncio.create_task(writer.perform(requested, call))
+        await asyncio.to_thread(sandbox.wait_for_calls, 1, "message")
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        sandbox.release("gate")
+        await writer.aclose()
+    (line,) = [record for record in caplog.records if record.name == "gateway" and record.levelno >= logging.ERROR]
+    assert line.message == "a write failed"
+    assert line.exc_info
+    assert line.exc_info[1] is cause
 
 
 def test_a_write_is_read_back_although_its_client_hung_up(gateway: Gateway, sandbox: Sandbox) -> None:
