@@ -133,6 +133,33 @@ async def test_the_shared_call_runs_until_the_latest_deadline(client: UpstreamCl
     assert sandbox.count("thread") == 1
 
 
+@pytest.mark.parametrize(
+    ("room", "order"),
+    [
+        (100, "a1 a2 b1 a3 b2 a4 b3 a5 a7 a6"),
+        (10, "a1 a2 b1 a3 b2 a4 b3 a5 a6 a7"),
+        (9, "a1 a2 b1 a3 b2 a4 b3 a5 a6 a7"),
+    ],
+    ids=["there is room", "the line of b is full", "the queue is full"],
+)
+async def test_a_shared_call_also_waits_in_the_line_of_a_caller_who_joins_it(
+    upstream: str, sandbox: Sandbox, room: int, order: str
+) -> None:
+    """The last call is one of b, who asks for what the last in the line of a asks for."""
+    limits = {"upstream_max_concurrency": 1, "upstream_max_queue": room}
+    credential, deadline = viewers(sandbox)[0].authorization, asyncio.get_running_loop().time() + 20
+    sandbox.faults.add(Fault("thread", "a1", hold="first"))
+    async with build_client(settings(upstream_url=upstream, upstream_identity="passthrough", **limits)) as client:
+        waiting = [
+            asyncio.create_task(client.thread(CallContext(Viewer(credential, caller), deadline), ident))
+            for ident, caller in [*((each, each[0]) for each in sorted(order.split())), ("a7", "b")]
+        ]
+        await asyncio.to_thread(sandbox.wait_for_calls, 1, "thread")
+        sandbox.release("first")
+        await asyncio.gather(*waiting)
+    assert [call.path.rpartition("/")[2] for call in sandbox.calls] == order.split()
+
+
 @pytest.mark.parametrize("coalescing", [True, False])
 async def test_a_call_that_a_loader_makes_is_one_task(upstream: str, sandbox: Sandbox, coalescing: bool) -> None:
     """Neither aiodataloader nor coalescing adds one; all that share the call wait for futures."""
