@@ -211,10 +211,14 @@ async def test_client_errors_do_not_open_the_circuit(client: UpstreamClient, san
     assert await ask(client) == "ok"
 
 
-async def test_calls_that_exceed_the_deadline_open_the_circuit(client: UpstreamClient, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("callers", [1, 2])
+async def test_calls_that_exceed_the_deadline_open_the_circuit(
+    client: UpstreamClient, sandbox: Sandbox, callers: int
+) -> None:
     await ask(client)
     sandbox.faults.add(Fault("thread", hold="for ever"))
-    codes = await asyncio.gather(*(ask(client, f"th-{number}", seconds=1) for number in range(100, 125)))
+    asked = [f"th-{number}" for number in range(100, 125)] * callers
+    codes = await asyncio.gather(*(ask(client, ident, seconds=1) for ident in asked))
     assert set(codes) == {"UPSTREAM_TIMEOUT"}
     sandbox.faults.clear()
     assert await ask(client) == "UPSTREAM_UNAVAILABLE"

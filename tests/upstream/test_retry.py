@@ -22,7 +22,7 @@ from gateway.http1 import (
     StrayResponse,
 )
 from gateway.upstream.call import RestRequest
-from gateway.upstream.contract import TOKEN
+from gateway.upstream.contract import THREAD, TOKEN
 from gateway.upstream.transports.retry import Retry, RetryBudget, RetryPolicy
 from gateway.upstream.transports.rolling_counts import RollingCounts
 from tests.harness import Clock, rest_request, rest_response
@@ -148,6 +148,13 @@ async def test_any_other_response_leaves_a_write_in_doubt(status: int) -> None:
     request = rest_request(method="POST")
     assert await send(Script(status), Clock(), request) == status
     assert request.call.in_doubt
+
+
+async def test_every_retry_is_counted() -> None:
+    retry = Retry(Script(503), RetryPolicy(attempts=3), Clock().timing)
+    for _ in range(2):
+        await retry.send(rest_request())
+    assert retry.retries == {THREAD.template: 4}
 
 
 async def test_the_last_attempt_is_the_result() -> None:

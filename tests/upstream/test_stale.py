@@ -134,6 +134,17 @@ async def test_a_refresh_has_a_time_of_its_own(clock: Clock, counts: Counts) -> 
         assert began + 0.5 <= refresh.deadline <= loop.time()
 
 
+async def test_a_refresh_may_take_as_long_as_an_operation(build: Build, sandbox: Sandbox, clock: Clock) -> None:
+    client = build(**WHILE_RENEWED, operation_timeout=1, upstream_read_timeout=60)
+    await ask(client)
+    clock.now += 6
+    sandbox.faults.add(Fault("thread", hold="for ever"))
+    assert (await ask(client)).origin is ResponseOrigin.STALE
+    await asyncio.to_thread(sandbox.wait_for_calls, 2)
+    await asyncio.to_thread(sandbox.wait_until_idle)
+    assert sandbox.calls[-1].cancelled
+
+
 async def test_a_refresh_is_cancelled_with_the_client(build: Build, sandbox: Sandbox, clock: Clock) -> None:
     client = build(**WHILE_RENEWED)
     await ask(client)
