@@ -1,7 +1,8 @@
 """Who calls: the Viewer that the rest of the gateway sees, and the protocol that finds it."""
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 EVERYONE = "everyone"
 """The caller's name where callers cannot be distinguished."""
@@ -9,11 +10,10 @@ EVERYONE = "everyone"
 _NO_SCOPES: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Viewer:
+class Viewer(msgspec.Struct, frozen=True):
     """An authenticated caller."""
 
-    authorization: str | None = field(repr=False)
+    authorization: str | None
     """The header sent upstream for the caller; None means the gateway's own account."""
     caller: str = EVERYONE
     """Distinguishes callers in the log and in rate limits. It is no credential and does not reveal one."""
@@ -21,6 +21,10 @@ class Viewer:
     """What the caller may do, according to the issuer of the credentials."""
     expires: float | None = None
     """When the credentials expire, in seconds since 1970; None: unknown, or never."""
+
+    def __repr__(self) -> str:
+        """Return the text for logs and debuggers, which shows no credential."""
+        return f"Viewer({self.caller!r})"
 
 
 class Authenticator(Protocol):

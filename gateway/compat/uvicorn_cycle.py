@@ -1,6 +1,6 @@
 """How uvicorn sends the head of a response. Apart from its connection: both together are too long for one file."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -31,6 +31,17 @@ def _header_line(name: bytes, value: bytes) -> bytes:
     return line
 
 
+class _Done:
+    """An awaitable without anything to wait for."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+
+
 class Cycle(RequestResponseCycle):
     """A request and its response. The lines of headers that were sent before are kept.
 
@@ -47,7 +58,8 @@ class Cycle(RequestResponseCycle):
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # uvicorn's is a coroutine function
         """Send the head of a response, or what uvicorn sends."""
         if message["type"] == "http.response.start" and not self.response_started and not self.access_log:
-            return self._send_head(message)
+            self._send_head(message)
+            return _DONE
         if self._head:
             message = self._with_head(message)
         return super().send(message)
@@ -61,9 +73,7 @@ class Cycle(RequestResponseCycle):
         self.expected_content_length += len(head)  # uvicorn counts what it writes
         return {**message, "body": head + body}
 
-    async def _send_head(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+    def _send_head(self, message: Any) -> None:
         if self.disconnected:
             return
         self.response_started = True

@@ -58,9 +58,9 @@ def body_or_error(response: Response, *, now: Callable[[], float] = time.time) -
 
     ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
     """
-    if response.status == HTTPStatus.OK:
+    if response.status == 200:
         return response.body
-    if response.status == HTTPStatus.NOT_FOUND:
+    if response.status == 404:
         return None
     raise error_of(response, now=now)
 
@@ -82,7 +82,7 @@ def leaves_doubt(status: int) -> bool:
 
     Whatever sends a 5xx, a 408 or a redirect may be a proxy that knows nothing of the REST API's own response.
     """
-    return (not 200 <= status < 300 and not 400 <= status < 500) or status == HTTPStatus.REQUEST_TIMEOUT
+    return (not 200 <= status < 300 and not 400 <= status < 500) or status == 408
 
 
 def translate(exc: CallFailed | TimeoutError) -> GatewayError:

@@ -52,13 +52,13 @@ class RequestId:
             await self.app(scope, receive, send)
             return
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = with_security_headers(message.get("headers", ()))
                 headers.append((_HEADER, identifier.encode()))
                 if self._draining.active:
                     headers.append(_CLOSE)
-            await send(message)
+            return send(message)
 
         await self.app(scope, receive, send_with_id)
 

@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from math import ceil, inf
 from typing import Self, TypeVar
 
@@ -49,9 +50,15 @@ class HttpError(Exception):
         self.headers = headers
 
 
+@lru_cache(maxsize=64)
+def media_type_of(content_type: str) -> str:
+    """Return the media type of a header ``Content-Type``, in lower case and without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def is_form(headers: Mapping[str, str]) -> bool:
     """Return whether a request says that its body is multipart/form-data."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+    return media_type_of(headers.get("content-type", "")) == FORM
 
 
 def retry_after_header(seconds: float | None) -> dict[str, str]:

@@ -75,9 +75,16 @@ class ValidDocument:
     """The costs of `gateway.execution.cost.policy`, by operation name."""
     coercers: dict[str | None, VariableCoercer] = field(default_factory=dict, compare=False)
     """What coerces the variables, by operation name."""
+    _operations: dict[str | None, OperationDefinitionNode] = field(default_factory=dict, compare=False)
 
     def operation(self, name: str | None) -> OperationDefinitionNode:
         """Return the operation called ``name``, or the only one (GraphQL spec, section 6.1, GetOperation)."""
+        operation = self._operations.get(name)
+        if operation is None:
+            operation = self._operations[name] = self._find(name)
+        return operation
+
+    def _find(self, name: str | None) -> OperationDefinitionNode:
         operations = [each for each in self.node.definitions if isinstance(each, OperationDefinitionNode)]
         if name is not None:
             for operation in operations:

@@ -112,7 +112,8 @@ class _Calls(UndispatchedLoader[KeyT, _Outcome]):
     def begin(self, key: KeyT, outcome: "asyncio.Future[_Outcome]") -> None:
         """Begin the call for a key."""
         try:
-            call = asyncio.ensure_future(self._fetch(key))
+            fetching = self._fetch(key)
+            call = fetching if isinstance(fetching, asyncio.Future) else asyncio.ensure_future(fetching)
         except Exception as exc:  # noqa: BLE001 - it is raised again for each load of the key
             outcome.set_result(_Failure(exc))
             return

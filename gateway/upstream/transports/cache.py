@@ -85,8 +85,7 @@ class _Lookup:
         return None if subject is None or everything is None else subject + everything
 
 
-@dataclass(frozen=True, slots=True)
-class FreshEntry:
+class FreshEntry(msgspec.Struct, frozen=True):
     """A fresh response in the memory of this process. ``age`` is in seconds."""
 
     store: MemoryStore
@@ -198,9 +197,8 @@ class ResponseCache:
         """
         account = request.account
         owner = ("header", request.authorization or "") if account is None else ("account", account)
-        parts = [each.encode() for each in (*owner, request.method, request.target)]
         key = self._hash.copy()
-        key.update(b"".join([len(part).to_bytes(4) + part for part in parts]))
+        key.update(msgspec.json.encode((*owner, request.method, request.target)))
         return key.hexdigest()
 
     async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:

@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
 
 from gateway.errors import UpstreamUnavailable
 from gateway.http1 import CallFailed, InvalidRequest, OutOfDescriptors, Response, ResponseTooLarge
@@ -159,7 +158,7 @@ class CircuitBreaker:
         failed: bool | None = None
         try:
             response = await self._following.send(request)
-            failed = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            failed = response.status >= 500
         except CallFailed as exc:
             failed = None if isinstance(exc, _CAUSED_HERE) else True
             raise

@@ -60,7 +60,7 @@ class RateLimitHolds:
 
     def note(self, request: RestRequest, response: Response) -> None:
         """Hold what comes later, if the response is a 429."""
-        if response.status != HTTPStatus.TOO_MANY_REQUESTS or request.route is TOKEN:
+        if response.status != 429 or request.route is TOKEN:
             return
         asked = parse_retry_after(response.header("retry-after"), now=self._now)
         until = self._clock() + (_DEFAULT_SECONDS if asked is None else asked)

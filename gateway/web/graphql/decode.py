@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,16 @@ from gateway.telemetry.metrics import Labels, counter, gauge
 from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.negotiation import JSON
 from gateway.web.graphql.uploads.upload_reader import UploadReader
-from gateway.web.request import FORM, BodyRoom, HttpError, HttpRequest, NoRoom, is_form, retry_after_header
+from gateway.web.request import (
+    FORM,
+    BodyRoom,
+    HttpError,
+    HttpRequest,
+    NoRoom,
+    is_form,
+    media_type_of,
+    retry_after_header,
+)
 
 # Proxies allow less; and a parameter takes far longer to decode than a byte of a body.
 _MAX_QUERY_STRING_BYTES = 32 * 1024
@@ -86,11 +96,15 @@ def room_metrics(reader: RequestReader) -> Iterator[Metric]:
 
 def _require_json(content_type: str | None) -> None:
     """Raise HttpError 415 unless the body is declared as JSON: other types a browser sends across origins (CSRF)."""
-    name, _, parameters = (content_type or "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if name.strip().lower() != JSON or charset not in {"", "utf-8", "utf8"}:
+    if not _is_json(content_type or ""):
         message = "The request's body must be JSON in UTF-8, with `Content-Type: application/json`."
         raise HttpError(415, BadUserInput(message), {"accept-post": f"{JSON}, {FORM}"})
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    charset = content_type.partition(";")[2].strip().lower().removeprefix("charset=").strip('"')
+    return media_type_of(content_type) == JSON and charset in {"", "utf-8", "utf8"}
 
 
 def operations_of_body(body: bytes, max_batch: int) -> Operation | Batch:
