@@ -31,6 +31,7 @@ async def test_a_request_and_its_answer(client: httpx.AsyncClient, server: RawSe
     server.serving(lambda _: answer(gzip.compress(b'{"a": 1}'), b"201 Created", GZIP))
     response = await client.post(f"{server.url}/a%2Fb?c=d", json={"e": 1}, headers={"x": "y"}, auth=("user", "secret"))
     assert (response.status_code, response.json()) == (201, {"a": 1})
+    assert response.headers["set-cookie"] == "a=b"
     assert "content-encoding" not in response.headers
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert body == b'{"e":1}'
