@@ -223,7 +223,7 @@ def test_the_last_thousand_events_that_were_not_understood_are_kept(start: Start
 
 
 OUTCOMES = [
-    *(("taken", 1), ("duplicate", 1), ("unknown", 1)),
+    *(("taken", 2), ("duplicate", 3), ("unknown", 4)),
     *(("method", 1), ("network", 0), ("authorization", 2), ("too large", 1), ("rate", 0), ("bus", 0)),
 ]
 
@@ -233,16 +233,17 @@ def test_metrics_say_what_became_of_webhooks_and_events(upstream: str) -> None:
     app = create_app(chosen)
     with BackgroundServer(gateway_config(app)) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
         gateway = Gateway(http, server.url)
-        for authorization, body in ((SECRET, event({"thread_id": "a"}, event_id="1")), ("wrong", {})):
-            for _ in range(2):
-                post(gateway, body, authorization)
-        for body in ({}, event({"thread_id": "a", "comment": "x" * 256 * 1024})):
+        for ident in ("1", "2", "1", "1", "2"):
+            post(gateway, event({"thread_id": "a"}, event_id=ident))
+        for body in ({}, {}, {}, {}, event({"thread_id": "a", "comment": "x" * 256 * 1024})):
             post(gateway, body)
+        for _ in range(2):
+            post(gateway, {}, "wrong")
         http.get(PATH, headers={"authorization": SECRET})
     text = generate_latest(app.state.metrics.registry).decode()
     for outcome, number in OUTCOMES:
         assert f'gochat_gateway_webhooks_total{{outcome="{outcome}"}} {number}.0' in text
-    assert "gochat_gateway_events_applied_total 2.0" in text
+    assert "gochat_gateway_events_applied_total 6.0" in text
     assert 'gochat_gateway_event_gaps_total{reason="redis"} 0.0' in text
 
 
