@@ -19,9 +19,11 @@ from tests.auth.conftest import THREAD, ask
 from tests.auth.issuer import Issuer, eventually
 from tests.harness import Clock, Gateway, StartGateway, settings
 from tests.upstream.redis_server import RedisServer
+from tests.web.streams.responses import EVENTS, events_of, streamed
 from tests.web.streams.sockets import begun
 
 SECRET = "a secret of sixteen characters"
+WATCH = 'subscription { threadUpdated(id: "th-1") { id } }'
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,21 @@ def test_operations_of_event_streams_and_sockets_of_unverified_clients_are_count
         with begun(gateway, {"authorization": f"Bearer {number}"}) as client:
             assert client.result("1", THREAD)["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     assert invented_credentials(gateway, 1) == [429]
+
+
+def test_a_subscription_verifies_its_caller_or_counts_once(start: StartGateway, sandbox: Sandbox) -> None:
+    gateway = start(upstream_identity="passthrough", rate_limit="3/day")
+    known = login(sandbox)
+
+    def results(token: str) -> Iterator[Any]:
+        with streamed(gateway, WATCH, {**EVENTS, "authorization": f"Bearer {token}"}) as response:
+            yield from (each.data for each in events_of(response) if each.type == "next")
+
+    assert next(results(known)) == {"data": {"threadUpdated": {"id": "th-1"}}}
+    (refused,) = results("unknown")
+    assert refused["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert invented_credentials(gateway, 3) == [200, 200, 429]
+    assert ask(gateway, known).status_code == 200
 
 
 def test_unverified_clients_may_try_again_after_the_wait(start: StartGateway, sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.auth.api_keys import generate_api_key
 from gateway.sandbox import PASSWORD, USERNAME, Fault, Sandbox
-from tests.auth.issuer import Issuer
+from tests.auth.issuer import Issuer, eventually
 from tests.harness import Clock, Gateway, StartGateway
 from tests.web.streams.sockets import begun, opened
 
@@ -154,6 +154,23 @@ def test_a_token_that_expires_during_a_subscription_ends_the_connection(
             while socket.receive()["type"] == "next":
                 pass
         assert socket.closed() == (4403, "Forbidden: the credentials have expired")
+
+
+def test_a_token_that_expires_during_a_subscription_is_why_it_ends_though_another_operation_shows_it(
+    start_with_tokens: StartGateway, issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway")
+    with begun(start_with_tokens(), {"authorization": f"Bearer {issuer.token(exp=int(clock()) + 60)}"}) as socket:
+        socket.subscribe("1", WATCH)
+        assert socket.receive()["type"] == "next"
+        clock.now += 100
+        socket.subscribe("2", THREAD)
+        assert socket.closed()[0] == 4403
+
+    def ends() -> list[str]:
+        return [each.fields["ended"] for each in caplog.records if each.getMessage() == "subscription"]  # type: ignore[attr-defined]
+
+    eventually(lambda: ends() == ["expired"])
 
 
 @pytest.mark.parametrize(

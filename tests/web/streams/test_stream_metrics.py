@@ -3,14 +3,25 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from hashlib import sha256
 
+import httpx
 import pytest
+from starlette.routing import Route
 from websockets.frames import Frame, Opcode
 
+from gateway.app import create_app
 from gateway.auth import EVERYONE
 from gateway.execution.documents.cache import digest_of
-from gateway.sandbox import Fault
+from gateway.execution.documents.persisted import NoPersistedDocuments
+from gateway.execution.operation import Operation
+from gateway.sandbox import BackgroundServer, Fault
+from gateway.server.config import gateway_config
+from gateway.web.graphql.endpoint import GraphQLEndpoint
 from tests.auth.issuer import eventually
+from tests.harness import NO_CERTIFICATES, SERVICE, settings
 from tests.web.streams.conftest import LiveGateway
 from tests.web.streams.responses import EVENTS, events_of, streamed
 from tests.web.streams.sockets import begun, opened
@@ -105,6 +116,48 @@ def test_a_subscription_that_does_not_begin_is_counted_and_logged(
         "caller": EVERYONE,
         "errors": ("BAD_USER_INPUT",),
     }
+
+
+class Unsound(NoPersistedDocuments):
+    """Knows the documents that come with their hash, and has a bug."""
+
+    async def resolve(self, operation: Operation) -> Operation:
+        return operation
+
+    async def register(self, *_: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+
+def with_a_bug(endpoint: GraphQLEndpoint) -> GraphQLEndpoint:
+    streams = endpoint.streams.streams
+    streams = replace(streams, runner=replace(streams.runner, persisted=Unsound()))
+    return replace(endpoint, streams=replace(endpoint.streams, streams=streams))
+
+
+def test_a_bug_is_counted_and_logged_and_its_client_gets_an_error(
+    upstream: str, servers: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(settings(upstream_url=upstream, **SERVICE, metrics_port=0))
+    (endpoint,) = (each.endpoint for each in app.routes if isinstance(each, Route) and each.path == "/graphql")
+    assert isinstance(endpoint, GraphQLEndpoint)
+    app.router.routes[:] = [Route("/unsound", with_a_bug(endpoint))]
+    url = servers.enter_context(BackgroundServer(gateway_config(app))).url
+    query = "{ __typename }"
+    named = {"persistedQuery": {"version": 1, "sha256Hash": sha256(query.encode()).hexdigest()}}
+    body = {"query": query, "extensions": named}
+    with caplog.at_level(logging.INFO), httpx.Client(trust_env=False, verify=NO_CERTIFICATES) as http:
+        response = http.post(f"{url}/unsound", json=body, headers={**EVENTS, "x-request-id": "mine"})
+    result, end = (each for each in events_of(response) if each.type)
+    assert (end.type, list(result.data)) == ("complete", ["errors"])
+    (error,) = result.data["errors"]
+    assert error["extensions"] == {"code": "INTERNAL_ERROR", "requestId": "mine"}
+    assert "secret" not in error["message"]
+    value = app.state.metrics.registry.get_sample_value
+    assert value(f"{PREFIX}operations_total", {"type": "query", "code": "INTERNAL_ERROR"}) == 1
+    assert value(f"{PREFIX}operations_in_flight", {}) == 0
+    logged = {each.getMessage(): each for each in caplog.records}
+    assert logged["an operation failed"].exc_info
+    assert vars(logged["operation"])["fields"]["errors"] == ("INTERNAL_ERROR",)
 
 
 def test_a_subscription_that_ends_with_an_error_is_counted_and_logged_with_it(

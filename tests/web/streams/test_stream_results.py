@@ -305,8 +305,11 @@ def test_one_socket_carries_several_subscriptions(live: LiveGateway) -> None:
 
 def test_each_subscription_is_logged_at_its_end(live: LiveGateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "gateway")
+    live.change("t", status="Open")
     with begun(live, headers={"x-request-id": "the-socket"}) as socket:
-        socket.subscribe("1", THREAD, variables={"id": "th-1"})
+        socket.subscribe("1", THREAD, variables={"id": "t"})
+        socket.receive()
+        live.change("t", status="Closed")
         socket.receive()
         socket.send({"type": "complete", "id": "1"})
         live.wait_until_open(0)
@@ -319,5 +322,5 @@ def test_each_subscription_is_logged_at_its_end(live: LiveGateway, caplog: pytes
         "type": "subscription",
         "transport": "websocket",
         "ended": "client",
-        "results": 1,
+        "results": 2,
     }
