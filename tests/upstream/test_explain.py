@@ -240,3 +240,11 @@ def test_a_kept_answer_has_the_same_report_cost_and_tag(start: StartGateway, clo
         gateway.http.get("/graphql", params=parameters, headers={"if-none-match": plain[0].headers["etag"]}).status_code
         == 304
     )
+
+
+def test_calls_beyond_a_thousand_are_only_counted(start: StartGateway) -> None:
+    ids = [f"nowhere-{number}" for number in range(1002)]
+    body = {"query": "query ($ids: [ID!]!) { threads(ids: $ids) { id } }", "variables": {"ids": ids}}
+    gateway = start(explain=True, max_cost=2000, max_list=2000)
+    extensions = gateway.http.post("/graphql", json=body, headers={"gateway-explain": "1"}).json()["extensions"]
+    assert (len(extensions["upstream"]), extensions["moreCalls"]) == (1000, 2)

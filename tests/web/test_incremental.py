@@ -377,3 +377,10 @@ def test_a_response_has_a_limited_number_of_deferred_parts(gateway: Gateway, san
     refused = gateway.http.post("/graphql", json={"query": document}, headers=ACCEPTS_MULTIPART).json()
     assert refused["data"] is None
     assert refused["errors"][0]["extensions"]["code"] == "MAX_RESPONSE_LIMIT"
+
+
+def test_the_first_part_lists_the_rest_calls_that_were_made_for_it(start: StartGateway) -> None:
+    headers = {**ACCEPTS_MULTIPART, "gateway-explain": "1"}
+    with parts_of(start(incremental=True, explain=True), DEFERRED, headers) as parts:
+        call, *_ = next(parts)["extensions"]["upstream"]
+    assert (call["route"], call["status"]) == ("/api/v1/thread/{id}", 200)
