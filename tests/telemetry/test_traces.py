@@ -120,6 +120,21 @@ def test_the_span_of_an_incremental_operation_has_what_its_first_payload_says(
     assert operation.attributes["gochat_gateway.request_id"] == "mine"
 
 
+def test_the_span_of_an_incremental_operation_without_a_name_has_the_error_of_its_first_payload(
+    trace: Trace, collector: Collector, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("thread", "th-2", status=500))
+    deferred = '{ thread(id: "th-1") { id ... @defer { status } } other: thread(id: "th-2") { id } }'
+    headers = {"accept": "multipart/mixed;deferSpec=20220824, application/json"}
+    response = trace(incremental=True, upstream_retries=0).http.post(
+        "/graphql", json={"query": deferred}, headers=headers
+    )
+    assert response.headers["content-type"].startswith("multipart/mixed")
+    (operation,) = operations(collector.until(lambda spans: bool(operations(spans))))
+    assert "graphql.operation.name" not in operation.attributes
+    assert operation.attributes["error.type"] == "UPSTREAM_ERROR"
+
+
 def test_the_trace_of_the_request_is_continued_and_passed_upstream(
     trace: Trace, collector: Collector, sandbox: Sandbox
 ) -> None:
