@@ -222,38 +222,85 @@ class HeldBytes:
         self.size -= size
 
 
+class _Watch:
+    """Cancels the task of a request when its client disconnects."""
+
+    __slots__ = ("_receive", "_task", "_watcher", "gone")
+
+    def __init__(self, receive: Receive, task: "asyncio.Task[object] | None") -> None:
+        self._receive = receive
+        self._task = task
+        self._watcher: asyncio.Task[None] | None = None
+        self.gone = False
+        """Whether the client has disconnected."""
+
+    def start(self) -> None:
+        self._watcher = asyncio.create_task(self._watch(), name="client-watch")
+
+    def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Watches:
+    """Starts the watches that are older than ``_UNWATCHED_SECONDS``, with one timer for all of an event loop.
+
+    A timer for each would take most requests longer than all the rest of `while_connected`, which never need it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._new: dict[_Watch, None] = {}
+        self._older: dict[_Watch, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watch: _Watch) -> None:
+        self._new[watch] = None
+        if self._timer is None:
+            self._timer = self.loop.call_later(_UNWATCHED_SECONDS, self._tick)
+
+    def remove(self, watch: _Watch) -> None:
+        self._new.pop(watch, None)
+        self._older.pop(watch, None)
+        watch.stop()
+
+    def _tick(self) -> None:
+        due, self._older, self._new = self._older, self._new, {}
+        for watch in due:
+            watch.start()
+        self._timer = self.loop.call_later(_UNWATCHED_SECONDS, self._tick) if self._older else None
+
+
+_watches: _Watches | None = None
+
+
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     """Await ``work``; if the client disconnects meanwhile, cancel it and raise ClientDisconnected.
 
     The body has been read before, so a disconnect is all that ``receive`` can still report. Work that takes less than
     ``_UNWATCHED_SECONDS`` is not watched: the task would cost more than it saves.
     """
+    global _watches  # noqa: PLW0603 - of the event loop that runs
     loop = asyncio.get_running_loop()
     task = asyncio.current_task(loop)
-    watcher: asyncio.Task[None] | None = None
-    gone = False
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
-
-    def start_watching() -> None:
-        nonlocal watcher
-        watcher = asyncio.create_task(watch(), name="client-watch")
-
-    timer = loop.call_later(_UNWATCHED_SECONDS, start_watching)
+    watches = _watches
+    if watches is None or watches.loop is not loop:
+        watches = _watches = _Watches(loop)
+    watch = _Watch(receive, task)
+    watches.add(watch)
     try:
         return await work
     except asyncio.CancelledError:
-        if task is None or not gone:
+        if task is None or not watch.gone:
             raise
         task.uncancel()
         raise ClientDisconnected from None
     finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.cancel()
+        watches.remove(watch)
