@@ -205,7 +205,8 @@ class Engine:
             result = await self._run_plan(self._planner, prepared, context)
         if result is None:
             result = await self._run_reference(prepared, context)
-        await context.pace.turn()
+        if not isinstance(result.payload.get("data"), msgspec.Raw):  # what is encoded takes no time
+            await context.pace.turn()
         return self._encoded(result, prepared, context)
 
     def _encoded(self, result: Result, prepared: Prepared, context: OperationContext) -> Result:

@@ -119,7 +119,7 @@ class UpstreamClient:
             self._reads.cache.count_fresh()
         self.calls[route.template, _CACHED, _OK_OUTCOME] += 1
         now = time.perf_counter()
-        caller.reports.append(CallReport(route.template, _OK, 0.0, 0, _CACHED, age, _OK_OUTCOME, started=now))
+        caller.reports.append(CallReport(route.template, _OK, 0.0, 0, _CACHED, age, _OK_OUTCOME, "GET", "", now))
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes | StreamedBody) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.

@@ -23,6 +23,7 @@ import struct
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -333,6 +334,7 @@ def _a_little_less(seconds: float) -> float:
     return seconds - min(1.0, seconds / 4)
 
 
+@lru_cache(maxsize=1024)
 def _generation_key(subject: str | None) -> str:
     """Hash the subject, because an id may be long; without the secret, so that all gateways share purges."""
     name = _SUBJECTS.copy()
