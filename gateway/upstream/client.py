@@ -264,6 +264,8 @@ class _Pending(Generic[T]):
             self.result.set_result(self._read(response))
         except GatewayError as exc:
             self.result.set_exception(exc.with_traceback(None))  # its frames hold the response, and this call
+        except Exception as exc:  # noqa: BLE001 - a bug: nothing else would end the caller's wait
+            self.result.set_exception(exc)
 
     def _fail(self, exc: Exception) -> None:
         if self._is_over:

@@ -53,25 +53,22 @@ _MAX_ERROR_BYTES = 64 * 1024
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
-def body_or_error(response: Response, *, now: Callable[[], float] = time.time) -> bytes | None:
-    """Return the body of a 200, None for a 404, and raise the matching GatewayError for any other status.
-
-    ``now`` is the wall clock in seconds, for a ``Retry-After`` that is a date.
-    """
+def body_or_error(response: Response) -> bytes | None:
+    """Return the body of a 200, None for a 404, and raise the matching GatewayError for any other status."""
     if response.status == 200:
         return response.body
     if response.status == 404:
         return None
-    raise error_of(response, now=now)
+    raise error_of(response)
 
 
-def error_of(response: Response, *, now: Callable[[], float] = time.time) -> GatewayError:
+def error_of(response: Response) -> GatewayError:
     """Return the error for a response that is not a success."""
     status = response.status
     default = UpstreamError if status >= HTTPStatus.BAD_REQUEST else UpstreamInvalidResponse
     error = _BY_STATUS.get(status, default)(
         upstream=UpstreamFailure(status, error_codes(response.body)),
-        retry_after=parse_retry_after(response.header("retry-after"), now=now),
+        retry_after=parse_retry_after(response.header("retry-after")),
     )
     error.in_doubt = leaves_doubt(status)
     return error

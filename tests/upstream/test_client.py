@@ -41,6 +41,19 @@ def _failures(kind: type[CallFailed] = CallFailed) -> Iterator[CallFailed]:
         yield from _failures(each)
 
 
+class Answering:
+    """A REST API of which every call has this response."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+    async def send(self, _request: RestRequest) -> Response:
+        return self.response
+
+    async def aclose(self) -> None:
+        pass
+
+
 class Failing:
     """A REST API of which every call fails."""
 
@@ -52,6 +65,12 @@ class Failing:
 
     async def aclose(self) -> None:
         pass
+
+
+async def test_a_response_that_cannot_be_read_ends_the_call() -> None:
+    odd = Response(None, {}, b"")  # type: ignore[arg-type]  # nothing else is known that the reading does not expect
+    with pytest.raises(TypeError):
+        await asyncio.wait_for(ask(UpstreamClient(Answering(odd))), 5)
 
 
 @pytest.mark.parametrize("failure", [*_failures(), TimeoutError()], ids=lambda each: type(each).__name__)
