@@ -31,15 +31,20 @@ def _header_line(name: bytes, value: bytes) -> bytes:
     return line
 
 
-class _Done:
-    """An awaitable without anything to wait for."""
+class _Ready:
+    """An awaitable for which nobody waits: it has its value."""
 
-    def __await__(self) -> Generator[None, None, None]:
-        return
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self._value
         yield
 
 
-_DONE = _Done()
+_DONE = _Ready(None)
 
 
 class Cycle(RequestResponseCycle):
@@ -49,7 +54,7 @@ class Cycle(RequestResponseCycle):
     of small queries. Most headers are the same in all responses.
 
     Where the length of the body is known, its head is sent with the first part of it: a second system call and a second
-    segment took 5 % of the processor time of a small query.
+    segment took 5 % of the processor time of a small query. What need not wait is no coroutine, which took another 2 %.
     """
 
     _head = b""
@@ -61,8 +66,36 @@ class Cycle(RequestResponseCycle):
             self._send_head(message)
             return _DONE
         if self._head:
+            if not (self.flow.write_paused or self.disconnected) and self._is_whole(message):
+                self._send_whole(message.get("body", b""))
+                return _DONE
             message = self._with_head(message)
         return super().send(message)
+
+    def receive(self) -> Awaitable[Any]:  # type: ignore[override]  # uvicorn's is a coroutine function
+        """Return what was received of the request, or wait as uvicorn does."""
+        event = self.message_event
+        if not event.is_set() or self.waiting_for_100_continue or self.disconnected or self.response_complete:
+            return super().receive()
+        self.flow.resume_reading()
+        event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return _Ready({"type": "http.request", "body": body, "more_body": self.more_body})
+
+    def _is_whole(self, message: Any) -> bool:
+        size = len(message.get("body", b""))
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        return is_last and size == self.expected_content_length <= _MOST_BYTES_TOGETHER
+
+    def _send_whole(self, body: bytes) -> None:
+        head, self._head = self._head, b""
+        self.transport.write(head + body)
+        self.expected_content_length = 0
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
     def _with_head(self, message: Any) -> Any:
         head, self._head = self._head, b""
