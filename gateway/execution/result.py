@@ -1,7 +1,7 @@
 """The result of an operation, in the form that a client gets (GraphQL spec, section 7.1)."""
 
 from collections.abc import AsyncGenerator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from graphql import GraphQLError
@@ -10,13 +10,20 @@ from gateway.errors import BadUserInput, GatewayError, InternalError, RequestErr
 from gateway.telemetry import logger
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True):
     """The REST calls of an operation: the predicted number and the actual one, None while there are more to come."""
 
     predicted: int
     actual: int | None
     or_more: bool = False
     """Whether there may be more than predicted, since the counting stopped at its limit."""
+
+
+def sum_of(costs: list[Cost]) -> Cost:
+    """Return the cost of several operations together."""
+    actual = [cost.actual for cost in costs if cost.actual is not None]
+    made = sum(actual) if len(actual) == len(costs) else None
+    return Cost(sum(cost.predicted for cost in costs), made, any(cost.or_more for cost in costs))
 
 
 class Result(msgspec.Struct, frozen=True):

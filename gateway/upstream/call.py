@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -118,7 +118,7 @@ class Credentials(Transport, Protocol):
         """Return the request with the credentials, None if its call would have to wait for them or be refused."""
 
 
-class CallReport(NamedTuple):
+class CallReport(msgspec.Struct, frozen=True):
     """The result of one REST call: an entry of ``extensions.upstream``. What it shows names a route, never an id."""
 
     route: str

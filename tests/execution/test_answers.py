@@ -96,7 +96,7 @@ class CachingClient:
         context = contexts(self.client).build(viewer, "request")
         result = await PLANNED.execute(operation, context)
         await asyncio.sleep(0)  # a refresh in the background begins
-        reports = [each._replace(milliseconds=0.0, started=0.0, target="") for each in context.reports]
+        reports = [msgspec.structs.replace(each, milliseconds=0.0, started=0.0, target="") for each in context.reports]
         reports.sort(key=repr)  # some have no status
         return msgspec.json.encode(result.payload), reports
 

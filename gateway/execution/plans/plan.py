@@ -31,6 +31,7 @@ from gateway.execution.plans.codegen import Part, StepLink, Writer
 from gateway.execution.plans.gaps import Gaps, Room
 from gateway.execution.selection import Selection, has_variable
 from gateway.schema.field_scopes import scope_of
+from gateway.schema.resolvers.budget import NO_LIMITS
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_cooperatively
 from gateway.schema.resolvers.links import Link, Load, RestSource, SeveralLoads, python_arguments
@@ -104,6 +105,8 @@ class Plan:
     """How many fields it has. Its memory is proportional to that."""
     part: Part
     """The size of the root object."""
+    first: "tuple[Step, Any] | None"
+    """The first step that the root takes, and its parent; None where it takes none, or in the form for large bodies."""
     identity: object = field(default_factory=object)
     """Distinguishes it from every other plan, and does not keep it alive."""
 
@@ -120,11 +123,9 @@ class Plan:
 
     def first_read(self, context: OperationContext, variables: VariableValues) -> tuple[Read, RestKey] | None:
         """Return what `run` reads first of the REST API, None if that is nothing or refused."""
-        gaps = Room(context.budget.limits).gaps(1)
-        self.root(gaps)
-        if not gaps:
+        if self.first is None:
             return None
-        step, _into, _at, parent = gaps[0]
+        step, parent = self.first
         loads = step.link.ask(context, parent, **step.arguments(variables))
         first = next(iter(loads.places), None) if isinstance(loads, SeveralLoads) else loads
         if not isinstance(first, Load) or first.source.route is None:
@@ -220,7 +221,14 @@ def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(fields.item(key)) for name, (fields, key) in writer.items.items()})
     form_for_large = cache(partial(compile_plan, selection, cooperative=True))
-    return Plan(names[root], steps, source, _required_scopes(selection, of), form_for_large, writer.size, writer.part)
+    scopes, first = _required_scopes(selection, of), None if cooperative else _first(names[root])
+    return Plan(names[root], steps, source, scopes, form_for_large, writer.size, writer.part, first)
+
+
+def _first(root: Callable[[Gaps], Any]) -> tuple[Step, Any] | None:
+    gaps = Room(NO_LIMITS).gaps(1)
+    root(gaps)
+    return (gaps[0][0], gaps[0][3]) if gaps else None
 
 
 def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:

@@ -23,7 +23,7 @@ from gateway.compat.starlette import EncodedResponse
 from gateway.errors import InternalError
 from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
-from gateway.execution.result import Result, failed
+from gateway.execution.result import Result, failed, sum_of
 from gateway.telemetry import logger
 from gateway.web.graphiql.page import GraphiQLPage
 from gateway.web.graphql.batching import Batch
@@ -109,18 +109,10 @@ def _add_cost(response: AnyResponse, results: tuple[Result, ...]) -> None:
     costs = [result.cost for result in results if result.cost is not None]
     if not costs:
         return
-    predicted, made, or_more, has_more_to_come = 0, 0, False, False
-    for cost in costs:
-        predicted += cost.predicted
-        made += cost.actual or 0
-        or_more = or_more or cost.or_more
-        has_more_to_come = has_more_to_come or cost.actual is None
-    value = f"predicted={predicted}"
-    if or_more:
-        value += ";or-more"
-    if not has_more_to_come:
-        value += f", made={made}"
-    response.raw_headers.append((_COST, value.encode()))
+    total = costs[0] if len(costs) == 1 else sum_of(costs)
+    or_more = ";or-more" if total.or_more else ""
+    made = "" if total.actual is None else f", made={total.actual}"
+    response.raw_headers.append((_COST, f"predicted={total.predicted}{or_more}{made}".encode()))
 
 
 def _make_conditional(response: Response, results: tuple[Result, ...], if_none_match: str | None) -> None:
