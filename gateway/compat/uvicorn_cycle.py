@@ -1,4 +1,4 @@
-"""How uvicorn sends the head of a response. Apart from its connection: both together are too long for one file."""
+"""How uvicorn passes a request on and sends a response. Apart from its connection: both are too long for one file."""
 
 from collections.abc import Awaitable, Generator
 from typing import Any
