@@ -42,26 +42,15 @@ def _failures(kind: type[CallFailed] = CallFailed) -> Iterator[CallFailed]:
 
 
 class Answering:
-    """A REST API of which every call has this response."""
+    """A REST API that answers every call with the same response, or fails it in the same way."""
 
-    def __init__(self, response: Response) -> None:
-        self.response = response
-
-    async def send(self, _request: RestRequest) -> Response:
-        return self.response
-
-    async def aclose(self) -> None:
-        pass
-
-
-class Failing:
-    """A REST API of which every call fails."""
-
-    def __init__(self, failure: Exception) -> None:
-        self.failure = failure
+    def __init__(self, answer: Response | Exception) -> None:
+        self.answer = answer
 
     async def send(self, _request: RestRequest) -> Response:
-        raise self.failure
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
     async def aclose(self) -> None:
         pass
@@ -76,7 +65,7 @@ async def test_a_response_that_cannot_be_read_ends_the_call() -> None:
 @pytest.mark.parametrize("failure", [*_failures(), TimeoutError()], ids=lambda each: type(each).__name__)
 async def test_every_failure_of_a_call_becomes_a_gateway_error(failure: Exception) -> None:
     with pytest.raises(GatewayError) as caught:
-        await ask(UpstreamClient(Failing(failure)))
+        await ask(UpstreamClient(Answering(failure)))
     assert (caught.value.code == "UPSTREAM_TIMEOUT") is isinstance(
         failure, (ConnectTimedOut, ReadTimedOut, TimeoutError)
     )
@@ -91,7 +80,7 @@ async def test_a_failed_request_is_measured_by_the_code_that_its_client_gets(fai
     metrics = Metrics()
     durations = metrics.durations("of_calls_seconds", "Durations of calls.", ("route", "outcome"))
     with pytest.raises(GatewayError) as caught:
-        await ask(UpstreamClient(MetricsInstrumentation(Failing(failure), durations)))
+        await ask(UpstreamClient(MetricsInstrumentation(Answering(failure), durations)))
     (measured,) = durations.collect()
     assert {each.labels["outcome"] for each in measured.samples} == {caught.value.code}
 
@@ -119,7 +108,7 @@ async def test_a_call_tells_its_caller_and_its_time() -> None:
     """Callers share the REST API fairly by their names."""
     sent: list[RestRequest] = []
 
-    class Noting(Failing):
+    class Noting(Answering):
         async def send(self, request: RestRequest) -> Response:
             sent.append(request)
             return rest_response()
