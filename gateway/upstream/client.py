@@ -257,7 +257,7 @@ class _Pending(Generic[T]):
             self._answer(response)
 
     def _answer(self, response: Response) -> None:
-        if self._is_over:
+        if self._is_over or self.result.done():  # cancelled in this turn of the event loop: see `_left`
             return
         self._end(response, outcome_of(response.status))
         try:
@@ -268,7 +268,7 @@ class _Pending(Generic[T]):
             self.result.set_exception(exc)
 
     def _fail(self, exc: Exception) -> None:
-        if self._is_over:
+        if self._is_over or self.result.done():
             return
         error = self._translated(exc)
         outcome = InternalError.code

@@ -1,6 +1,7 @@
 """The REST client: every failure of a call becomes one of our errors, in every mode."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,28 @@ async def test_a_response_that_cannot_be_read_ends_the_call() -> None:
     odd = Response(None, {}, b"")  # type: ignore[arg-type]  # nothing else is known that the reading does not expect
     with pytest.raises(TypeError):
         await asyncio.wait_for(ask(UpstreamClient(Answering(odd))), 5)
+
+
+@pytest.mark.parametrize("answer", [rest_response(), TimeoutError()], ids=["response", "failure"])
+async def test_a_call_that_is_given_up_as_its_answer_comes_is_cancelled(answer: Response | Exception) -> None:
+    comes = asyncio.get_running_loop().create_future()
+
+    class Waiting(Answering):
+        async def send(self, request: RestRequest) -> Response:
+            await comes
+            return await super().send(request)
+
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
+    call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
+    result = UpstreamClient(Waiting(answer)).get(call, THREAD, "th-1")
+    await asyncio.sleep(0)
+    comes.set_result(None)
+    result.cancel()  # in the same turn of the event loop
+    await asyncio.gather(result, return_exceptions=True)
+    gc.collect()  # a task says that its exception was not retrieved when it is collected
+    assert [report.outcome for report in call.reports] == ["cancelled"]
+    assert not problems
 
 
 @pytest.mark.parametrize("failure", [*_failures(), TimeoutError()], ids=lambda each: type(each).__name__)
