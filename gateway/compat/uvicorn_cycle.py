@@ -63,6 +63,8 @@ class Cycle(RequestResponseCycle):
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # uvicorn's is a coroutine function
         """Send the head of a response, or what uvicorn sends."""
         if message["type"] == "http.response.start" and not self.response_started and not self.access_log:
+            if self.flow.write_paused:
+                return self._send_head_later(message)
             self._send_head(message)
             return _DONE
         if self._head:
@@ -105,6 +107,11 @@ class Cycle(RequestResponseCycle):
             return message
         self.expected_content_length += len(head)  # uvicorn counts what it writes
         return {**message, "body": head + body}
+
+    async def _send_head_later(self, message: Any) -> None:
+        if not self.disconnected:
+            await self.flow.drain()
+        self._send_head(message)
 
     def _send_head(self, message: Any) -> None:
         if self.disconnected:

@@ -1,14 +1,19 @@
 """Canaries of gateway/compat/uvicorn_cycle.py: a response is sent as uvicorn sends it, with fewer writes."""
 
+import asyncio
+import logging
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.compat.uvicorn import HttpConnection
+from gateway.compat.uvicorn_cycle import Cycle
 from gateway.sandbox import BackgroundServer
 from tests.compat.test_uvicorn import client_of
 
@@ -141,3 +146,20 @@ def test_a_body_of_another_length_than_was_announced_is_not_sent(caplog: pytest.
             with pytest.raises(httpx.RemoteProtocolError):
                 client.get(f"/?{query}")
     assert sum(record.exc_info is not None for record in caplog.records) == 2
+
+
+async def test_a_head_waits_while_the_client_takes_nothing() -> None:
+    """Until then the connection may still respond itself, such as to a body that does not end."""
+    written: list[bytes] = []
+    transport: Any = SimpleNamespace(write=written.append)
+    flow = FlowControl(transport)
+    flow.pause_writing()
+    log = logging.getLogger("test")
+    scope: Any = {"method": "HEAD"}
+    cycle = Cycle(scope, transport, flow, log, log, False, [], asyncio.Event(), False, True, str)
+    sending = asyncio.ensure_future(cycle.send({"type": "http.response.start", "status": 200}))
+    await asyncio.sleep(0)
+    assert not cycle.response_started
+    flow.resume_writing()
+    await sending
+    assert written == [b"HTTP/1.1 200 OK\r\n\r\n"]
