@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from functools import lru_cache
 from math import ceil, inf
 from typing import Self, TypeVar
@@ -21,7 +22,7 @@ T = TypeVar("T")
 FORM = "multipart/form-data"
 """The media type of forms (RFC 7578)."""
 
-_UNWATCHED_SECONDS = 0.02
+_UNWATCHED_SECONDS = 0.01
 # A client whose connection is closed while it sends may never read the response, so the rest is read and discarded.
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 1.0
@@ -225,17 +226,18 @@ class HeldBytes:
 class _Watch:
     """Cancels the task of a request when its client disconnects."""
 
-    __slots__ = ("_receive", "_task", "_watcher", "gone")
+    __slots__ = ("_context", "_receive", "_task", "_watcher", "gone")
 
     def __init__(self, receive: Receive, task: "asyncio.Task[object] | None") -> None:
         self._receive = receive
         self._task = task
         self._watcher: asyncio.Task[None] | None = None
+        self._context = copy_context()
         self.gone = False
         """Whether the client has disconnected."""
 
     def start(self) -> None:
-        self._watcher = asyncio.create_task(self._watch(), name="client-watch")
+        self._watcher = asyncio.create_task(self._watch(), name="client-watch", context=self._context)
 
     def stop(self) -> None:
         if self._watcher is not None:
@@ -264,7 +266,11 @@ class _Watches:
     def add(self, watch: _Watch) -> None:
         self._new[watch] = None
         if self._timer is None:
-            self._timer = self.loop.call_later(_UNWATCHED_SECONDS, self._tick)
+            self._tick_later()
+
+    def _tick_later(self) -> None:
+        # Without a context, the timer would keep that of the first request.
+        self._timer = self.loop.call_later(_UNWATCHED_SECONDS, self._tick, context=Context())
 
     def remove(self, watch: _Watch) -> None:
         self._new.pop(watch, None)
@@ -275,7 +281,9 @@ class _Watches:
         due, self._older, self._new = self._older, self._new, {}
         for watch in due:
             watch.start()
-        self._timer = self.loop.call_later(_UNWATCHED_SECONDS, self._tick) if self._older else None
+        self._timer = None
+        if self._older:
+            self._tick_later()
 
 
 _watches: _Watches | None = None
@@ -285,7 +293,7 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     """Await ``work``; if the client disconnects meanwhile, cancel it and raise ClientDisconnected.
 
     The body has been read before, so a disconnect is all that ``receive`` can still report. Work that takes less than
-    ``_UNWATCHED_SECONDS`` is not watched: the task would cost more than it saves.
+    ``_UNWATCHED_SECONDS`` is not watched, and all that takes twice as long is: the task would cost more than it saves.
     """
     global _watches  # noqa: PLW0603 - of the event loop that runs
     loop = asyncio.get_running_loop()

@@ -1,9 +1,11 @@
 """A frozen request passes the five steps of the endpoint, and no object has more than six collaborators."""
 
 import ast
+import asyncio
 import inspect
 import json
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from gateway.web.graphql.endpoint import GraphQLEndpoint
 from gateway.web.graphql.execute import OperationRunner
 from gateway.web.graphql.operation_log import OperationReporter
 from gateway.web.graphql.response import Responder
-from gateway.web.request import BodyRoom, ClientDisconnected, HttpRequest, NoRoom, RequestBody
+from gateway.web.request import BodyRoom, ClientDisconnected, HttpRequest, NoRoom, RequestBody, while_connected
 
 STEPS = ["authenticate", "admit", "read", "execute", "respond"]
 MAX_COLLABORATORS = 6
@@ -74,6 +76,24 @@ async def test_a_body_over_the_limit_is_read_to_its_end_and_refused(more: bool) 
     pieces = [body(b"123", more=True), body(b"456")] if more else [body(b"123456")]
     with pytest.raises(BodyTooLarge):
         await request(*pieces).body(5)
+
+
+async def test_a_disconnect_is_received_in_the_context_of_its_own_request() -> None:
+    """Middleware may keep something of a request in its context. One timer watches for the clients of all requests."""
+    name: ContextVar[str] = ContextVar("name")
+    seen: list[tuple[str, str | None]] = []
+
+    async def served(of: str) -> None:
+        async def receive() -> Message:
+            seen.append((of, name.get(None)))
+            return {"type": "http.disconnect"}
+
+        name.set(of)
+        with pytest.raises(ClientDisconnected):
+            await while_connected(receive, asyncio.Event().wait())
+
+    await asyncio.gather(*(served(of) for of in "abc"))
+    assert sorted(seen) == [("a", "a"), ("b", "b"), ("c", "c")]
 
 
 async def test_a_body_that_is_cut_off_is_a_disconnect() -> None:
