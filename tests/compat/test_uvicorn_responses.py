@@ -156,7 +156,7 @@ async def test_a_head_waits_while_the_client_takes_nothing() -> None:
     flow.pause_writing()
     log = logging.getLogger("test")
     scope: Any = {"method": "HEAD"}
-    cycle = Cycle(scope, transport, flow, log, log, False, [], asyncio.Event(), False, True, str)
+    cycle = Cycle(scope, transport, flow, log, log, False, [], asyncio.Event(), False, True, print)
     sending = asyncio.ensure_future(cycle.send({"type": "http.response.start", "status": 200}))
     await asyncio.sleep(0)
     assert not cycle.response_started
