@@ -24,7 +24,7 @@ class Viewer(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Return the text for logs and debuggers, which shows no credential."""
-        return f"Viewer({self.caller!r}, scopes={set(self.scopes)!r}, expires={self.expires!r})"
+        return f"Viewer({self.caller!r}, scopes={self.scopes!r}, expires={self.expires!r})"
 
 
 class Authenticator(Protocol):
