@@ -60,15 +60,13 @@ def find_answer(plan: Plan, variables: VariableValues, context: OperationContext
     answer: _Answer | None = found.derived(_name(plan, variables, context))
     if answer is None:
         return None
-    if not answer.others:
-        context.loaders.report_cached(first[0], found.age)
-        return answer.data
-    ages = [(first[0], found.age)]
+    ages = []
     for route, key, entry in answer.others:
         other = context.loaders.cached(route, key)
         if other is None or other.entry is not entry():
             return None
         ages.append((route, other.age))
+    context.loaders.report_cached(first[0], found.age)
     for route, age in ages:
         context.loaders.report_cached(route, age)
     return answer.data
