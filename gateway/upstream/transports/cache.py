@@ -38,7 +38,6 @@ from gateway.upstream.call import Call, Credentials, ResponseOrigin, RestRequest
 
 _HEADER = struct.Struct(">d32s")
 _EVERYTHING = "generation"
-_SUBJECTS = hashlib.blake2b(digest_size=16)
 _CACHED = f"cache_{ResponseOrigin.CACHED}"
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
 _GENERATION_LIFETIME_SECONDS = 600.0
@@ -337,9 +336,7 @@ def _a_little_less(seconds: float) -> float:
 @lru_cache(maxsize=1024)
 def _generation_key(subject: str | None) -> str:
     """Hash the subject, because an id may be long; without the secret, so that all gateways share purges."""
-    name = _SUBJECTS.copy()
-    name.update((subject or "").encode())
-    return f"generation:{name.hexdigest()}"
+    return f"generation:{hashlib.blake2b((subject or '').encode(), digest_size=16).hexdigest()}"
 
 
 def _new_generation() -> bytes:
