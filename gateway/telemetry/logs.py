@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from select import PIPE_BUF
-from typing import Any, TextIO, TypeAlias
+from typing import Any, Protocol, TextIO
 
 import msgspec
 
@@ -43,8 +43,8 @@ from gateway.telemetry.json_lines import (
 logger = logging.getLogger("gateway")
 
 _WAIT_SECONDS = 0.01
-_MOST_WAITING_BYTES = 64 * 1024
-_LINE_BYTES = 320  # what a line that is made later will have, about
+_MOST_WAITING = 200  # lines: at most 1.6 MB, and some 60 KB of ordinary ones
+_MOST_BYTES = 64 * 1024
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
 _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
@@ -52,8 +52,13 @@ _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 _BUILTINS: Callable[[Any], Any] = partial(msgspec.to_builtins, builtin_types=(bytes,), enc_hook=repr)
 _NO_FIELDS: dict[str, Any] = {}
 _EMPTY: tuple[Any, ...] = (None, (), [], {})
-MakeLine: TypeAlias = Callable[[], Line]
-"""Makes a line when it is written. Until then nothing that it needs may change."""
+
+
+class LaterLine(Protocol):
+    """A line that is made when it is written. Until then nothing that it needs may change."""
+
+    def line(self) -> Line:
+        """Return the line."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -162,8 +167,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self._most_bytes = most_bytes
         self._lock = self.lock or threading.RLock()  # that of `logging`, which only other handlers lack
-        self._waiting: deque[bytes | MakeLine] = deque()
-        self._waiting_bytes = 0  # about
+        self._waiting: deque[bytes | LaterLine] = deque()
         self._writes_soon: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -177,26 +181,14 @@ class LineHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(record)
         else:
-            self._add(line, len(line))
+            self.write_line(line)
 
-    def write_line(self, level: int, line: MakeLine | dict[str, Any]) -> bool:
-        """Write a line of a request without a record; return False where that needs one, and nothing was done."""
-        if type(self.formatter) is not JsonFormatter or level < self.level or self.filters or logger.filters:
-            return False
-        if not isinstance(line, dict):
-            self._add(line, _LINE_BYTES)
-            return True
-        encoded = encoded_line(line)
-        if encoded is not None:
-            self._add(encoded, len(encoded))
-        return encoded is not None
-
-    def _add(self, line: bytes | MakeLine, size: int) -> None:
-        if self._waiting_bytes + size > self._most_bytes:
-            self._write_waiting()
+    def write_line(self, line: bytes | LaterLine) -> None:
+        """Write a line of a request, with those that follow."""
         self._waiting.append(line)
-        self._waiting_bytes += size
-        if self._writes_soon is None or self._writes_soon.is_closed():
+        if len(self._waiting) >= _MOST_WAITING:
+            self._write_waiting()
+        elif self._writes_soon is None or self._writes_soon.is_closed():
             self._write_soon()
 
     def _write_soon(self) -> None:
@@ -226,7 +218,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
     def _write_waiting(self) -> None:
         with self._lock:
             together: list[bytes] = []
-            size = self._waiting_bytes = 0
+            size = 0
             while self._waiting:
                 line = self._waiting.popleft()
                 encoded = line if isinstance(line, bytes) else self._made(line)
@@ -237,10 +229,10 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 size += len(encoded)
             self._write(together)
 
-    def _made(self, make: MakeLine) -> bytes:
+    def _made(self, later: LaterLine) -> bytes:
         """Return the encoded line; nothing if that fails."""
         try:
-            line = make()
+            line = later.line()
             return encoded_line(line) or bounded_line(_BUILTINS(line)) + b"\n"
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(RequestRecord(logging.ERROR, "the line of a request", {}))
@@ -263,7 +255,7 @@ def configure_logging(level: str, kind: str = "json", *, shared: bool = False) -
     several processes write to it: a pipe takes no more than `PIPE_BUF` bytes of each in one piece (POSIX, write).
     """
     formatter = _formatter(kind, sys.stderr)
-    handler = LineHandler(formatter, PIPE_BUF if shared else _MOST_WAITING_BYTES)
+    handler = LineHandler(formatter, PIPE_BUF if shared else _MOST_BYTES)
     for name in ("gateway", "uvicorn", "asyncio"):
         target = logging.getLogger(name)
         target.handlers = [handler]
@@ -308,23 +300,37 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
     """Write a line of a request."""
     name = LEVEL_NAMES.get(level) or logging.getLevelName(level)
     line = {"time": time_text(time.time_ns()), "level": name, "logger": logger.name, "message": message, **fields}
-    if not _write_line(level, line):
+    encoded = encoded_line(line)
+    if encoded is None or not _written(level, encoded):
         logger.handle(RequestRecord(level, message, fields))
 
 
-def log_line(level: int, make: MakeLine) -> None:
+def log_line(level: int, later: LaterLine) -> None:
     """Write a line of a request that is made when it is written: soon, or now where that needs a record."""
-    if not _write_line(level, make):
-        line = make()
+    if not _written(level, later):
+        line = later.line()
         fields = _BUILTINS(line)
         for name in Line.__struct_fields__:
             del fields[name]
         logger.handle(RequestRecord(level, line.message, fields))
 
 
-def _write_line(level: int, line: MakeLine | dict[str, Any]) -> bool:
-    """Return whether the log's own handler has written it: only where that is the only one, and takes it."""
-    if len(logger.handlers) != 1 or logger.propagate or logger.disabled:
+def _written(level: int, line: bytes | LaterLine) -> bool:
+    """Return whether the log's own handler takes the line without a record: where it is alone, and nothing is filtered.
+
+    All of it is in one function: a call takes longer than what is checked.
+    """
+    handlers = logger.handlers
+    handler = handlers[0] if len(handlers) == 1 else None
+    if (
+        not isinstance(handler, LineHandler)
+        or type(handler.formatter) is not JsonFormatter
+        or level < handler.level
+        or handler.filters
+        or logger.filters
+        or logger.propagate
+        or logger.disabled
+    ):
         return False
-    (handler,) = logger.handlers
-    return isinstance(handler, LineHandler) and handler.write_line(level, line)
+    handler.write_line(line)
+    return True

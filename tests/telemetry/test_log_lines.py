@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from select import PIPE_BUF
 from typing import Any
 
@@ -108,6 +109,26 @@ class Records(logging.Handler):
         self.records.append(record)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A line that is there already."""
+
+    made: Line
+
+    def line(self) -> Line:
+        return self.made
+
+
+class Emitting(LineHandler):
+    """The log's handler. It counts its records."""
+
+    emitted = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.emitted += 1
+        super().emit(record)
+
+
 def log(number: int, **fields: Any) -> None:
     write({"number": number, **fields})
 
@@ -117,7 +138,7 @@ def write(fields: dict[str, Any] | Line, level: int = logging.INFO) -> None:
     # Not sooner: pytest adds a handler of its own to a logger that does not propagate when a test begins.
     logger.propagate = False
     if isinstance(fields, Line):
-        log_line(level, lambda: fields)
+        log_line(level, Made(fields))
     else:
         log_fields(level, "operation", fields)
 
@@ -144,23 +165,22 @@ def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
 
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize(("shared", "most"), [(True, PIPE_BUF), (False, 65_536)])
-def test_no_more_waits_than_a_pipe_takes_in_one_piece_where_it_is_shared(
+def test_no_write_has_more_than_a_pipe_takes_in_one_piece_where_it_is_shared(
     writes: Writes, monkeypatch: pytest.MonkeyPatch, shared: bool, most: int
 ) -> None:
     monkeypatch.setattr(sys, "stderr", writes)
     configure_logging("info", shared=shared)
 
     async def run() -> None:
-        for number in range(most):
-            log(number)
-            if writes.flushed:
-                break
-        assert [each["number"] for each in writes.lines] == list(range(number))
-        size = len(writes.flushed[0])
-        assert size <= most < size + size // number + len("9")
-        await writes.until_it_has(number + 1)
+        for number in range(190):
+            log(number, text="x" * 500)
+        await writes.until_it_has(190)
 
     asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == list(range(190))
+    sizes = [len(each) for each in writes.flushed]
+    assert len(sizes) > 1
+    assert all(most - 700 < size <= most for size in sizes[:-1])
 
 
 def test_lines_that_wait_when_an_event_loop_ends_are_written_with_those_of_the_next(writes: Writes) -> None:
@@ -291,12 +311,25 @@ def test_lines_of_several_threads_are_whole(writes: Writes) -> None:
 
 
 def test_the_line_of_an_operation_needs_no_record(writes: Writes) -> None:
-    handler = logger.handlers[0]
-    assert isinstance(handler, LineHandler)
-    assert handler.write_line(logging.INFO, {"number": 0})
-    handler.setFormatter(TextFormatter())
-    assert not handler.write_line(logging.INFO, {"number": 1})
+    handler = Emitting(JsonFormatter())
+    handler.setStream(writes)
+    logger.handlers = [handler]
+    log(0)
     assert [each["number"] for each in writes.lines] == [0]
+    assert handler.emitted == 0
+    handler.setFormatter(TextFormatter())
+    log(1)
+    assert handler.emitted == 1
+
+
+def test_at_most_200_lines_wait(writes: Writes) -> None:
+    async def run() -> None:
+        for number in range(500):
+            log(number)
+            assert len(writes.lines) > number - 200
+        assert len(writes.lines) == 400
+
+    asyncio.run(run())
 
 
 def test_levels_and_filters_of_a_handler_hold_for_lines_of_requests(writes: Writes) -> None:

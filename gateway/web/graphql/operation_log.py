@@ -156,7 +156,7 @@ class OperationReporter:
             )
             if span is not None:
                 ended.span = span.ids
-            log_line(level, ended.line)
+            log_line(level, ended)
 
     def _register(self, metrics: Metrics) -> Durations:
         metrics.add(self._metrics)
