@@ -1,11 +1,10 @@
 """Runs an operation: find the document, choose the operation, run its plan or else the reference executor."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from graphql import GraphQLError, GraphQLField, OperationType
@@ -37,6 +36,9 @@ from gateway.schema.resolvers.links import python_arguments
 from gateway.telemetry import logger
 from gateway.telemetry.metrics import counter, gauge
 from gateway.telemetry.tracing import Tracing
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ class Engine:
         self._costs = CostLimiter(self._schema, costs or CostPolicy())
         self.counters = PlanCounters()
         self._planner = Planner(self._schema) if options.plans else None
-        self._step: Callable[[str], AbstractContextManager[None]] = _untraced if tracing is None else tracing.step
+        self._tracing = tracing
 
     async def execute(self, operation: Operation, context: OperationContext, *, incremental: bool = False) -> Result:
         """Return the result of ``operation``, with every failure in it. Calls that are still running are cancelled.
@@ -143,8 +145,7 @@ class Engine:
 
     def _read(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, Variables]:
         execution = context.execution
-        with self._step("document"):
-            document = self.documents.get(operation.document)
+        document = self._traced("document", self.documents.get, operation.document)
         execution.name, execution.document = operation.name, document.digest
         node = document.operation(operation.name)
         execution.type = node.operation.value
@@ -153,6 +154,13 @@ class Engine:
         variables = self.documents.variables(document, operation.name, operation.variables)
         variables.require_places(operation.uploads)
         return document, variables
+
+    def _traced(self, name: str, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Return what a step of the gateway's own work returns; with traces it has a span."""
+        if self._tracing is None:
+            return step(*args, **named)
+        with self._tracing.step(name):
+            return step(*args, **named)
 
     def _explain_calls(self, prepared: Prepared, context: OperationContext) -> None:
         values = prepared.variables.values
@@ -227,8 +235,8 @@ class Engine:
     async def _run_plan(self, planner: Planner, prepared: Prepared, context: OperationContext) -> Result | None:
         """Return the plan's result, None if the reference has to execute the operation."""
         try:
-            with self._step("plan"):
-                plan, values = planner.choose(prepared.document, prepared.operation.name, prepared.variables)
+            operation = prepared.operation
+            plan, values = self._traced("plan", planner.choose, prepared.document, operation.name, prepared.variables)
             if not plan.scopes <= context.viewer.scopes:
                 raise StoodAside("scope")  # noqa: TRY301 - logged and counted like every other reason
             data = find_answer(plan, values, context)
@@ -281,13 +289,6 @@ def _refuse_subscription(execution: Execution) -> None:
             "(graphql-transport-ws), or with `Accept: text/event-stream` or `Accept: multipart/mixed`."
         )
         raise RequestError([GraphQLError(message)], BadUserInput.code)
-
-
-_NO_SPAN = nullcontext()
-
-
-def _untraced(_name: str) -> AbstractContextManager[None]:
-    return _NO_SPAN
 
 
 def _reason(exc: Exception) -> str:

@@ -72,6 +72,18 @@ class Call(msgspec.Struct):
         self.in_doubt = True
 
 
+Owner: TypeAlias = tuple[str, str]
+"""Whose cached responses a request may get: of everyone who sends this header, or of the account with this name.
+
+The first member distinguishes the two: gateways of both modes may share a store, and a caller may send any header.
+"""
+
+
+def owner_of(authorization: str | None, account: str | None = None) -> Owner:
+    """Return the owner for a header ``Authorization``, or for the gateway's own account."""
+    return ("header", authorization or "") if account is None else ("account", account)
+
+
 class RestRequest(Request, frozen=True, kw_only=True):
     """A request to the REST API, as it passes the layers.
 
@@ -114,8 +126,11 @@ class Transport(Protocol):
 class Credentials(Transport, Protocol):
     """The outermost layer: it adds the credentials, or refuses to send them."""
 
-    def authorized(self, request: RestRequest) -> RestRequest | None:
-        """Return the request with the credentials, None if its call would have to wait for them or be refused."""
+    def owner(self, authorization: str | None) -> Owner | None:
+        """Return whose cached responses a caller gets who sends this header.
+
+        None if its call would have to wait for credentials, or be refused.
+        """
 
 
 class CallReport(msgspec.Struct, frozen=True):

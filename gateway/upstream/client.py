@@ -111,7 +111,9 @@ class UpstreamClient:
         self, caller: CallContext, route: Read, identifier: str, query: Mapping[str, int] = NO_QUERY
     ) -> FreshEntry | None:
         """Return the response that `get` would return from this process's memory; None if it would do more."""
-        return None if self._reads is None else self._reads.find(_request(caller, route, identifier, query))
+        if self._reads is None or caller.fresh:
+            return None
+        return self._reads.find(caller.viewer.authorization, route, identifier, query)
 
     def report_cached(self, caller: CallContext, route: Read, age: float) -> None:
         """Report and count a call that was answered by what `cached` returned, as `get` would."""

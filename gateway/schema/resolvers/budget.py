@@ -4,7 +4,7 @@ A short operation can ask for the same objects many times, and a short REST body
 counted is what the response holds, repeats included: each key of each object is a field.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.errors import ResponseTooLarge
 
@@ -17,8 +17,7 @@ MAX_PARTS = 1_000
 """How many times a response may defer something: once for each object with ``@defer``. All are announced together."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseLimits:
+class ResponseLimits(msgspec.Struct, frozen=True):
     """The largest response of an operation: the settings ``GATEWAY_MAX_RESPONSE…``."""
 
     fields: int = UNLIMITED
@@ -36,8 +35,7 @@ class ResponseLimits:
 NO_LIMITS = ResponseLimits()
 
 
-@dataclass(slots=True)
-class Budget:
+class Budget(msgspec.Struct):
     """Counts the response of one operation. ``exceeded`` is the error once it is too large."""
 
     limits: ResponseLimits

@@ -1,7 +1,7 @@
 """The context of one operation: its caller, its deadline and its loaders."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,8 +16,7 @@ from gateway.upstream.client import CallContext, UpstreamClient
 from gateway.upstream.writes.writer import Writer
 
 
-@dataclass(slots=True)
-class Execution:
+class Execution(msgspec.Struct):
     """How an operation is executed: the engine fills this in, and the operation log reports it at the end."""
 
     name: str | None = None
@@ -30,7 +29,7 @@ class Execution:
     """``plan`` or ``reference``; ``none`` where the operation could not begin."""
     reason: str | None = None
     """Why no plan executed it."""
-    began: float = field(default_factory=time.perf_counter)
+    began: float = msgspec.field(default_factory=time.perf_counter)
     """When the operation began, by `time.perf_counter`."""
     explain: bool = False
     """Whether the caller wants its REST calls explained."""
@@ -38,7 +37,7 @@ class Execution:
     """Whether the client is known to read the errors of ``completed`` in an incremental response."""
     calls: list[dict[str, Any]] | None = None
     """Its REST calls as JSON, with the fields that they fed, once they are explained."""
-    writes: list[tuple[str, str]] = field(default_factory=list)
+    writes: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Each mutation that was answered, with its outcome."""
 
 

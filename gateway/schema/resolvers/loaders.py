@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import msgspec
+
 from gateway.compat.aiodataloader import UndispatchedLoader
 from gateway.errors import GatewayError, TooManyUpstreamBytes, UpstreamUnavailable
 from gateway.schema.resolvers.cooperative import LARGE_BYTES, Pace, run_cooperatively
@@ -39,8 +41,7 @@ class _Failure:
 _Outcome: TypeAlias = RestBody | _Failure | None
 
 
-@dataclass(slots=True)
-class Intake:
+class Intake(msgspec.Struct):
     """Takes the REST bodies of one operation in, as long as there is room.
 
     A body of ``large_bytes`` or more is inspected first, and processed cooperatively at this ``pace``.

@@ -29,7 +29,7 @@ from cachetools import LRUCache
 from gateway.auth.passthrough import normalized
 from gateway.errors import GatewayError, Unauthenticated, UpstreamFailure
 from gateway.http1 import Response
-from gateway.upstream.call import Credentials, RestRequest, Transport
+from gateway.upstream.call import Credentials, Owner, RestRequest, Transport, owner_of
 from gateway.upstream.credentials.failed_login import FailedLogin
 from gateway.upstream.credentials.login_lock import LoginLock, NestedLoginLock
 
@@ -69,9 +69,9 @@ class BasicAccount:
         """Send the request with the credentials."""
         return await self._following.send(request.with_credential(self._authorization))
 
-    def authorized(self, request: RestRequest) -> RestRequest | None:
-        """Return the request with the credentials while they are accepted."""
-        return self._following.authorized(request.with_credential(self._authorization))
+    def owner(self, authorization: str | None) -> Owner | None:  # noqa: ARG002 - the protocol's signature
+        """Return the owner of what these credentials get, while they are accepted."""
+        return self._following.owner(self._authorization)
 
     async def aclose(self) -> None:
         """Close the transport that follows."""
@@ -104,7 +104,7 @@ class BasicLoginGuard:
 
     async def send(self, request: RestRequest) -> Response:
         """Send the request, or raise Unauthenticated if the same credentials have just been rejected."""
-        credentials = self._credentials(request)
+        credentials = self._credentials(request.authorization)
         if credentials is None:
             return await self._following.send(request)
         permit = await self._wait_for_trial(credentials)
@@ -116,15 +116,14 @@ class BasicLoginGuard:
             await self._lock.tell(self._failed_login())
         return response
 
-    def authorized(self, request: RestRequest) -> RestRequest | None:
-        """Return the request unless its credentials are Basic and not accepted."""
-        credentials = self._credentials(request)
-        return request if credentials is None or credentials in self._accepted else None
+    def owner(self, authorization: str | None) -> Owner | None:
+        """Return the owner, unless the credentials are Basic and not accepted."""
+        credentials = self._credentials(authorization)
+        return owner_of(authorization) if credentials is None or credentials in self._accepted else None
 
-    def _credentials(self, request: RestRequest) -> bytes | None:
+    def _credentials(self, authorization: str | None) -> bytes | None:
         """Return the name of Basic credentials, None for any other."""
-        authorization = request.authorization or ""
-        if authorization[:6].lower() != "basic ":
+        if authorization is None or authorization[:6].lower() != "basic ":
             return None
         return hashlib.blake2b(normalized(authorization), key=self._key, digest_size=16).digest()
 

@@ -27,7 +27,7 @@ from gateway.auth.passthrough import is_sendable
 from gateway.errors import GatewayError
 from gateway.http1 import CallFailed, HeaderLines, OutOfDescriptors, Response
 from gateway.telemetry import logger
-from gateway.upstream.call import Call, RestRequest, Transport
+from gateway.upstream.call import Call, Owner, RestRequest, Transport, owner_of
 from gateway.upstream.contract import TOKEN
 from gateway.upstream.credentials.failed_login import FailedLogin, pause_after
 from gateway.upstream.credentials.login_lock import LoginAttempt, LoginLock, NestedLoginLock
@@ -238,10 +238,9 @@ class TokenAccount:
             self._no_renewal_before[route] = self._clock() + _RENEWAL_PAUSE_SECONDS
         return response
 
-    def authorized(self, request: RestRequest) -> RestRequest | None:
-        """Return the request with a token that is not due for renewal."""
-        token = self._login.fresh_token
-        return None if token is None else request.with_credential(token.authorization, self._account)
+    def owner(self, authorization: str | None) -> Owner | None:
+        """Return the account, while its token is not due for renewal."""
+        return None if self._login.fresh_token is None else owner_of(authorization, self._account)
 
     async def _send(self, request: RestRequest, token: Token) -> Response:
         return await self._following.send(request.with_credential(token.authorization, self._account))

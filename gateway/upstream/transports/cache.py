@@ -34,7 +34,8 @@ from gateway.http1 import CallFailed, Response
 from gateway.storage.memory import MemoryEntry, MemoryStore
 from gateway.storage.shared import Store
 from gateway.telemetry import Counts
-from gateway.upstream.call import Call, Credentials, ResponseOrigin, RestRequest, Transport
+from gateway.upstream.call import Call, Credentials, Owner, ResponseOrigin, RestRequest, Transport, owner_of
+from gateway.upstream.contract import Read
 
 _HEADER = struct.Struct(">d32s")
 _EVERYTHING = "generation"
@@ -157,19 +158,21 @@ class ResponseCache:
             return await self._fetch_or_serve(found, request, entry)
         return await self._fetch(found, request)
 
-    def fresh(self, request: RestRequest) -> FreshEntry | None:
-        """Return the entry that would answer the request now, if it is fresh and in the memory of this process."""
-        ttl, store = self._policy.ttl.get(request.route.template, 0.0), self._store
-        if request.fresh or self.is_suspended or not isinstance(store, MemoryStore):
+    def fresh(self, owner: Owner, route: Read, target: str, subject: str) -> FreshEntry | None:
+        """Return the entry that would answer this GET now, if it is fresh and in the memory of this process."""
+        store = self._store
+        if self.is_suspended or not isinstance(store, MemoryStore):
             return None
-        key = self._key(request)
+        key = self._key(owner, route.method, target)
         entry = store.entry(key)
-        subject, everything = store.entry(_generation_key(request.subject)), store.entry(_EVERYTHING)
-        if entry is None or subject is None or everything is None or len(entry.value) < _HEADER.size:
+        if entry is None or len(entry.value) < _HEADER.size:
             return None
+        of_subject, everything = store.entry(_generation_key(subject)), store.entry(_EVERYTHING)
         stored, noted = _HEADER.unpack_from(entry.value)
+        if of_subject is None or everything is None or noted != of_subject.value + everything.value:
+            return None
         age = max(0.0, self._now() - stored)
-        return FreshEntry(store, key, entry, age) if noted == subject.value + everything.value and age < ttl else None
+        return FreshEntry(store, key, entry, age) if age < self._policy.ttl.get(route.template, 0.0) else None
 
     def count_fresh(self) -> None:
         """Count a response that was used as `fresh` returned it."""
@@ -189,20 +192,14 @@ class ResponseCache:
     async def _begin_generation(self, key: str) -> bool:
         return await self._store.set(key, _new_generation(), self._generation_lifetime(), urgent=True)
 
-    def _key(self, request: RestRequest) -> str:
-        """Hash the credential, the method and the target.
-
-        The key distinguishes an account's name from a header with the same text: gateways of both modes may share a
-        store, and a caller may send any header.
-        """
-        account = request.account
-        owner = ("header", request.authorization or "") if account is None else ("account", account)
+    def _key(self, owner: Owner, method: str, target: str) -> str:
+        """Hash the owner, which may be a credential, the method and the target."""
         key = self._hash.copy()
-        key.update(msgspec.json.encode((*owner, request.method, request.target)))
+        key.update(msgspec.json.encode((*owner, method, target)))
         return key.hexdigest()
 
     async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:
-        key = self._key(request)
+        key = self._key(owner_of(request.authorization, request.account), request.method, request.target)
         value, *generations = await self._store.get([key, _generation_key(request.subject), _EVERYTHING])
         found = _Lookup(key, ttl, (generations[0], generations[1]), None)
         return replace(found, entry=self._entry(value, found.generation))
@@ -308,10 +305,14 @@ class CachedReads:
     credentials: Credentials
     cache: ResponseCache
 
-    def find(self, request: RestRequest) -> FreshEntry | None:
-        """Return the response that the request would get now, without waiting and without a call."""
-        authorized = self.credentials.authorized(request)
-        return None if authorized is None else self.cache.fresh(authorized)
+    def find(
+        self, authorization: str | None, route: Read, identifier: str, query: Mapping[str, int]
+    ) -> FreshEntry | None:
+        """Return the response that a caller with this header would get now, without waiting and without a call."""
+        owner = self.credentials.owner(authorization)
+        if owner is None:
+            return None
+        return self.cache.fresh(owner, route, route.target(identifier, query), route.subject.of(identifier))
 
 
 def _failed(response: Response) -> bool:

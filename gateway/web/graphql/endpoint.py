@@ -16,7 +16,7 @@ from gateway.web.graphql.batching import Batch
 from gateway.web.graphql.decode import RequestReader
 from gateway.web.graphql.negotiation import HTML, require_json, require_media_type
 from gateway.web.graphql.response import AnyResponse, Responder
-from gateway.web.graphql.streams.http import HttpStreams, StreamResponse
+from gateway.web.graphql.streams.http import HttpStreams, StreamResponse, may_stream
 from gateway.web.rate_limit import Admission, NoRateLimit, RateLimit
 from gateway.web.request import ClientDisconnected, HttpRequest
 
@@ -74,7 +74,7 @@ class GraphQLEndpoint:
                 media_type = require_json(request, "A batch")
                 if len(requested.members) > 1:
                     await admission.add_batch(len(requested.members))
-            else:
+            elif may_stream(requested, media_type):
                 stream = await self.streams.response_to(requested, request, admission, media_type)
                 if stream is not None:
                     return stream

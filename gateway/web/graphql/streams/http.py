@@ -129,8 +129,7 @@ class HttpStreams:
     ) -> "StreamResponse | None":
         """Return the response, None where the operation gets an ordinary one; HttpError where HTTP forbids it."""
         for_subscriptions = subscription_media_type(bounded(request.headers.get("accept")))
-        is_ordinary = media_type not in STREAMS and not _may_subscribe(operation)
-        if for_subscriptions is None or is_ordinary:
+        if for_subscriptions is None:
             return None
         _, kind = await self.streams.resolve(operation)
         if kind is OperationType.MUTATION and request.method == "GET":
@@ -148,9 +147,9 @@ class HttpStreams:
         return StreamResponse(self, running, framing, request.id)
 
 
-def _may_subscribe(operation: Operation) -> bool:
-    """Return whether it is worth to look: most documents do not have the word, or have no text here."""
-    return not operation.document or "subscription" in operation.document
+def may_stream(operation: Operation, media_type: str) -> bool:
+    """Return whether `HttpStreams` may have the response: most documents do not have the word, or have no text here."""
+    return media_type in STREAMS or not operation.document or "subscription" in operation.document
 
 
 class StreamResponse:
