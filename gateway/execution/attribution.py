@@ -23,7 +23,6 @@ from graphql import (
 from gateway.errors import GatewayError
 from gateway.execution.cost.call_fields import Asker, CallField, Path
 from gateway.execution.cost.estimate import CallsOfOperation
-from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.links import Load, SeveralLoads
 from gateway.schema.resolvers.records import (
     Record,
@@ -64,7 +63,6 @@ class _Follower:
     """Follows the fields that cost a call through the bodies that were loaded."""
 
     schema: GraphQLSchema
-    context: OperationContext
     asker: Asker
     bodies: Mapping[Any, RestBody] = field(repr=False)
     found: dict[tuple[Read, str], _Fed] = field(default_factory=dict)
@@ -127,9 +125,6 @@ class _Follower:
 
     def _body(self, route: Read, load: Load) -> RestBody | None:
         body = self.bodies.get((route, load.key))
-        if body is None:  # an answer that was kept with the cached responses has no bodies of its own
-            entry = self.context.loaders.cached(route, load.key)
-            body = None if entry is None else RestBody(entry.body)
         return None if body is None or body.is_large else body
 
 
@@ -139,7 +134,7 @@ def explain_calls(calls: CallsOfOperation, schema: GraphQLSchema, asker: Asker) 
     It is called while the loaders of the operation are open.
     """
     context = asker.context
-    follower = _Follower(schema, context, asker, context.loaders.bodies)
+    follower = _Follower(schema, asker, context.loaders.bodies)
     follower.follow(calls.fields, _Parent(None, "", None), 0, 0)
     shown = []
     is_mutation, root = context.execution.type == OperationType.MUTATION.value, None
@@ -174,18 +169,9 @@ def _candidates(calls: CallsOfOperation, route: str, root: str | None) -> list[P
 
 
 def _matched(reports: Sequence[CallReport], found: dict[tuple[Read, str], _Fed]) -> list[_Fed | None]:
-    """Return what is known of each report. One without a target gets one of its route that no other has."""
-    by_target = {(route.template, target): fed for (route, target), fed in found.items()}
-    left = {key: fed for key, fed in by_target.items() if key not in {(each.route, each.target) for each in reports}}
-    matched: list[_Fed | None] = []
-    for report in reports:
-        if report.target or report.cause is not None:
-            is_read = report.method == Read.method
-            matched.append(by_target.get((report.route, report.target)) if is_read else None)
-            continue
-        key = next((each for each in left if each[0] == report.route), None)
-        matched.append(None if key is None else left.pop(key))
-    return matched
+    """Return what is known of each report."""
+    known = {(route.template, target): fed for (route, target), fed in found.items()}
+    return [known.get((each.route, each.target)) if each.method == Read.method else None for each in reports]
 
 
 def _parents(parent: _Parent, steps: Sequence[tuple[str, str]]) -> Iterator[_Parent]:

@@ -24,7 +24,7 @@ from gateway.execution.documents.limits import Limits
 from gateway.execution.documents.trusted import TrustedDocuments
 from gateway.execution.incremental import deliver_incrementally
 from gateway.execution.operation import Operation
-from gateway.execution.plans.answers import find_answer, kept_answer
+from gateway.execution.plans.answers import find_answer, keep_answer
 from gateway.execution.plans.cache import PlanCounters, Planner
 from gateway.execution.plans.gaps import StoodAside
 from gateway.execution.result import Result, completed, refused, release, too_large
@@ -102,7 +102,13 @@ class Engine:
         With ``incremental`` it may be the first of several payloads. The caller has to close the others.
         """
         try:
-            prepared = self.prepare(operation, context)
+            document = self._document(operation, context)
+            answer = find_answer(document, operation, context)
+            if answer is not None:
+                self.counters.planned += 1
+                context.execution.executor = "plan"
+                return self._costs.with_cost(Result({"data": answer.data}), answer.predicted, context)
+            prepared = self._prepared(document, operation, context)
             _refuse_subscription(context.execution)
         except RequestError as exc:
             return refused(exc, context.request_id)
@@ -111,6 +117,7 @@ class Engine:
         else:
             try:
                 result = await self.run(prepared, context)
+                keep_answer(document, operation, context, result, prepared.predicted)
                 self._explain_calls(prepared, context)
             finally:
                 context.loaders.close()
@@ -118,13 +125,12 @@ class Engine:
 
     def prepare(self, operation: Operation, context: OperationContext) -> Prepared:
         """Return what is needed to execute an operation; raise RequestError if it may not begin."""
-        document, variables = self._read(operation, context)
-        predicted = self._costs.predict(document, operation.name, variables, context)
-        return Prepared(operation, document, variables, predicted)
+        return self._prepared(self._document(operation, context), operation, context)
 
     def read(self, operation: Operation, context: OperationContext) -> Prepared:
         """Return an operation as `prepare` does, but without its cost: it need not be executed."""
-        return Prepared(operation, *self._read(operation, context), None)
+        document = self._document(operation, context)
+        return Prepared(operation, document, self._variables(document, operation), None)
 
     def explain(self, prepared: Prepared, context: OperationContext, times: int = 1) -> Result:
         """Return the predicted REST calls of an operation; the errors with which it may not begin stand beside them.
@@ -143,7 +149,13 @@ class Engine:
             return msgspec.structs.replace(refusal, payload={**refusal.payload, **payload})
         return Result(payload)
 
-    def _read(self, operation: Operation, context: OperationContext) -> tuple[ValidDocument, Variables]:
+    def _prepared(self, document: ValidDocument, operation: Operation, context: OperationContext) -> Prepared:
+        variables = self._variables(document, operation)
+        predicted = self._costs.predict(document, operation.name, variables, context)
+        return Prepared(operation, document, variables, predicted)
+
+    def _document(self, operation: Operation, context: OperationContext) -> ValidDocument:
+        """Return the document of an operation, and note what the log says of it."""
         execution = context.execution
         document = self._traced("document", self.documents.get, operation.document)
         execution.name, execution.document = operation.name, document.digest
@@ -151,9 +163,12 @@ class Engine:
         execution.type = node.operation.value
         if node.name is not None:
             execution.name = node.name.value
+        return document
+
+    def _variables(self, document: ValidDocument, operation: Operation) -> Variables:
         variables = self.documents.variables(document, operation.name, operation.variables)
         variables.require_places(operation.uploads)
-        return document, variables
+        return variables
 
     def _traced(self, name: str, step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Return what a step of the gateway's own work returns; with traces it has a span."""
@@ -213,8 +228,7 @@ class Engine:
             result = await self._run_plan(self._planner, prepared, context)
         if result is None:
             result = await self._run_reference(prepared, context)
-        if not isinstance(result.payload.get("data"), msgspec.Raw):  # what is encoded takes no time
-            await context.pace.turn()
+        await context.pace.turn()
         return self._encoded(result, prepared, context)
 
     def _encoded(self, result: Result, prepared: Prepared, context: OperationContext) -> Result:
@@ -239,9 +253,7 @@ class Engine:
             plan, values = self._traced("plan", planner.choose, prepared.document, operation.name, prepared.variables)
             if not plan.scopes <= context.viewer.scopes:
                 raise StoodAside("scope")  # noqa: TRY301 - logged and counted like every other reason
-            data = find_answer(plan, values, context)
-            if data is None:
-                data = kept_answer(plan, values, context, await plan.run(context, values))
+            data = await plan.run(context, values)
         except NotPlannable as exc:
             reason = str(exc)
             self.counters.not_plannable[reason] += 1

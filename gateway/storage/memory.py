@@ -1,7 +1,7 @@
 """Keeps bytes in the memory of this process."""
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from cachetools import TLRUCache
 
 # What an entry takes in memory beside its key and value, in bytes: some 550, measured with CPython 3.11.
 _ENTRY_OVERHEAD_BYTES = 600
-# The part of the store that one entry may take, with all that was made of it.
+# The part of the store that one entry may take that was made of others.
 _LARGEST_PART = 8
 
 
@@ -20,8 +20,8 @@ class MemoryEntry:
     value: bytes
     expires: float
     size: int
-    derived: dict[Hashable, tuple[Any, int]] | None = None
-    """What was made of the value, by name, and its size. It lives as long as the entry."""
+    made: Any = None
+    """What was made of other entries, in place of a value."""
 
 
 class MemoryStore:
@@ -41,19 +41,11 @@ class MemoryStore:
             return None
         return found
 
-    def derive(self, key: str, name: Hashable, derived: Any, size: int) -> None:
-        """Keep ``derived`` with the entry at ``key``, as ``size`` bytes more of it, if that leaves room for others."""
-        entry = self.entry(key)
-        if entry is None:
-            return
-        if entry.derived is None:  # most entries never need a dict, which is a tenth of their overhead
-            entry.derived = {}
-        _, known = entry.derived.get(name, (None, 0))
-        total = entry.size + size - known
-        if total <= self._entries.maxsize // _LARGEST_PART:
-            entry.derived[name] = derived, size
-            entry.size = total
-            self._entries[key] = entry  # so that the store counts the size
+    def keep(self, key: str, made: Any, size: int, expires: float) -> None:
+        """Keep what was made of other entries, as ``size`` bytes, until a time, if that leaves room for others."""
+        entry = MemoryEntry(b"", expires, size + len(key) + _ENTRY_OVERHEAD_BYTES, made)
+        if entry.size <= self._entries.maxsize // _LARGEST_PART:
+            self._entries[key] = entry
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, None where there is none."""

@@ -6,11 +6,11 @@ Bodies are returned as bytes: the caller knows which fields are selected, and de
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -104,7 +104,7 @@ class UpstreamClient:
 
     @property
     def has_cache(self) -> bool:
-        """Whether `cached` may find anything."""
+        """Whether `cached` and `made` may find anything."""
         return self._reads is not None
 
     def cached(
@@ -115,13 +115,28 @@ class UpstreamClient:
             return None
         return self._reads.find(caller.viewer.authorization, route, identifier, query)
 
-    def report_cached(self, caller: CallContext, route: Read, age: float) -> None:
-        """Report and count a call that was answered by what `cached` returned, as `get` would."""
-        if self._reads is not None:
-            self._reads.cache.count_fresh()
-        self.calls[route.template, _CACHED, _OK_OUTCOME] += 1
+    def keep(self, caller: CallContext, name: bytes, made: Any, size: int, entries: Sequence[FreshEntry]) -> None:
+        """Keep what was made of responses that `cached` returned, as ``size`` bytes of the cache."""
+        if self._reads is not None and entries:
+            self._reads.keep(caller.viewer.authorization, name, made, size, entries)
+
+    def made(self, caller: CallContext, name: bytes) -> Any:
+        """Return what `keep` keeps by this name; None if `get` would return another response than it was made of.
+
+        Each response is reported and counted, as `get` would.
+        """
+        if self._reads is None or caller.fresh:
+            return None
+        found = self._reads.made(caller.viewer.authorization, name)
+        if found is None:
+            return None
+        made, entries = found
         now = time.perf_counter()
-        caller.reports.append(CallReport(route.template, _OK, 0.0, 0, _CACHED, age, _OK_OUTCOME, "GET", "", now))
+        for each in entries:
+            route = each.route.template
+            self.calls[route, _CACHED, _OK_OUTCOME] += 1
+            caller.reports.append(CallReport(route, _OK, 0.0, 0, _CACHED, each.age, _OK_OUTCOME, "GET", "", now))
+        return made
 
     async def post(self, caller: CallContext, route: Write, identifier: str, content: bytes | StreamedBody) -> Response:
         """Send JSON to a route of the contract, and return the response, whatever its status.

@@ -1,6 +1,7 @@
 """Kept answers: a gateway that keeps them answers, and reports its calls, as one that builds every answer."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from gateway.storage.memory import MemoryStore
 from gateway.telemetry import Counts
 from gateway.upstream.call import CallReport, ResponseOrigin, RestRequest
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.contract import READS
+from gateway.upstream.contract import READS, THREAD
 from gateway.upstream.credentials.basic import BasicLoginGuard
 from gateway.upstream.transports.cache import CachedReads, CachePolicy, ResponseCache
 from gateway.upstream.writes.idempotency import IdempotencyKeys, KeyMemory
@@ -213,6 +214,68 @@ async def test_callers_with_other_credentials_or_scopes_share_no_answer() -> Non
     assert all(str(viewer.authorization).encode() in body for viewer, body in zip(VIEWERS, bodies, strict=True))
 
 
+TWO = 'query A($id: ID! = "1") { thread(id: $id) { id } } query B($id: ID! = "1") { thread(id: $id) { tags } }'
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [Operation(SEVERAL, None, {"ids": ids}) for ids in (["1"], ["2"], ["1", "2"], ["2", "1"], ["1", "1"], [], [1])],
+        [Operation(TWO, name, variables) for name in "AB" for variables in (None, {}, {"id": "2"}, {"id": "1"})],
+        [Operation(f"{{ thread(id: 1) {{ {name} }} }}") for name in ("id", "tags", "same: id", "contacts")],
+        [Operation("{ __typename }")],
+    ],
+    ids=["variables", "operations", "documents", "no calls"],
+)
+async def test_another_operation_has_another_answer(others: list[Operation]) -> None:
+    keeping, building = (CachingClient(RestApi(), Clock(), keeps=keeps) for keeps in (True, False))
+    for _ in range(4):
+        for operation in others:
+            assert await keeping.ask(operation) == await building.ask(operation)
+            assert keeping.counts == building.counts
+
+
+async def test_nothing_is_kept_or_found_while_the_cache_is_suspended() -> None:
+    caching = CachingClient(RestApi(), Clock(), keeps=True)
+    assert [await caching.is_kept(OPERATIONS[2]) for _ in range(3)][-1]
+    caching.cache.is_suspended = True
+    assert not any([await caching.is_kept(OPERATIONS[2]) for _ in range(4)])
+    caching.cache.is_suspended = False
+    assert await caching.is_kept(OPERATIONS[2])
+
+
+async def test_an_answer_is_not_kept_if_what_it_was_made_of_was_replaced_meanwhile() -> None:
+    api = RestApi()
+    caching = CachingClient(api, Clock(), keeps=True)
+    first, second = (contexts(caching.client).build(VIEWERS[0], "request") for _ in range(2))
+    await first.loaders.of(THREAD).load(("1", None))
+    api.version += 1
+    await caching.cache.purge("thread:1")
+    await second.loaders.of(THREAD).load(("1", None))
+    first.loaders.keep(b"1", "old", 1)
+    assert second.loaders.made(b"1") is None
+    second.loaders.keep(b"1", "new", 1)
+    assert second.loaders.made(b"1") == "new"
+
+
+async def test_the_memory_of_answers_is_bounded_however_many_bodies_they_were_made_of() -> None:
+    bound = 2**20
+    caching = CachingClient(RestApi(), Clock(), keeps=True, max_bytes=bound)
+    loaders = contexts(caching.client).build(VIEWERS[0], "request").loaders
+    for number in range(50):
+        await loaders.of(THREAD).load((str(number), None))
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            loaders.keep(str(number).encode(), str(number), 4)
+        taken, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert loaders.made(b"499") == "499"
+    assert loaders.made(b"0") is None
+    assert taken < bound
+
+
 async def test_credentials_that_were_rejected_get_no_kept_answer() -> None:
     api, clock = RestApi(), Clock()
     caching = CachingClient(api, clock, keeps=True)
@@ -244,6 +307,19 @@ def test_kept_answers_report_their_calls_as_the_cache_does() -> None:
     reports = [asyncio.run(_third_report(keeps)) for keeps in (True, False)]
     assert reports[0] == reports[1]
     assert {each.origin for each in reports[0]} == {ResponseOrigin.CACHED}
+
+
+async def test_a_kept_answer_is_logged_and_counted_as_one_that_is_built() -> None:
+    caching = CachingClient(RestApi(), Clock(), keeps=True)
+    before = PLANNED.counters.planned
+    executions = []
+    for _ in range(4):
+        context = contexts(caching.client).build(VIEWERS[0], "request")
+        await PLANNED.execute(Operation(TWO, "B"), context)
+        executions.append(msgspec.structs.replace(context.execution, began=0.0))
+    assert executions[0] == executions[-1]
+    assert (executions[0].name, executions[0].type, executions[0].executor) == ("B", "query", "plan")
+    assert PLANNED.counters.planned == before + 4
 
 
 async def _third_report(keeps: bool) -> list[CallReport]:

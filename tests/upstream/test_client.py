@@ -153,12 +153,12 @@ async def test_an_answer_from_memory_is_counted_and_reported(upstream: str) -> N
     async with build_client(settings(upstream_url=upstream, cache_url="memory://", **SERVICE), counts) as client:
         call = CallContext(Viewer(None), asyncio.get_running_loop().time() + 60)
         await client.thread(call, "th-1")
-        for _ in range(2):
-            found = client.cached(call, THREAD, "th-1")
-            assert found is not None
-            client.report_cached(call, THREAD, found.age)
+        found = client.cached(call, THREAD, "th-1")
+        assert found is not None
+        client.keep(call, b'"name"', "made", 4, [found])
+        assert [client.made(call, b'"name"') for _ in range(2)] == ["made", "made"]
         fresh = CallContext(Viewer(None), call.deadline, fresh=True)
-        assert client.cached(fresh, THREAD, "th-1") is None
+        assert client.cached(fresh, THREAD, "th-1") is client.made(fresh, b'"name"') is None
         assert client.calls[THREAD.template, ResponseOrigin.CACHED, "200"] == 2
         assert counts["cache_cached"] == 2
         fetched, *answered = call.reports

@@ -235,6 +235,7 @@ def test_a_kept_answer_has_the_same_report_cost_and_tag(start: StartGateway, clo
     for name in ("cache-control", "vary", "content-type"):
         assert built.headers[name] == kept.headers[name]
     plain = [gateway.http.get("/graphql", params=parameters) for _ in range(2)]
+    assert [each.headers["gateway-cost"] for each in plain] == ["predicted=2, made=0"] * 2
     assert plain[0].headers["etag"] == plain[1].headers["etag"]
     assert (
         gateway.http.get("/graphql", params=parameters, headers={"if-none-match": plain[0].headers["etag"]}).status_code

@@ -13,6 +13,7 @@ from tests.harness import Clock
 
 BOUND = 20_000
 KEYS = st.text("abc", min_size=1, max_size=2)
+MADE_KEYS = ("made 1", "made 2", "made 3")
 VALUES = (st.integers(0, BOUND) | st.just(BOUND)).map(bytes)  # the last is too large for the store
 
 
@@ -48,12 +49,16 @@ class MemoryStoreMachine(RuleBasedStateMachine):
         if before is None:
             self.kept[key] = (value, self.clock.now + lifetime)
 
-    @rule(key=KEYS, name=st.integers(0, 3), size=st.integers(0, BOUND))
-    def derive(self, key: str, name: int, size: int) -> None:
-        """What was made of a value takes room, but neither changes the value nor prolongs its life."""
-        before = self.present([key])
-        self.store.derive(key, name, bytes(size), size)
-        assert self.present([key]) in (before, {})
+    @rule(key=st.sampled_from(MADE_KEYS), size=st.integers(0, BOUND), lifetime=st.integers(1, 100))
+    def keep(self, key: str, size: int, lifetime: int) -> None:
+        """What was made of values takes room, at most an eighth of the store, until its time."""
+        self.store.keep(key, bytes(size), size, self.clock.now + lifetime)
+        found = self.store.entry(key)
+        if size <= BOUND / 8 - 1000:
+            assert found is not None
+            assert len(found.made) == size
+        if found is not None:
+            assert len(found.made) <= BOUND / 8
 
     @precondition(lambda self: self.kept)
     @rule(seconds=st.integers(1, 60))
@@ -63,12 +68,13 @@ class MemoryStoreMachine(RuleBasedStateMachine):
     @invariant()
     def everything_there_was_kept_and_has_time_left(self) -> None:
         present = self.present(list(self.kept))
-        entries = [entry for key in self.kept if (entry := self.store.entry(key)) is not None]
-        derived = sum(len(value) for entry in entries for value, _ in (entry.derived or {}).values())
-        assert sum(map(len, present.values())) + derived <= BOUND
+        entries = {key: entry for key in MADE_KEYS if (entry := self.store.entry(key)) is not None}
+        made = sum(len(entry.made) for entry in entries.values())
+        assert sum(map(len, present.values())) + made <= BOUND
         for key, value in present.items():
             assert self.kept[key][0] == value
             assert self.clock.now < self.kept[key][1]
+        assert all(self.clock.now < entry.expires for entry in entries.values())
 
 
 TestMemoryStore = MemoryStoreMachine.TestCase

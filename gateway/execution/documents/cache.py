@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from cachetools import LRUCache
@@ -75,6 +76,8 @@ class ValidDocument:
     """The costs of `gateway.execution.cost.policy`, by operation name."""
     coercers: dict[str | None, VariableCoercer] = field(default_factory=dict, compare=False)
     """What coerces the variables, by operation name."""
+    number: int = field(default_factory=count().__next__, compare=False)
+    """Distinguishes it from every other document of the process, and does not keep it alive."""
     _operations: dict[str | None, OperationDefinitionNode] = field(default_factory=dict, compare=False)
 
     def operation(self, name: str | None) -> OperationDefinitionNode:

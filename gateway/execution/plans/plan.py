@@ -9,7 +9,7 @@ bodies that the plan loaded. So a plan never produces an error of its own.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
 
@@ -31,14 +31,11 @@ from gateway.execution.plans.codegen import Part, StepLink, Writer
 from gateway.execution.plans.gaps import Gaps, Room
 from gateway.execution.selection import Selection, has_variable
 from gateway.schema.field_scopes import scope_of
-from gateway.schema.resolvers.budget import NO_LIMITS
 from gateway.schema.resolvers.context import OperationContext
 from gateway.schema.resolvers.cooperative import run_cooperatively
-from gateway.schema.resolvers.links import Link, Load, RestSource, SeveralLoads, python_arguments
-from gateway.schema.resolvers.loaders import RestKey
+from gateway.schema.resolvers.links import Link, Load, RestSource, python_arguments
 from gateway.schema.resolvers.pagination import Page
 from gateway.schema.resolvers.records import RestBody
-from gateway.upstream.contract import Read
 
 Build: TypeAlias = Callable[[Any, Page | None, Gaps], Any]
 
@@ -105,10 +102,6 @@ class Plan:
     """How many fields it has. Its memory is proportional to that."""
     part: Part
     """The size of the root object."""
-    first: "tuple[Step, Any] | None"
-    """The first step that the root takes, and its parent; None where it takes none, or in the form for large bodies."""
-    identity: object = field(default_factory=object)
-    """Distinguishes it from every other plan, and does not keep it alive."""
 
     async def run(self, context: OperationContext, variables: VariableValues) -> Any:
         """Return the response's ``data``, as msgspec encodes it; raise any exception for the unusual case."""
@@ -120,17 +113,6 @@ class Plan:
             run = _Run(self, context, room, [step.arguments(variables) for step in self.steps])
             await run.fill(gaps, 1)
         return data
-
-    def first_read(self, context: OperationContext, variables: VariableValues) -> tuple[Read, RestKey] | None:
-        """Return what `run` reads first of the REST API, None if that is nothing or refused."""
-        if self.first is None:
-            return None
-        step, parent = self.first
-        loads = step.link.ask(context, parent, **step.arguments(variables))
-        first = next(iter(loads.places), None) if isinstance(loads, SeveralLoads) else loads
-        if not isinstance(first, Load) or first.source.route is None:
-            return None
-        return first.source.route, first.key
 
 
 class _Run:
@@ -221,14 +203,8 @@ def compile_plan(selection: Selection, *, cooperative: bool = False) -> Plan:
     names.update({step.name: compiled for step, compiled in zip(writer.steps, steps, strict=True)})
     names.update({name: msgspec.json.Decoder(fields.item(key)) for name, (fields, key) in writer.items.items()})
     form_for_large = cache(partial(compile_plan, selection, cooperative=True))
-    scopes, first = _required_scopes(selection, of), None if cooperative else _first(names[root])
-    return Plan(names[root], steps, source, scopes, form_for_large, writer.size, writer.part, first)
-
-
-def _first(root: Callable[[Gaps], Any]) -> tuple[Step, Any] | None:
-    gaps = Room(NO_LIMITS).gaps(1)
-    root(gaps)
-    return (gaps[0][0], gaps[0][3]) if gaps else None
+    scopes = _required_scopes(selection, of)
+    return Plan(names[root], steps, source, scopes, form_for_large, writer.size, writer.part)
 
 
 def _step(index: int, step: StepLink, names: dict[str, Any]) -> Step:

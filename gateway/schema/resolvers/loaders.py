@@ -22,7 +22,6 @@ from gateway.schema.resolvers.records import RestBody
 from gateway.upstream.client import NO_QUERY, CallContext, UpstreamClient
 from gateway.upstream.contract import Read
 from gateway.upstream.drift.comparison import Sample
-from gateway.upstream.transports.cache import FreshEntry
 
 KeyT = TypeVar("KeyT")
 ResultT = TypeVar("ResultT")
@@ -200,17 +199,23 @@ class Loaders:
 
     @property
     def has_cache(self) -> bool:
-        """Whether `cached` may find anything."""
+        """Whether `made` may find anything."""
         return self._client.has_cache
 
-    def cached(self, route: Read, key: RestKey) -> FreshEntry | None:
-        """Return the response that `of` would load from the memory of this process, without a call."""
-        identifier, page = key
-        return self._client.cached(self._call, route, identifier, NO_QUERY if page is None else page.query)
+    def made(self, name: bytes) -> Any:
+        """Return what `keep` keeps by this name, and report the bodies it was made of; None if one would be another."""
+        return self._client.made(self._call, name)
 
-    def report_cached(self, route: Read, age: float) -> None:
-        """Report a response that was used as `cached` returned it."""
-        self._client.report_cached(self._call, route, age)
+    def keep(self, name: bytes, made: Any, size: int) -> None:
+        """Keep what was made of all bodies that were loaded, if they are in the cache, for this caller alone."""
+        entries = []
+        for (route, (identifier, page)), body in self.bodies.items():
+            query = NO_QUERY if page is None else page.query
+            entry = self._client.cached(self._call, route, identifier, query)
+            if entry is None or not entry.holds(body.content):
+                return
+            entries.append(entry)
+        self._client.keep(self._call, name, made, size, entries)
 
     @property
     def bodies(self) -> dict[tuple[Read, RestKey], RestBody]:

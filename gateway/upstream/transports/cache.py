@@ -21,11 +21,12 @@ import hashlib
 import secrets
 import struct
 import time
-from collections.abc import Callable, Hashable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +40,9 @@ from gateway.upstream.contract import Read
 
 _HEADER = struct.Struct(">d32s")
 _EVERYTHING = "generation"
+_MADE = "made of responses"
+# What one of the responses adds to the memory of what is made of it: its place, a key, and a reference.
+_BYTES_OF_ONE = 400
 _CACHED = f"cache_{ResponseOrigin.CACHED}"
 # The entries of a generation expire with it. Each subject pays one call per lifetime, and 150 bytes in the store.
 _GENERATION_LIFETIME_SECONDS = 600.0
@@ -89,27 +93,33 @@ class _Lookup:
 class FreshEntry(msgspec.Struct, frozen=True):
     """A fresh response in the memory of this process. ``age`` is in seconds."""
 
-    store: MemoryStore
-    key: str
+    place: "_Place"
     entry: MemoryEntry
     age: float
 
     @property
-    def body(self) -> bytes:
-        """The body of the response."""
-        return self.entry.value[_HEADER.size :]
+    def route(self) -> Read:
+        """The route that it is a response of."""
+        return self.place.route
 
     def holds(self, body: bytes) -> bool:
         """Return whether ``body`` is that of the response."""
-        return self.body == body
+        return self.entry.value[_HEADER.size :] == body
 
-    def derived(self, name: Hashable) -> Any:
-        """Return what `derive` keeps by this name, None where there is nothing."""
-        return (self.entry.derived or {}).get(name, (None, 0))[0]
 
-    def derive(self, name: Hashable, derived: Any, size: int) -> None:
-        """Keep what was made of the response for as long as that is kept, as ``size`` further bytes of it."""
-        self.store.derive(self.key, name, derived, size)
+class _Place(NamedTuple):
+    """Where the response to a GET is kept, and the generation of its subject."""
+
+    route: Read
+    key: str
+    generation: str
+
+
+class _Made(NamedTuple):
+    """What was made of responses: of these entries, each at its place."""
+
+    made: Any
+    of: tuple[tuple[_Place, "weakref.ref[MemoryEntry]"], ...]
 
 
 class ResponseCache:
@@ -160,23 +170,43 @@ class ResponseCache:
 
     def fresh(self, owner: Owner, route: Read, target: str, subject: str) -> FreshEntry | None:
         """Return the entry that would answer this GET now, if it is fresh and in the memory of this process."""
-        store = self._store
-        if self.is_suspended or not isinstance(store, MemoryStore):
-            return None
-        key = self._key(owner, route.method, target)
-        entry = store.entry(key)
+        place = _Place(route, self._key(owner, route.method, target), _generation_key(subject))
+        return self._fresh(self._store, place) if isinstance(self._store, MemoryStore) else None
+
+    def _fresh(self, store: MemoryStore, place: _Place) -> FreshEntry | None:
+        entry = None if self.is_suspended else store.entry(place.key)
         if entry is None or len(entry.value) < _HEADER.size:
             return None
-        of_subject, everything = store.entry(_generation_key(subject)), store.entry(_EVERYTHING)
+        of_subject, everything = store.entry(place.generation), store.entry(_EVERYTHING)
         stored, noted = _HEADER.unpack_from(entry.value)
         if of_subject is None or everything is None or noted != of_subject.value + everything.value:
             return None
         age = max(0.0, self._now() - stored)
-        return FreshEntry(store, key, entry, age) if age < self._policy.ttl.get(route.template, 0.0) else None
+        return FreshEntry(place, entry, age) if age < self._policy.ttl.get(place.route.template, 0.0) else None
 
-    def count_fresh(self) -> None:
-        """Count a response that was used as `fresh` returned it."""
-        self._counts[_CACHED] += 1
+    def keep(self, owner: Owner, name: bytes, made: Any, size: int, entries: Sequence[FreshEntry]) -> None:
+        """Keep what was made of the entries that `fresh` returned, as ``size`` bytes, until the first of them ends."""
+        if isinstance(self._store, MemoryStore):
+            of = tuple((each.place, weakref.ref(each.entry)) for each in entries)
+            size += _BYTES_OF_ONE * len(of)
+            expires = min(each.entry.expires for each in entries)
+            self._store.keep(self._key(owner, _MADE, msgspec.Raw(name)), _Made(made, of), size, expires)
+
+    def made(self, owner: Owner, name: bytes) -> tuple[Any, list[FreshEntry]] | None:
+        """Return what `keep` keeps by this name, and what `fresh` returns for it: those very entries. It is counted."""
+        store = self._store
+        kept = store.entry(self._key(owner, _MADE, msgspec.Raw(name))) if isinstance(store, MemoryStore) else None
+        if kept is None or not isinstance(store, MemoryStore):
+            return None
+        made, of = kept.made
+        found = []
+        for place, entry in of:
+            fresh = self._fresh(store, place)
+            if fresh is None or fresh.entry is not entry():
+                return None
+            found.append(fresh)
+        self._counts[_CACHED] += len(found)
+        return made, found
 
     async def purge(self, subject: str) -> bool:
         """Invalidate every caller's entries about ``subject``: ``thread:<id>`` or ``customer:<external id>``.
@@ -192,10 +222,10 @@ class ResponseCache:
     async def _begin_generation(self, key: str) -> bool:
         return await self._store.set(key, _new_generation(), self._generation_lifetime(), urgent=True)
 
-    def _key(self, owner: Owner, method: str, target: str) -> str:
-        """Hash the owner, which may be a credential, the method and the target."""
+    def _key(self, owner: Owner, what: str, name: str | msgspec.Raw) -> str:
+        """Hash the owner, which may be a credential, and a method with its target, or `_MADE` with a name."""
         key = self._hash.copy()
-        key.update(msgspec.json.encode((*owner, method, target)))
+        key.update(msgspec.json.encode((*owner, what, name)))
         return key.hexdigest()
 
     async def _look_up(self, request: RestRequest, ttl: float) -> _Lookup:
@@ -313,6 +343,17 @@ class CachedReads:
         if owner is None:
             return None
         return self.cache.fresh(owner, route, route.target(identifier, query), route.subject.of(identifier))
+
+    def keep(self, authorization: str | None, name: bytes, made: Any, size: int, entries: Sequence[FreshEntry]) -> None:
+        """Keep what was made of responses that `find` returned to a caller with this header."""
+        owner = self.credentials.owner(authorization)
+        if owner is not None:
+            self.cache.keep(owner, name, made, size, entries)
+
+    def made(self, authorization: str | None, name: bytes) -> tuple[Any, list[FreshEntry]] | None:
+        """Return what `keep` keeps by this name, and what `find` would return for it: what it was made of, or None."""
+        owner = self.credentials.owner(authorization)
+        return None if owner is None else self.cache.made(owner, name)
 
 
 def _failed(response: Response) -> bool:
