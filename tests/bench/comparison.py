@@ -3,12 +3,12 @@
 
 import json
 import platform
-import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from operator import attrgetter
+from statistics import fmean, median
 
 from tests.bench.load import CONNECTIONS, Measured, ask, measure
 from tests.bench.processes import Process, Start, baseline, gateway, node, upstream
@@ -85,15 +85,27 @@ def compare(rounds: int, seconds: int, only: str, names: Sequence[str]) -> None:
         measured: Rounds = {}
         for number in range(rounds + 1):
             for shape in shapes:
-                for server in _in_order_of(number, servers):
-                    result = measure(server, shape.request(), seconds if number else 1)
-                    if number:  # the first round only warms up
-                        measured.setdefault((shape.name, server.name), []).append(result)
+                found = _round(servers, shape, number, seconds if number else 1)
+                if number:  # the first round only warms up
+                    for name, result in found.items():
+                        measured.setdefault((shape.name, name), []).append(result)
         _report(servers, [shape.name for shape in shapes], measured)
 
 
+def _round(servers: Sequence[Process], shape: Shape, number: int, seconds: int) -> dict[str, Measured]:
+    """Measure each server for so many seconds, in turns of one: the machine's speed changes from second to second."""
+    found: dict[str, list[Measured]] = {server.name: [] for server in servers}
+    for turn in range(seconds):
+        for server in _in_order_of(number + turn, servers):
+            found[server.name].append(measure(server, shape.request(), 1))
+    return {
+        name: Measured(*(fmean(each) for each in zip(*map(astuple, turns), strict=True)))
+        for name, turns in found.items()
+    }
+
+
 def _in_order_of(number: int, servers: Sequence[Process]) -> list[Process]:
-    """Return the servers in another order for each round, so that none always follows the same one."""
+    """Return the servers in another order for each turn, so that none always follows the same one."""
     begin = number % len(servers)
     turned = [*servers[begin:], *servers[:begin]]
     return turned[::-1] if number % 2 else turned
@@ -136,7 +148,7 @@ def _report_bar(bar: Bar, measured: Rounds) -> None:
     mine, theirs = measured[bar.shape, bar.server], measured[bar.shape, bar.other]
     of = attrgetter(bar.measure)
     ratios = [of(one) / of(other) for one, other in zip(mine, theirs, strict=True)]
-    ratio = statistics.median(ratios)
+    ratio = median(ratios)
     cpu = _median(theirs, attrgetter("cpu")) / _median(mine, attrgetter("cpu"))
     what = f"{bar.shape:7} {bar.measure:4} {bar.server} / {bar.other}"
     spread = f"{min(ratios):.2f}..{max(ratios):.2f}"
@@ -145,4 +157,4 @@ def _report_bar(bar: Bar, measured: Rounds) -> None:
 
 
 def _median(results: Iterable[Measured], of: Callable[[Measured], float]) -> float:
-    return statistics.median(map(of, results))
+    return median(map(of, results))
