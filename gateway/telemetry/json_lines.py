@@ -98,7 +98,7 @@ def encode_value(value: Any) -> bytes:
 def encoded_line(line: Line | dict[str, Any]) -> bytes | None:
     """Return the encoded line; None where it is too long, or the formatter has to find another way."""
     try:
-        encoded = _ENCODER.encode_lines((line,))
+        encoded = _ENCODER.encode(line) + b"\n"
     except Exception:  # noqa: BLE001 - whatever it is, the formatter reports it
         return None
     return encoded if len(encoded) <= MAX_LINE_BYTES else None

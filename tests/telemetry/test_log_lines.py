@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -320,6 +321,25 @@ def test_the_line_of_an_operation_needs_no_record(writes: Writes) -> None:
     handler.setFormatter(TextFormatter())
     log(1)
     assert handler.emitted == 1
+
+
+@pytest.mark.parametrize("line", [struct([]), {"number": 1}], ids=["struct", "fields"])
+def test_lines_leave_nothing_in_memory(writes: Writes, line: Line | dict[str, Any]) -> None:
+    """msgspec 0.22 leaks 48 bytes each time `encode_lines` encodes a tuple."""
+
+    def thousand() -> int:
+        for _ in range(1000):
+            write(line)
+        writes.flushed.clear()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        thousand()
+        before = thousand()
+        assert thousand() - before < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_at_most_200_lines_wait(writes: Writes) -> None:
