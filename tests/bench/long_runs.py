@@ -23,7 +23,7 @@ _IDLE = 1_000
 def memory(requests: int) -> None:
     """Send many requests with rotating ids and 5,000 distinct documents; print the memory on the way."""
     bodies = _rotating()
-    with upstream({"nested": NESTED.document}) as api, gateway()(api.url, "plans on") as server:
+    with upstream({"nested": NESTED.document}) as api, gateway(GATEWAY_LOG_LEVEL="info")(api.url, "logged") as server:
         print(f"{'requests':>10}{'MiB':>8}")
         print(f"{0:10}{server.memory:8.1f}")
         for report in range(1, _REPORTS + 1):
