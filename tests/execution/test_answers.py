@@ -15,6 +15,7 @@ from gateway.auth import Viewer
 from gateway.execution.operation import Operation
 from gateway.http1 import Response
 from gateway.schema.field_scopes import CONTENT, PERSONAL
+from gateway.schema.resolvers.budget import NO_LIMITS, ResponseLimits
 from gateway.schema.resolvers.context import ContextFactory
 from gateway.storage.memory import MemoryStore
 from gateway.telemetry import Counts
@@ -43,9 +44,9 @@ VIEWERS = [
 ]
 
 
-def contexts(client: UpstreamClient) -> ContextFactory:
+def contexts(client: UpstreamClient, limits: ResponseLimits = NO_LIMITS) -> ContextFactory:
     writer = Writer(client, no_purge, policy=WritePolicy(enabled=True), keys=IdempotencyKeys(KeyMemory(), b"secret"))
-    return ContextFactory(client, writer, 10, 100)
+    return ContextFactory(client, writer, 10, 100, response=limits)
 
 
 @dataclass
@@ -295,8 +296,27 @@ async def test_an_answer_with_an_error_or_a_null_is_not_kept() -> None:
             assert not await caching.is_kept(OPERATIONS[2])
 
 
-async def test_variables_without_a_json_form_are_answered_as_ever() -> None:
-    operation = Operation("query ($id: ID!) { thread(id: $id) { id } }", None, {"id": "\ud800"})
+@pytest.mark.parametrize("limits", [ResponseLimits(fields=3), ResponseLimits(bytes=40), ResponseLimits(fields=0)])
+@pytest.mark.parametrize("document", ["{ thread(id: 1) { id tags contacts status } }", COMMON["profiles"]])
+async def test_an_answer_that_is_too_large_is_not_kept(limits: ResponseLimits, document: str) -> None:
+    caching = CachingClient(RestApi(), Clock(), keeps=True)
+    for _ in range(4):
+        context = contexts(caching.client, limits).build(VIEWERS[0], "request")
+        result = await PLANNED.execute(Operation(document), context)
+        assert result.codes == ("MAX_RESPONSE_LIMIT",)
+        assert result.payload["errors"]
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("variables", [{"id": "\ud800"}, {"id": "1", "x": _nested(10_000)}, {"id": 2**70}])
+async def test_variables_without_a_json_form_are_answered_as_ever(variables: dict[str, Any]) -> None:
+    operation = Operation("query ($id: ID!) { thread(id: $id) { id } }", None, variables)
     keeping, building = (CachingClient(RestApi(), Clock(), keeps=keeps) for keeps in (True, False))
     for _ in range(3):
         assert await keeping.ask(operation) == await building.ask(operation)

@@ -20,7 +20,8 @@ from gateway.execution.result import Result
 from gateway.schema.resolvers.context import OperationContext
 from gateway.upstream.call import ResponseOrigin
 
-_NO_JSON = (TypeError, ValueError, OverflowError)  # such as of half a surrogate pair
+# Such as of half a surrogate pair, or of a list that is nested so deeply that it could only just be decoded.
+_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Answer(NamedTuple):
@@ -48,11 +49,11 @@ def find_answer(document: ValidDocument, operation: Operation, context: Operatio
 def keep_answer(
     document: ValidDocument, operation: Operation, context: OperationContext, result: Result, predicted: int | None
 ) -> None:
-    """Keep an answer that a plan has built, if all of it came from the cache."""
+    """Keep an answer that a plan has built, if all of it came from the cache and nothing is wrong with it."""
     data = result.payload.get("data")
     if not context.loaders.has_cache or context.execution.executor != "plan" or not isinstance(data, msgspec.Raw):
         return
-    if operation.uploads or any(each.origin is not ResponseOrigin.CACHED for each in context.reports):
+    if "errors" in result.payload or operation.uploads or any(each.origin is not ResponseOrigin.CACHED for each in context.reports):
         return
     try:
         name = _name(document, operation, context)
