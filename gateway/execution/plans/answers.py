@@ -53,7 +53,9 @@ def keep_answer(
     data = result.payload.get("data")
     if not context.loaders.has_cache or context.execution.executor != "plan" or not isinstance(data, msgspec.Raw):
         return
-    if "errors" in result.payload or operation.uploads or any(each.origin is not ResponseOrigin.CACHED for each in context.reports):
+    if operation.uploads or "errors" in result.payload:
+        return
+    if any(each.origin is not ResponseOrigin.CACHED for each in context.reports):
         return
     try:
         name = _name(document, operation, context)
