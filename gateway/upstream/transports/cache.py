@@ -195,8 +195,10 @@ class ResponseCache:
     def made(self, owner: Owner, name: bytes) -> tuple[Any, list[FreshEntry]] | None:
         """Return what `keep` keeps by this name, and what `fresh` returns for it: those very entries. It is counted."""
         store = self._store
-        kept = store.entry(self._key(owner, _MADE, msgspec.Raw(name))) if isinstance(store, MemoryStore) else None
-        if kept is None or not isinstance(store, MemoryStore):
+        if not isinstance(store, MemoryStore):
+            return None
+        kept = store.entry(self._key(owner, _MADE, msgspec.Raw(name)))
+        if kept is None:
             return None
         made, of = kept.made
         found = []
