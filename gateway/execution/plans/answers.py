@@ -39,10 +39,8 @@ def find_answer(document: ValidDocument, operation: Operation, context: Operatio
     """Return the answer if it is kept, and report the cached responses that stand behind it."""
     if not context.loaders.has_cache or context.execution.explain or operation.uploads:
         return None
-    try:
-        found: Answer | None = context.loaders.made(_name(document, operation, context))
-    except _NO_JSON:
-        return None
+    name = _name(document, operation, context)
+    found: Answer | None = None if name is None else context.loaders.made(name)
     return found
 
 
@@ -57,14 +55,14 @@ def keep_answer(
         return
     if any(each.origin is not ResponseOrigin.CACHED for each in context.reports):
         return
+    name = _name(document, operation, context)
+    if name is not None:
+        context.loaders.keep(name, Answer(data, predicted), len(bytes(data)))
+
+
+def _name(document: ValidDocument, operation: Operation, context: OperationContext) -> bytes | None:
+    """Return the name of an answer of any caller; None where the variables have no JSON form."""
     try:
-        name = _name(document, operation, context)
+        return msgspec.json.encode((document.number, operation.name, operation.variables, context.viewer.scopes))
     except _NO_JSON:
-        return
-    context.loaders.keep(name, Answer(data, predicted), len(bytes(data)))
-
-
-def _name(document: ValidDocument, operation: Operation, context: OperationContext) -> bytes:
-    """Return the name of an answer of any caller; raise one of `_NO_JSON` where the variables have no JSON form."""
-    scopes = context.viewer.scopes
-    return msgspec.json.encode((document.number, operation.name, operation.variables, scopes))
+        return None
