@@ -7,11 +7,13 @@ With these encoders they also raise on a string that UTF-8 cannot encode, and th
 A write takes longer than all the rest. So the lines of requests wait for a hundredth of a second, and are written
 together. Any other line is written at once, after those that wait. A record that passes through `logging` would make
 the line of an operation cost almost three times as much. So where the log's own handler is the only one, the line of a
-request has no record. That of an operation is made when it is written: many in a row take less than each alone.
+request has no record. That of an operation is made when it is written: in a row, each takes 1 us instead of the 4 us
+that it takes between two operations.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import os
@@ -20,19 +22,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 from select import PIPE_BUF
 from typing import Any, Protocol, TextIO
-
-import msgspec
 
 from gateway.telemetry.json_lines import (
     LEVEL_NAMES,
     MAX_CUT_BYTES,
     MAX_LINE_BYTES,
     MILLISECOND,
-    Line,
     bounded_line,
     encode_value,
     encoded_line,
@@ -45,11 +42,12 @@ logger = logging.getLogger("gateway")
 _WAIT_SECONDS = 0.01
 _MOST_WAITING = 200  # lines: at most 1.6 MB, and some 60 KB of ordinary ones
 _MOST_BYTES = 64 * 1024
+_END = b"\n"
 _COLOURS = {"warning": "33", "error": "31", "critical": "31"}
 _DIM = "2"
 _WORD = re.compile(r"[\w.:/{}@+-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
-_BUILTINS: Callable[[Any], Any] = partial(msgspec.to_builtins, builtin_types=(bytes,), enc_hook=repr)
+_EVERY_LINE_HAS = ("time", "level", "logger", "message")
 _NO_FIELDS: dict[str, Any] = {}
 _EMPTY: tuple[Any, ...] = (None, (), [], {})
 
@@ -57,8 +55,8 @@ _EMPTY: tuple[Any, ...] = (None, (), [], {})
 class LaterLine(Protocol):
     """A line that is made when it is written. Until then nothing that it needs may change."""
 
-    def line(self) -> Line:
-        """Return the line."""
+    def line(self) -> bytes:
+        """Return the line as a JSON object, of any length, without a newline."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -156,6 +154,19 @@ class RequestRecord(logging.LogRecord):
 _BLANK = dict(vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", None, None)))
 
 
+class _WaitingLines:
+    """Says where lines of requests wait. Then those that follow need not find out whether they may."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self) -> None:
+        self.handler: LineHandler | None = None
+        """The log's handler while lines wait in it, if it takes those from INFO on without a record."""
+
+
+waiting_lines = _WaitingLines()
+
+
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines to standard error, those of requests together: at most ``most_bytes``, or one line.
 
@@ -177,7 +188,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
             return
         try:
-            line = (self.format(record) + self.terminator).encode()
+            line = self.format(record).encode()
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(record)
         else:
@@ -216,33 +227,36 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._write_waiting()
 
     def _write_waiting(self) -> None:
+        waiting_lines.handler = None
         with self._lock:
             together: list[bytes] = []
             size = 0
             while self._waiting:
                 line = self._waiting.popleft()
                 encoded = line if isinstance(line, bytes) else self._made(line)
-                if size + len(encoded) > self._most_bytes:
+                if encoded is None:
+                    continue
+                size += len(encoded) + len(_END)
+                if size > self._most_bytes:
                     self._write(together)
-                    together, size = [], 0
+                    together, size = [], len(encoded) + len(_END)
                 together.append(encoded)
-                size += len(encoded)
             self._write(together)
 
-    def _made(self, later: LaterLine) -> bytes:
-        """Return the encoded line; nothing if that fails."""
+    def _made(self, later: LaterLine) -> bytes | None:
+        """Return the encoded line; None if that fails."""
         try:
-            line = later.line()
-            return encoded_line(line) or bounded_line(_BUILTINS(line)) + b"\n"
+            encoded = later.line()
+            return encoded if len(encoded) <= MAX_LINE_BYTES else bounded_line(json.loads(encoded))
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(RequestRecord(logging.ERROR, "the line of a request", {}))
-            return b""
+            return None
 
     def _write(self, lines: list[bytes]) -> None:
         if not lines:
             return
         try:
-            self.stream.write(b"".join(lines).decode())
+            self.stream.write(_END.join([*lines, b""]).decode())
             self.stream.flush()
         except Exception:  # noqa: BLE001 - as in `logging.StreamHandler.emit`
             self.handleError(RequestRecord(logging.ERROR, "the lines of some requests", {}))
@@ -306,13 +320,19 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
 
 
 def log_line(level: int, later: LaterLine) -> None:
-    """Write a line of a request that is made when it is written: soon, or now where that needs a record."""
-    if not _written(level, later):
-        line = later.line()
-        fields = _BUILTINS(line)
-        for name in Line.__struct_fields__:
+    """Write a line of a request that is made when it is written: soon, or now where that needs a record.
+
+    A level or filter of the log that changes while lines wait holds for those after them.
+    """
+    handler = waiting_lines.handler
+    if handler is not None and logger.handlers == [handler]:
+        handler.write_line(later)
+    elif not _written(level, later):
+        fields = json.loads(later.line())
+        message = fields["message"]
+        for name in _EVERY_LINE_HAS:
             del fields[name]
-        logger.handle(RequestRecord(level, line.message, fields))
+        logger.handle(RequestRecord(level, message, fields))
 
 
 def _written(level: int, line: bytes | LaterLine) -> bool:
@@ -332,5 +352,7 @@ def _written(level: int, line: bytes | LaterLine) -> bool:
         or logger.disabled
     ):
         return False
+    if level <= logging.INFO:
+        waiting_lines.handler = handler
     handler.write_line(line)
     return True

@@ -31,6 +31,8 @@ class ResponseOrigin(StrEnum):
     CACHED = "cached"
     STALE = "stale"
 
+    __hash__ = str.__hash__  # of Enum it is a function in Python
+
 
 class Call(msgspec.Struct):
     """The state of one REST call, to which each layer adds what it did. Times are of the event loop, in seconds."""

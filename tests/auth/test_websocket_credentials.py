@@ -282,6 +282,6 @@ def test_each_operation_is_logged(gateway: Gateway, caplog: pytest.LogCaptureFix
         socket.error("2", "{ nothing }")
     lines = [record.fields for record in caplog.records if record.getMessage() == "operation"]  # type: ignore[attr-defined]
     assert [(each["requestId"], each["operation"], each["errors"]) for each in lines] == [
-        ("the-socket.1", "Named", ()),
-        ("the-socket.2", None, ("GRAPHQL_VALIDATION_FAILED",)),
+        ("the-socket.1", "Named", []),
+        ("the-socket.2", None, ["GRAPHQL_VALIDATION_FAILED"]),
     ]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.telemetry import configure_logging
-from gateway.telemetry.json_lines import Line
+from gateway.telemetry import configure_logging, waiting_lines
+from gateway.telemetry.json_lines import MAX_LINE_BYTES
 from gateway.telemetry.logs import (
     JsonFormatter,
     LineHandler,
@@ -26,7 +26,7 @@ from gateway.telemetry.logs import (
 )
 from tests.selection import PROPERTY_CASES
 from tests.telemetry.test_logs import SHOWS_ANY_FAILURE, VALUES
-from tests.telemetry.written_lines import Emitting, Records, Shown, Writes, log, struct, without_time, write
+from tests.telemetry.written_lines import Emitting, Failing, Later, Records, Shown, Writes, log, without_time, write
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_line_without_a_record_is_the_line_of_its_record(fields: dict[str, Any
     for stream in _writes():
         write(fields)
         logger.handle(RequestRecord(logging.INFO, "operation", fields))
-        write(struct(fields))
+        write(Later(requestId="mine", calls=fields))
         logger.handle(RequestRecord(logging.INFO, "operation", {"requestId": "mine", "calls": fields}))
         lines = [without_time(line) for line in "".join(stream.flushed).removesuffix("\n").split("\n")]
         assert lines[0] == lines[1]
@@ -122,29 +122,75 @@ def test_a_level_of_somebody_else_has_its_name(writes: Writes) -> None:
     assert [line["level"] for line in writes.lines] == ["Level 25", "Level 25"]
 
 
-@pytest.mark.parametrize("reason", [None, "why"])
-def test_a_line_can_be_a_struct(writes: Writes, reason: str | None) -> None:
+def test_a_line_can_be_made_later(writes: Writes) -> None:
     """Also for the handler of somebody else, which gets its fields as a dict, and for a person."""
-    line = struct([{"calls": 1}], reason)
+    line = Later(requestId="mine", calls=[{"calls": 1}])
     write(line)
     direct = writes.flushed.pop()
     logger.addHandler(others := Records())
     write(line)
     assert without_time(writes.flushed.pop()) == without_time(direct)
-    expected = {"requestId": "mine", "calls": [{"calls": 1}], **({"reason": reason} if reason else {})}
     (record,) = others.records
-    assert (record.getMessage(), record.levelname, vars(record)["fields"]) == ("operation", "INFO", expected)
+    assert (record.getMessage(), record.levelname) == ("operation", "INFO")
+    assert vars(record)["fields"] == {"requestId": "mine", "calls": [{"calls": 1}]}
     logger.removeHandler(others)
     logger.handlers[0].setFormatter(TextFormatter())
     write(line)
-    text = writes.flushed.pop()
-    assert text.endswith('requestId=mine calls=[{"calls":1}]' + (" reason=why\n" if reason else "\n"))
+    assert writes.flushed.pop().endswith('requestId=mine calls=[{"calls":1}]\n')
 
 
-def test_a_struct_can_hold_anything_for_a_person_as_well(writes: Writes) -> None:
-    logger.handlers[0].setFormatter(TextFormatter())
-    write(struct(Shown(lambda: "shown")))
-    assert writes.flushed.pop().endswith("calls=shown\n")
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["JSON", "text"])
+@pytest.mark.parametrize("caller", ["a", "\ud800", "\udcff\x00"])
+def test_a_line_that_is_made_later_is_cut_and_can_have_any_text(
+    writes: Writes, formatter: logging.Formatter, caller: str
+) -> None:
+    logger.handlers[0].setFormatter(formatter)
+    write(Later(caller=caller, text="é" * 9000))
+    (line,) = writes.flushed
+    assert 7000 < len(line.encode()) <= MAX_LINE_BYTES + 1
+    if type(formatter) is JsonFormatter:
+        made = json.loads(line)
+        assert made["caller"] == caller
+        assert made["cut"].keys() == {"text"}
+
+
+def test_a_line_that_cannot_be_made_takes_no_other_with_it(writes: Writes, capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> None:
+        for number in range(3):
+            write(Failing() if number == 1 else Later(number=number))
+        await writes.until_it_has(2)
+
+    asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [0, 2]
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_handler_that_is_added_while_lines_wait_gets_the_next(writes: Writes) -> None:
+    async def run() -> None:
+        write(Later(number=0))
+        logger.addHandler(others := Records())
+        write(Later(number=1))
+        logger.removeHandler(others)
+        write(Later(number=2))
+        assert [vars(each)["fields"] for each in others.records] == [{"number": 1}]
+        await writes.until_it_has(3)
+
+    asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [0, 1, 2]
+
+
+def test_a_warning_does_not_let_lines_of_a_lower_level_in(writes: Writes) -> None:
+    """As of a slow operation, where the log has warnings only."""
+
+    async def run() -> None:
+        write(Later(number=0), logging.WARNING)
+        assert waiting_lines.handler is None
+        write(Later(number=1))
+        assert waiting_lines.handler is logger.handlers[0]
+        await writes.until_it_has(2)
+        assert waiting_lines.handler is None
+
+    asyncio.run(run())
 
 
 def test_a_line_that_is_cut_waits_in_its_turn(writes: Writes) -> None:
@@ -219,8 +265,8 @@ def test_the_line_of_an_operation_needs_no_record(writes: Writes) -> None:
     assert handler.emitted == 1
 
 
-@pytest.mark.parametrize("line", [struct([]), {"number": 1}], ids=["struct", "fields"])
-def test_lines_leave_nothing_in_memory(writes: Writes, line: Line | dict[str, Any]) -> None:
+@pytest.mark.parametrize("line", [Later(number=1), {"number": 1}], ids=["later", "at once"])
+def test_lines_leave_nothing_in_memory(writes: Writes, line: Later | dict[str, Any]) -> None:
     """The `encode_lines` of msgspec 0.22 leaks 48 bytes each time that it encodes a tuple."""
 
     def thousand() -> int:

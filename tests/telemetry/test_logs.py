@@ -12,13 +12,14 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as some
 
 from gateway.sandbox import Sandbox
 from gateway.telemetry import JsonFormatter, configure_logging, log_fields
-from gateway.telemetry.json_lines import MAX_LINE_BYTES, time_text
+from gateway.telemetry.json_lines import MAX_LINE_BYTES, encode_value, time_text
 from gateway.telemetry.logs import TextFormatter
 from tests.harness import SERVICE
 from tests.programs import Start
@@ -89,6 +90,16 @@ def test_of_a_traceback_the_end_is_kept() -> None:
     assert line["exception"].endswith("and this is why")
     assert line["requestId"] == "mine"
     assert line["cut"].keys() == {"exception"}
+
+
+class _Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
+    any_text: str
+    nothing: str | None = None
+
+
+@pytest.mark.parametrize("text", ["a", "\ud800", "\udcff é"])
+def test_a_struct_has_one_form_whatever_its_text_is(text: str) -> None:
+    assert json.loads(encode_value(_Struct(text))) == {"anyText": text}
 
 
 @SHOWS_ANY_FAILURE

@@ -82,6 +82,33 @@ def test_rest_calls_are_counted_by_outcome(gateway: Gateway, sandbox: Sandbox, w
     assert (line["executor"], line["reason"]) == ("reference", "UPSTREAM_ERROR")
 
 
+def test_operations_share_nothing_in_which_they_differ(start: StartGateway, sandbox: Sandbox, written: Written) -> None:
+    """What many operations have in common is encoded once."""
+    gateway = start(cache_url="memory://", cache_ttl_thread="60", slow_operation=5.0)
+    one, other = 'query A { thread(id: "th-1") { id } }', 'query B { thread(id: "th-1") { id } }'
+    two = 'query C { threads(ids: ["th-1", "th-2"]) { id } }'
+    sandbox.faults.add(Fault("thread", match="th-3", status=500))
+    for _ in range(2):
+        for document in (one, other, two, THREAD.replace("th-1", "th-3"), "{ __typename }", "{ nothing }", "{"):
+            gateway.query(document)
+    lines = written.of("operation")
+    assert [each["operation"] for each in lines] == 2 * ["A", "B", "C", "Inbox", None, None, None]
+    assert [each["document"] for each in lines[:3]] == [digest(each) for each in (one, other, two)]
+    calls = [[(each["source"], each["outcome"], each["calls"]) for each in line["upstream"]] for line in lines]
+    cached = ("cached", "200", 1)
+    assert calls[:3] == [[("fetched", "200", 1)], [cached], [cached, ("fetched", "200", 1)]]
+    assert calls[7:10] == [[cached], [cached], [("cached", "200", 2)]]
+    assert [each["errors"] for each in lines[3:7]] == [each["errors"] for each in lines[10:]]
+    assert [each["type"] for each in lines[4:7]] == ["query", "unknown", "unknown"]
+    assert [each["executor"] for each in lines[2:7]] == ["plan", "reference", "plan", "none", "none"]
+
+
+def test_a_long_name_is_cut(gateway: Gateway, written: Written) -> None:
+    name = "N" * 150
+    gateway.query(f"query {name} {{ __typename }}")
+    assert [each["operation"] for each in written.of("operation")] == [name[:100]]
+
+
 @pytest.mark.parametrize(
     ("document", "code"), [("{", "GRAPHQL_PARSE_FAILED"), ("{ nothing }", "GRAPHQL_VALIDATION_FAILED")]
 )

@@ -6,11 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from gateway.telemetry import log_fields, log_line, logger, time_text
-from gateway.telemetry.json_lines import Line
+from gateway.telemetry import encode_value, log_fields, log_line, logger, time_member
 from gateway.telemetry.logs import LineHandler
 
 
@@ -43,16 +41,22 @@ class Writes(io.StringIO):
         return [json.loads(line) for line in "".join(self.flushed).split("\n")[:-1]]
 
 
-class Struct(Line, omit_defaults=True, rename="camel"):
-    """A line as a struct."""
+class Later:
+    """A line that is made when it is written."""
 
-    request_id: str
-    calls: Any
-    reason: str | None = None
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def line(self) -> bytes:
+        begin = {"level": "info", "logger": logger.name, "message": "operation"}
+        return time_member(time.time_ns()) + encode_value({**begin, **self._fields})[1:]
 
 
-def struct(calls: Any, reason: str | None = None) -> Struct:
-    return Struct(time_text(time.time_ns()), "info", logger.name, "operation", "mine", calls, reason)
+class Failing(Later):
+    """A line that cannot be made."""
+
+    def line(self) -> bytes:
+        raise ZeroDivisionError
 
 
 class Shown:
@@ -76,16 +80,6 @@ class Records(logging.Handler):
         self.records.append(record)
 
 
-@dataclass(frozen=True)
-class Made:
-    """A line that is there already."""
-
-    made: Line
-
-    def line(self) -> Line:
-        return self.made
-
-
 class Emitting(LineHandler):
     """The log's handler. It counts its records."""
 
@@ -100,12 +94,12 @@ def log(number: int, **fields: Any) -> None:
     write({"number": number, **fields})
 
 
-def write(fields: dict[str, Any] | Line, level: int = logging.INFO) -> None:
+def write(fields: dict[str, Any] | Later, level: int = logging.INFO) -> None:
     """Log a line of a request. Where the handler is the only one, it has no record."""
     # Not sooner: pytest adds a handler of its own to a logger that does not propagate when a test begins.
     logger.propagate = False
-    if isinstance(fields, Line):
-        log_line(level, Made(fields))
+    if isinstance(fields, Later):
+        log_line(level, fields)
     else:
         log_fields(level, "operation", fields)
 

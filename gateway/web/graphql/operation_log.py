@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -21,7 +22,7 @@ from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import Execution, OperationContext
-from gateway.telemetry import LEVEL_NAMES, Line, log_fields, log_line, logger, time_text
+from gateway.telemetry import LEVEL_NAMES, encode_value, log_fields, log_line, logger, time_member, waiting_lines
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import CallReports, ResponseOrigin, outcome_of
@@ -34,6 +35,7 @@ _OK = "OK"
 _MAX_NAME_CHARACTERS = 100
 _TYPES = (*(each.value for each in OperationType), Execution().type)
 _STATUSES = (200, 304, 400, 401, 403, 405, 406, 413, 414, 415, 429, 500, 503)
+_MOST_KNOWN = 1000
 
 Payload = dict[str, Any]
 
@@ -139,19 +141,18 @@ class OperationReporter:
         if span is not None:
             span.record(_facts(operation, context, codes))
         slow = seconds >= self._slow
-        level, message = (logging.WARNING, "slow operation") if slow else (logging.INFO, "operation")
-        if logger.isEnabledFor(level):
+        level = logging.WARNING if slow else logging.INFO
+        if waiting_lines.handler is not None or logger.isEnabledFor(level):
             ended = _Ended(
                 time.time_ns(),
                 level,
-                message,
                 context.request_id,
                 execution,
                 execution.name or operation.name,
                 execution.document or _document(operation),
                 context.viewer.caller,
                 seconds,
-                context.reports,
+                context.call.reports,
                 codes,
             )
             if span is not None:
@@ -190,7 +191,7 @@ def _codes() -> set[str]:
     return codes
 
 
-class _Calls(msgspec.Struct, gc=False):
+class _Calls(msgspec.Struct, frozen=True, gc=False):
     """The REST calls of an operation that had one route, source and outcome."""
 
     route: str
@@ -199,19 +200,35 @@ class _Calls(msgspec.Struct, gc=False):
     calls: int
 
 
-class _Line(Line, gc=False, omit_defaults=True, rename="camel"):
-    """An operation's log line; its fields are in their order."""
+class _Shared(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the log says of an operation and of others like it. It begins a line, after the time."""
 
-    request_id: str
+    level: str
+    logger: str
+    message: str
     operation: str | None
     type: str
     document: str | None
-    caller: str | None
-    ms: float
     executor: str
-    upstream: list[_Calls]
+    upstream: tuple[_Calls, ...]
     errors: tuple[str, ...]
     reason: str | None = None
+
+
+def _shared_members(shared: _Shared) -> bytes:
+    return encode_value(shared)[1:-1] + b","
+
+
+_known_shared_members = lru_cache(_MOST_KNOWN)(_shared_members)
+"""Only of operations without errors: the lists of codes can be long, and differ."""
+
+
+class _Own(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    """What the log says of one operation alone. It ends a line."""
+
+    request_id: str
+    caller: str | None
+    ms: float
     writes: list[dict[str, str]] | None = None
     trace_id: str | None = None
     span_id: str | None = None
@@ -224,7 +241,6 @@ class _Ended(msgspec.Struct, gc=False):
     at: int
     """In nanoseconds since 1970."""
     level: int
-    message: str
     request_id: str
     execution: Execution
     name: str | None
@@ -235,32 +251,30 @@ class _Ended(msgspec.Struct, gc=False):
     codes: tuple[str, ...]
     span: tuple[str, str] | None = None
 
-    def line(self) -> _Line:
-        """Return the line."""
-        execution, name = self.execution, self.name
-        line = _Line(
-            time_text(self.at),
+    def line(self) -> bytes:
+        """Return the line as a JSON object."""
+        execution, name, slow = self.execution, self.name, self.level == logging.WARNING
+        own = _Own(self.request_id, self.caller, round(self.seconds * 10_000) / 10)
+        if execution.writes:
+            own.writes = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
+        if self.span is not None:
+            own.trace_id, own.span_id = self.span
+        if slow:
+            own.explain = [report.as_dict() for report in self.reports]
+        shared = _Shared(
             LEVEL_NAMES[self.level],
             logger.name,
-            self.message,
-            self.request_id,
+            "slow operation" if slow else "operation",
             name and name[:_MAX_NAME_CHARACTERS],
             execution.type,
             self.document,
-            self.caller,
-            round(self.seconds * 10_000) / 10,
             execution.executor,
-            _summary(self.reports),
+            _counted(self.reports),
             self.codes,
             execution.reason,
         )
-        if execution.writes:
-            line.writes = [{"mutation": mutation, "outcome": outcome} for mutation, outcome in execution.writes]
-        if self.span is not None:
-            line.trace_id, line.span_id = self.span
-        if self.level == logging.WARNING:
-            line.explain = [report.as_dict() for report in self.reports]
-        return line
+        members = _shared_members if self.codes else _known_shared_members
+        return time_member(self.at) + members(shared) + encode_value(own)[1:]
 
 
 def _facts(operation: Operation, context: OperationContext, codes: tuple[str, ...]) -> OperationFacts:
@@ -282,16 +296,16 @@ def _document(operation: Operation) -> str | None:
     return operation.called.digest[:DIGEST_LENGTH] if isinstance(operation, PersistedOperation) else None
 
 
-def _summary(reports: CallReports) -> list[_Calls]:
+def _counted(reports: CallReports) -> tuple[_Calls, ...]:
     """Count the REST calls by route, origin and outcome, in a list: log search needs keys that are known in advance."""
     if len(reports) == 1:
         (report,) = reports
-        return [_Calls(report.route, report.origin, report.outcome, 1)]
+        return (_Calls(report.route, report.origin, report.outcome, 1),)
     calls: dict[tuple[str, ResponseOrigin, str], int] = {}
     for report in reports:
         kind = report.route, report.origin, report.outcome
         calls[kind] = calls.get(kind, 0) + 1
-    return [_Calls(*kind, number) for kind, number in calls.items()]
+    return tuple(_Calls(*kind, number) for kind, number in calls.items())
 
 
 class _OnEnd(AsyncGenerator[Payload, None]):

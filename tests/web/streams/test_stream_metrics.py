@@ -157,7 +157,7 @@ def test_a_bug_is_counted_and_logged_and_its_client_gets_an_error(
     assert value(f"{PREFIX}operations_in_flight", {}) == 0
     logged = {each.getMessage(): each for each in caplog.records}
     assert logged["an operation failed"].exc_info
-    assert vars(logged["operation"])["fields"]["errors"] == ("INTERNAL_ERROR",)
+    assert vars(logged["operation"])["fields"]["errors"] == ["INTERNAL_ERROR"]
 
 
 def test_a_subscription_that_ends_with_an_error_is_counted_and_logged_with_it(
