@@ -17,14 +17,13 @@ from tests.bench.shapes import SHAPES, Shape
 Rounds = dict[tuple[str, str], list[Measured]]
 """By shape and server, what was measured in each round."""
 
-PLANS_ON, LOGGED, CACHED, PLANS_OFF, BASELINE, NODE = "plans on", "logged", "cached", "plans off", "baseline", "node"
+PLANS_ON, CACHED, PLANS_OFF, BASELINE, NODE = "plans on", "cached", "plans off", "baseline", "node"
 UNSAMPLED = "unsampled"
 MOST_MIB = 110
 """The bar of the gateway's resident memory after all rounds."""
 
 STARTS: dict[str, Start] = {
     PLANS_ON: gateway(),
-    LOGGED: gateway(GATEWAY_LOG_LEVEL="info"),
     CACHED: gateway(GATEWAY_CACHE_URL="memory://", GATEWAY_CACHE_TTL_THREAD="3600"),
     UNSAMPLED: gateway(GATEWAY_DRIFT_SAMPLE="0"),
     PLANS_OFF: gateway(GATEWAY_PLANS="false"),
@@ -61,8 +60,6 @@ BARS = (
     Bar("nested", PLANS_ON, NODE, 0.5, "p99"),
     Bar("small", CACHED, PLANS_ON, 1.5),
     Bar("big", CACHED, PLANS_ON, 3),
-    Bar("small", LOGGED, PLANS_ON, 0.95),
-    Bar("nested", LOGGED, PLANS_ON, 0.95),
     *(Bar(shape, PLANS_ON, UNSAMPLED, 0.99) for shape in ("small", "nested", "big")),
     Bar("small", PLANS_ON, BASELINE, 10),
     Bar("nested", PLANS_ON, BASELINE, 13),

@@ -1,23 +1,28 @@
 # ruff: noqa: T201 - a benchmark prints
-"""Answer what one rate does not: memory over time, a large document beside small ones, and many connections."""
+"""Answer what one rate does not: memory over time, a large document beside small ones, many connections, the log."""
 
 import asyncio
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 from tests.bench.comparison import STARTS
 from tests.bench.load import Measured, drive, head, measure, read_answer
-from tests.bench.processes import Process, connected, gateway, upstream
-from tests.bench.shapes import BIG, NESTED, SMALL, thread
+from tests.bench.processes import Process, connected, gateway, switched, upstream
+from tests.bench.shapes import BIG, NESTED, SMALL, Shape, thread
+from tests.bench.switched import Slice
 
 _DOCUMENTS = 5_000
 _REPORTS = 10
 _FEW, _SOME, _MANY = 16, 64, 256
 _IDLE = 1_000
+_LOG_BAR = 0.95
+_FIRST_SLICES, _LAST_SLICES = 10, 2  # while the server becomes warm, and while the client ends
 
 
 def memory(requests: int) -> None:
@@ -125,3 +130,37 @@ async def _idle(server: Process) -> float:
             writer.write(head(len(SMALL.request())) + SMALL.request())
             await read_answer(reader)
         return (server.memory - before) * 1024 / _IDLE
+
+
+def log(rounds: int, seconds: int) -> None:
+    """Print how the rate with a log line for each operation compares with that without, in one process.
+
+    Each round starts a process anew.
+    """
+    print(f"{'':8}{'rate':>7}{'standard error':>16}{'us':>7}{'slices':>8}{'bar':>9}")
+    for shape in (SMALL, NESTED):
+        ratios: list[float] = []
+        costs: list[float] = []
+        for _ in range(rounds):
+            for off, on in _slices(shape, seconds):
+                ratios.append(on.requests / on.seconds / (off.requests / off.seconds))
+                costs.append((on.processor_seconds / on.requests - off.processor_seconds / off.requests) * 1e6)
+        ratio, error = statistics.fmean(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
+        missed = "" if ratio >= _LOG_BAR else "  missed"
+        print(
+            f"{shape.name:8}{ratio:7.3f}{error:16.3f}{statistics.fmean(costs):7.1f}{len(ratios):8}"
+            f"{'>=':>5} {_LOG_BAR}{missed}",
+            flush=True,
+        )
+
+
+def _slices(shape: Shape, seconds: int) -> list[tuple[Slice, Slice]]:
+    """Return slices of time without the log, each with one with it that came before or after it."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder, "slices.json")
+        with upstream({shape.name: shape.document}) as api, switched(api.url, results) as server:
+            measure(server, shape.request(), seconds)
+        slices = [Slice(*each) for each in json.loads(results.read_text())]
+    busy = [each for each in slices if each.requests][_FIRST_SLICES:-_LAST_SLICES]
+    pairs = zip(busy[::2], busy[1::2], strict=False)
+    return [(one, other) if other.is_on else (other, one) for one, other in pairs]

@@ -145,17 +145,25 @@ def gateway(**settings: str) -> Start:
     @contextlib.contextmanager
     def start(upstream_url: str, name: str) -> Iterator[Process]:
         port = _free_port()
-        environment = {
-            "GATEWAY_UPSTREAM_URL": upstream_url,
-            "GATEWAY_COALESCING": "false",
-            "GATEWAY_LOG_LEVEL": "warning",
-            **settings,
-        }
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
+        environment = {"GATEWAY_LOG_LEVEL": "warning", **_settings(upstream_url), **settings}
         with _running(name, command, port, cores()[0], environment=environment) as process:
             yield process
 
     return start
+
+
+@contextlib.contextmanager
+def switched(upstream_url: str, results: Path) -> Iterator[Process]:
+    """Run the gateway of `switched`, which writes what it counted to ``results`` when it ends."""
+    port = _free_port()
+    command = [sys.executable, "-m", "tests.bench.switched", str(port), str(results)]
+    with _running("switched", command, port, cores()[0], environment=_settings(upstream_url)) as process:
+        yield process
+
+
+def _settings(upstream_url: str) -> dict[str, str]:
+    return {"GATEWAY_UPSTREAM_URL": upstream_url, "GATEWAY_COALESCING": "false"}
 
 
 def _node() -> str | None:
