@@ -135,7 +135,7 @@ async def _idle(server: Process) -> float:
 def log(rounds: int, seconds: int) -> None:
     """Print how the rate with a log line for each operation compares with that without, in one process.
 
-    Each round starts a process anew.
+    Each round starts another process.
     """
     print(f"{'':8}{'rate':>7}{'standard error':>16}{'us':>7}{'slices':>8}{'bar':>9}")
     for shape in (SMALL, NESTED):
