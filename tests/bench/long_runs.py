@@ -22,6 +22,7 @@ _REPORTS = 10
 _FEW, _SOME, _MANY = 16, 64, 256
 _IDLE = 1_000
 _LOG_BAR = 0.95
+_LEAST_LOG_SECONDS = 3
 _FIRST_SLICES, _LAST_SLICES = 10, 2  # while the server becomes warm, and while the client ends
 
 
@@ -135,23 +136,29 @@ async def _idle(server: Process) -> float:
 def log(rounds: int, seconds: int) -> None:
     """Print how the rate with a log line for each operation compares with that without, in one process.
 
-    Each round starts another process.
+    Each round starts another process, and takes at least 3 seconds.
     """
-    print(f"{'':8}{'rate':>7}{'standard error':>16}{'us':>7}{'slices':>8}{'bar':>9}")
+    if seconds < _LEAST_LOG_SECONDS:
+        raise SystemExit(f"--log needs --seconds {_LEAST_LOG_SECONDS} or more: the first one only warms up")
+    print(f"{'':8}{'rate':>7}{'lowest..highest':>18}{'us':>7}{'slices':>8}{'bar':>9}")
     for shape in (SMALL, NESTED):
-        ratios: list[float] = []
-        costs: list[float] = []
-        for _ in range(rounds):
-            for off, on in _slices(shape, seconds):
-                ratios.append(on.requests / on.seconds / (off.requests / off.seconds))
-                costs.append((on.processor_seconds / on.requests - off.processor_seconds / off.requests) * 1e6)
-        ratio, error = statistics.fmean(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
-        missed = "" if ratio >= _LOG_BAR else "  missed"
+        ratios, costs, pairs = zip(*(_log_round(shape, seconds) for _ in range(rounds)), strict=True)
+        ratio = statistics.fmean(ratios)
         print(
-            f"{shape.name:8}{ratio:7.3f}{error:16.3f}{statistics.fmean(costs):7.1f}{len(ratios):8}"
-            f"{'>=':>5} {_LOG_BAR}{missed}",
+            f"{shape.name:8}{ratio:7.3f}{f'{min(ratios):.3f}..{max(ratios):.3f}':>18}{statistics.fmean(costs):7.1f}"
+            f"{2 * sum(pairs):8}{'>=':>5} {_LOG_BAR}{'' if ratio >= _LOG_BAR else '  missed'}",
             flush=True,
         )
+
+
+def _log_round(shape: Shape, seconds: int) -> tuple[float, float, int]:
+    """Return the ratio of the rates, the log's microseconds of each operation, and the number of pairs of slices."""
+    pairs = _slices(shape, seconds)
+    ratio = statistics.fmean(on.requests / on.seconds / (off.requests / off.seconds) for off, on in pairs)
+    cost = statistics.fmean(
+        on.processor_seconds / on.requests - off.processor_seconds / off.requests for off, on in pairs
+    )
+    return ratio, cost * 1e6, len(pairs)
 
 
 def _slices(shape: Shape, seconds: int) -> list[tuple[Slice, Slice]]:
@@ -163,4 +170,4 @@ def _slices(shape: Shape, seconds: int) -> list[tuple[Slice, Slice]]:
         slices = [Slice(*each) for each in json.loads(results.read_text())]
     busy = [each for each in slices if each.requests][_FIRST_SLICES:-_LAST_SLICES]
     pairs = zip(busy[::2], busy[1::2], strict=False)
-    return [(one, other) if other.is_on else (other, one) for one, other in pairs]
+    return [(one, other) if other.is_on else (other, one) for one, other in pairs if one.is_on != other.is_on]
