@@ -71,7 +71,7 @@ def _encode_anything(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else repr(value)
+    return msgspec.to_builtins(value, enc_hook=repr) if isinstance(value, msgspec.Struct) else repr(value)
 
 
 def shortened(line: dict[str, Any], encode: Callable[[Any], bytes]) -> dict[str, Any]:

@@ -311,7 +311,9 @@ class _WithoutDetails(logging.Filter):
 
 
 def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
-    """Write a line of a request."""
+    """Write a line of a request, if the log has lines of this level."""
+    if not logger.isEnabledFor(level):
+        return
     name = LEVEL_NAMES.get(level) or logging.getLevelName(level)
     line = {"time": time_text(time.time_ns()), "level": name, "logger": logger.name, "message": message, **fields}
     encoded = encoded_line(line)
@@ -322,7 +324,8 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
 def log_line(level: int, later: LaterLine) -> None:
     """Write a line of a request that is made when it is written: soon, or now where that needs a record.
 
-    A level or filter of the log that changes while lines wait holds for those after them.
+    The caller asks `logger` whether the level is enabled. What else changes in the log while lines wait, such as a
+    filter, holds for those after them.
     """
     handler = waiting_lines.handler
     if handler is not None and logger.handlers == [handler]:

@@ -94,12 +94,16 @@ def test_of_a_traceback_the_end_is_kept() -> None:
 
 class _Struct(msgspec.Struct, omit_defaults=True, rename="camel"):
     any_text: str
-    nothing: str | None = None
+    nothing: Any = None
 
 
 @pytest.mark.parametrize("text", ["a", "\ud800", "\udcff é"])
 def test_a_struct_has_one_form_whatever_its_text_is(text: str) -> None:
     assert json.loads(encode_value(_Struct(text))) == {"anyText": text}
+
+
+def test_a_struct_may_hold_what_has_no_json_form_beside_any_text() -> None:
+    assert json.loads(encode_value(_Struct("\ud800", 1j))) == {"anyText": "\ud800", "nothing": "1j"}
 
 
 @SHOWS_ANY_FAILURE

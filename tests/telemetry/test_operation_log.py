@@ -1,6 +1,7 @@
 """The log has one line per operation: its name, caller and cost, and no secrets."""
 
 import hashlib
+import io
 import json
 import logging
 import socket
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import PASSWORD, Fault, Sandbox
-from gateway.telemetry import JsonFormatter
+from gateway.telemetry import JsonFormatter, log_fields
+from gateway.telemetry.logs import LineHandler
 from tests.harness import Gateway, StartGateway
 from tests.programs import until
 
@@ -213,3 +215,28 @@ def test_values_without_a_json_form_do_not_lose_the_line() -> None:
     line = json.loads(JsonFormatter().format(record))
     assert line["message"] == "odd"
     assert line["half"] == "\ud800"
+
+
+def test_a_level_that_is_raised_while_lines_wait_holds_at_once(
+    gateway: Gateway,
+) -> None:
+    """Operations after that are not written, neither by the handler that has lines nor by another."""
+    logger = logging.getLogger("gateway")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    stream = io.StringIO()
+    handler = LineHandler(JsonFormatter())
+    handler.setStream(stream)
+    try:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+        gateway.query("query A { __typename }")
+        logger.setLevel(logging.WARNING)
+        log_fields(logging.INFO, "write without client", {})
+        gateway.query("query B { __typename }")
+        handler.flush()
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    assert '"operation":"A"' in stream.getvalue()
+    assert '"operation":"B"' not in stream.getvalue()
+    assert "write without client" not in stream.getvalue()

@@ -22,7 +22,7 @@ from gateway.execution.documents.persisted import PersistedOperation
 from gateway.execution.operation import Operation
 from gateway.execution.result import Result
 from gateway.schema.resolvers.context import Execution, OperationContext
-from gateway.telemetry import LEVEL_NAMES, encode_value, log_fields, log_line, logger, time_member, waiting_lines
+from gateway.telemetry import LEVEL_NAMES, encode_value, log_fields, log_line, logger, time_member
 from gateway.telemetry.metrics import Durations, Metrics, counter, gauge
 from gateway.telemetry.tracing import OperationFacts, OperationSpan, Tracing
 from gateway.upstream.call import CallReports, ResponseOrigin, outcome_of
@@ -142,7 +142,7 @@ class OperationReporter:
             span.record(_facts(operation, context, codes))
         slow = seconds >= self._slow
         level = logging.WARNING if slow else logging.INFO
-        if waiting_lines.handler is not None or logger.isEnabledFor(level):
+        if logger.isEnabledFor(level):
             ended = _Ended(
                 time.time_ns(),
                 level,
