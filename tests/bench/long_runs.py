@@ -154,11 +154,18 @@ def log(rounds: int, seconds: int) -> None:
 def _log_round(shape: Shape, seconds: int) -> tuple[float, float, int]:
     """Return the ratio of the rates, the log's microseconds of each operation, and the number of pairs of slices."""
     pairs = _slices(shape, seconds)
-    ratio = statistics.fmean(on.requests / on.seconds / (off.requests / off.seconds) for off, on in pairs)
-    cost = statistics.fmean(
-        on.processor_seconds / on.requests - off.processor_seconds / off.requests for off, on in pairs
+    off, on = (_sum(each) for each in zip(*pairs, strict=True))
+    cost = on.processor_seconds / on.requests - off.processor_seconds / off.requests
+    return on.requests / on.seconds / (off.requests / off.seconds), cost * 1e6, len(pairs)
+
+
+def _sum(slices: Sequence[Slice]) -> Slice:
+    return Slice(
+        slices[0].is_on,
+        sum(each.requests for each in slices),
+        sum(each.seconds for each in slices),
+        sum(each.processor_seconds for each in slices),
     )
-    return ratio, cost * 1e6, len(pairs)
 
 
 def _slices(shape: Shape, seconds: int) -> list[tuple[Slice, Slice]]:
