@@ -122,9 +122,8 @@ class OperationReporter:
 
     def refused(self, request_id: str, exc: HttpError) -> None:
         """Log a request that was refused before an operation was executed."""
-        if logger.isEnabledFor(logging.INFO):
-            fields = {"requestId": request_id, "status": exc.status, "errors": [exc.error.code]}
-            log_fields(logging.INFO, "refused", fields)
+        fields = {"requestId": request_id, "status": exc.status, "errors": [exc.error.code]}
+        log_fields(logging.INFO, "refused", fields)
 
     def _over(
         self,
