@@ -1,7 +1,7 @@
 """Logs, metrics and traces for the operator, and the request ids in them."""
 
 from gateway.telemetry.descriptors import Shortage, descriptor_problem, is_shortage
-from gateway.telemetry.json_lines import LEVEL_NAMES, encode_value, time_member, time_text
+from gateway.telemetry.json_lines import LEVEL_NAMES, encode_value, time_member
 from gateway.telemetry.logs import (
     JsonFormatter,
     configure_logging,
@@ -9,7 +9,6 @@ from gateway.telemetry.logs import (
     log_fields,
     log_line,
     logger,
-    waiting_lines,
 )
 from gateway.telemetry.metrics import Counts
 
@@ -27,6 +26,4 @@ __all__ = [
     "log_line",
     "logger",
     "time_member",
-    "time_text",
-    "waiting_lines",
 ]

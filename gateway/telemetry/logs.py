@@ -154,19 +154,6 @@ class RequestRecord(logging.LogRecord):
 _BLANK = dict(vars(logging.LogRecord(logger.name, logging.NOTSET, "", 0, "", None, None)))
 
 
-class _WaitingLines:
-    """Says where lines of requests wait. Then those that follow need not find out whether they may."""
-
-    __slots__ = ("handler",)
-
-    def __init__(self) -> None:
-        self.handler: LineHandler | None = None
-        """The log's handler while lines wait in it, if it takes those from INFO on without a record."""
-
-
-waiting_lines = _WaitingLines()
-
-
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes lines to standard error, those of requests together: at most ``most_bytes``, or one line.
 
@@ -227,7 +214,6 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._write_waiting()
 
     def _write_waiting(self) -> None:
-        waiting_lines.handler = None
         with self._lock:
             together: list[bytes] = []
             size = 0
@@ -324,13 +310,9 @@ def log_fields(level: int, message: str, fields: dict[str, Any]) -> None:
 def log_line(level: int, later: LaterLine) -> None:
     """Write a line of a request that is made when it is written: soon, or now where that needs a record.
 
-    The caller asks `logger` whether the level is enabled. What else changes in the log while lines wait, such as a
-    filter, holds for those after them.
+    The caller asks `logger` whether the level is enabled, before there is a line.
     """
-    handler = waiting_lines.handler
-    if handler is not None and logger.handlers == [handler]:
-        handler.write_line(later)
-    elif not _written(level, later):
+    if not _written(level, later):
         fields = json.loads(later.line())
         message = fields["message"]
         for name in _EVERY_LINE_HAS:
@@ -355,7 +337,5 @@ def _written(level: int, line: bytes | LaterLine) -> bool:
         or logger.disabled
     ):
         return False
-    if level <= logging.INFO:
-        waiting_lines.handler = handler
     handler.write_line(line)
     return True

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.telemetry import configure_logging, waiting_lines
+from gateway.telemetry import configure_logging
 from gateway.telemetry.json_lines import MAX_LINE_BYTES, encode_value
 from gateway.telemetry.logs import (
     JsonFormatter,
@@ -180,18 +180,17 @@ def test_a_handler_that_is_added_while_lines_wait_gets_the_next(writes: Writes) 
     assert [each["number"] for each in writes.lines] == [0, 1, 2]
 
 
-def test_a_warning_does_not_let_lines_of_a_lower_level_in(writes: Writes) -> None:
-    """As of a slow operation, where the log has warnings only."""
-
+def test_a_filter_that_is_added_while_lines_wait_holds_for_the_next(writes: Writes) -> None:
     async def run() -> None:
-        write(Later(number=0), logging.WARNING)
-        assert waiting_lines.handler is None
+        write(Later(number=0))
+        logger.addFilter(refuse := lambda _record: False)
         write(Later(number=1))
-        assert waiting_lines.handler is logger.handlers[0]
+        logger.removeFilter(refuse)
+        write(Later(number=2))
         await writes.until_it_has(2)
-        assert waiting_lines.handler is None
 
     asyncio.run(run())
+    assert [each["number"] for each in writes.lines] == [0, 2]
 
 
 def test_a_line_that_is_cut_waits_in_its_turn(writes: Writes) -> None:

@@ -146,7 +146,7 @@ def test_a_time_is_that_of_rfc_3339_to_the_millisecond(times: list[int]) -> None
 
 @pytest.mark.parametrize("first", [-1, -(10**9), 0])
 def test_the_first_time_of_a_process_can_be_any(first: int) -> None:
-    program = f"from gateway.telemetry import time_text; print(time_text({first}))"
+    program = f"from gateway.telemetry.json_lines import time_text; print(time_text({first}))"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own program
     assert printed.strip() == time_text(first)
     assert len(printed.strip()) == len("1970-01-01T00:00:00.000Z")
