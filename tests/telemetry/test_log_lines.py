@@ -38,10 +38,12 @@ def _writes() -> Iterator[Writes]:
     handler, stream = LineHandler(JsonFormatter()), Writes()
     handler.setStream(stream)
     handlers, propagate, level = logger.handlers, logger.propagate, logger.level
-    logger.handlers, logger.level = [handler], logging.INFO
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
     logger.propagate = True  # else pytest adds a handler of its own: see `write`
     yield stream
-    logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 def test_lines_that_follow_each_other_are_one_write(writes: Writes) -> None:
